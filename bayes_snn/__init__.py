@@ -1,0 +1,66 @@
+"""Train spiking neural network chips by Metropolis-Hastings sampling, with the chip as the likelihood."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayes_snn.chip import Chip as Chip
+    from bayes_snn.chip import ChipSpec as ChipSpec
+    from bayes_snn.data import load_data as load_data
+    from bayes_snn.data import split_data as split_data
+    from bayes_snn.diagnostics import diagnose as diagnose
+    from bayes_snn.distortion import DISTORTIONS as DISTORTIONS
+    from bayes_snn.errors import ChipError as ChipError
+    from bayes_snn.errors import InputError as InputError
+    from bayes_snn.fit import fit as fit
+    from bayes_snn.lif import LIFChip as LIFChip
+    from bayes_snn.model import build_model as build_model
+    from bayes_snn.result import FitResult as FitResult
+    from bayes_snn.result import load_fit as load_fit
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Chip": "chip",
+    "ChipError": "errors",
+    "ChipSpec": "chip",
+    "DISTORTIONS": "distortion",
+    "FitResult": "result",
+    "InputError": "errors",
+    "LIFChip": "lif",
+    "build_model": "model",
+    "diagnose": "diagnostics",
+    "fit": "fit",
+    "load_data": "data",
+    "load_fit": "result",
+    "split_data": "data",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: the chip alone does not need PyMC."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bayes_snn' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(f"bayes_snn.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # importing the module bayes_snn.fit would put it where the function fit belongs
+        if name == "fit" and isinstance(value, ModuleType):
+            value = value.__dict__.get("fit", value)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

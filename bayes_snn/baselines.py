@@ -1,0 +1,31 @@
+"""What a fit is measured against: chance below, an ideal digital classifier above."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from bayes_snn.data import Split
+from bayes_snn.metrics import evaluate
+
+BASELINES = ("chance", "logistic")
+
+
+def chance(split: Split, n_samples: int) -> NDArray[np.float64]:
+    """The classes' frequencies in the training data, whatever the input: (n_samples, n_classes)."""
+    frequencies = np.bincount(split.train_labels, minlength=split.n_classes) / split.n_train
+    return np.tile(frequencies, (n_samples, 1))
+
+
+def baseline_scores(split: Split) -> dict[str, dict[str, dict[str, float]]]:
+    """Train and test scores of chance and of scikit-learn's logistic regression in float64."""
+    model = LogisticRegression(max_iter=10_000).fit(split.train_inputs, split.train_labels)
+    parts = {
+        "train": (split.train_inputs, split.train_labels),
+        "test": (split.test_inputs, split.test_labels),
+    }
+    return {
+        "chance": {part: evaluate(chance(split, len(x)), y) for part, (x, y) in parts.items()},
+        "logistic": {part: evaluate(model.predict_proba(x), y) for part, (x, y) in parts.items()},
+    }

@@ -1,0 +1,137 @@
+"""Has the chain converged? R-hat and effective sample size (ESS), in weight space and in function space, in words.
+
+Hidden neurons can swap roles and signs can flip without any change in what the chip computes, so chains may
+disagree about every weight and still agree about every prediction. Hence two looks: at the weights, and at what
+they do (the log-likelihood, and the probability of each training label). R-hat and ESS are rank-normalised (Vehtari,
+Gelman, Simpson, Carpenter, Buerkner, Bayesian Analysis 2021).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import arviz as az
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+R_HAT_LIMIT = 1.05  # Vehtari et al. ask for 1.01; that is for means to be quoted, this for predictions to be used
+ESS_PER_CHAIN = 50  # enough for R-hat and ESS themselves to be read
+_MOST_PROBABILITIES = 100  # training samples whose probabilities are looked at, evenly spaced
+
+
+@dataclass(frozen=True)
+class Space:
+    """R-hat and ESS of a set of quantities: the worst, and the share of them beyond the limits."""
+
+    r_hat: float
+    ess: float
+    share_r_hat_above: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the chains say of themselves; `verdict` is the sentence to read."""
+
+    n_chains: int
+    n_draws: int
+    weights: Space
+    function: Space
+    log_likelihood: Space
+    verdict: str
+    converged: bool
+    weights_converged: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested values, for JSON."""
+        return asdict(self)
+
+
+def diagnose(posterior: xr.Dataset, log_likelihood: xr.DataArray) -> Diagnosis:
+    """Diagnose a posterior.
+
+    Parameters
+    ----------
+    posterior
+        The weights alone, each with dims (chain, draw, ...).
+    log_likelihood
+        log p(y_i | x_i, W) of each draw, dims (chain, draw, observation).
+    """
+    total = log_likelihood.sum(dim="observation")
+    step = max(1, log_likelihood.sizes["observation"] // _MOST_PROBABILITIES)
+    labels = np.exp(log_likelihood.isel(observation=slice(None, None, step)))
+    n_chains, n_draws = total.sizes["chain"], total.sizes["draw"]
+    weights, function, whole = _space(posterior), _space(labels.to_dataset(name="p")), _space(total.to_dataset(name="l"))
+    weights_good, function_good, whole_good = (_good(space, n_chains) for space in (weights, function, whole))
+    verdict = _verdict(n_chains, n_draws, weights, function, whole)
+    converged = n_chains > 1 and function_good and whole_good
+    return Diagnosis(
+        n_chains, n_draws, weights, function, whole, verdict, converged, n_chains > 1 and weights_good
+    )
+
+
+def _space(dataset: xr.Dataset) -> Space:
+    n_chains, n_draws = dataset.sizes["chain"], dataset.sizes["draw"]
+    if n_draws < 4:
+        return Space(float("nan"), float("nan"), float("nan"), 0)
+    with np.errstate(all="ignore"):
+        r_hat = _values(az.rhat(dataset)) if n_chains > 1 else np.array([np.nan])
+        ess = _values(az.ess(dataset))
+    # a quantity that never changes in any chain (a saturated probability) has neither; one that is constant in
+    # each chain but differs between them has an infinite or missing R-hat and counts as not mixed
+    constant = np.concatenate([_constant(array) for array in dataset.data_vars.values()])
+    r_hat = np.where(np.isnan(r_hat), np.inf, r_hat)[~constant] if n_chains > 1 else r_hat
+    ess = np.where(np.isnan(ess), 1.0, ess)[~constant]
+    if len(ess) == 0:
+        return Space(1.0, float(n_chains * n_draws), 0.0, 0)
+    # the 95% quantile: of some hundred quantities the very worst is always somewhat unlucky
+    worst = float(np.quantile(r_hat, 0.95, method="lower")) if n_chains > 1 else float("nan")
+    above = float(np.mean(r_hat > R_HAT_LIMIT)) if n_chains > 1 else float("nan")
+    return Space(worst, float(np.quantile(ess, 0.05, method="higher")), above, len(ess))
+
+
+def _values(result: Any) -> NDArray[np.float64]:
+    dataset = result if isinstance(result, xr.Dataset) else result.to_dataset()
+    return np.concatenate([np.ravel(array.values) for array in dataset.data_vars.values()])
+
+
+def _constant(array: xr.DataArray) -> NDArray[np.bool_]:
+    values = array.transpose("chain", "draw", ...).values
+    return np.ravel(np.ptp(values, axis=(0, 1)) == 0)
+
+
+def _good(space: Space, n_chains: int) -> bool:
+    return bool(space.r_hat <= R_HAT_LIMIT and space.ess >= ESS_PER_CHAIN * n_chains)
+
+
+def _verdict(n_chains: int, n_draws: int, weights: Space, function: Space, whole: Space) -> str:
+    if n_draws < 4:
+        return f"{n_draws} draws are too few to tell anything: ask for at least 100 draws in each of 4 chains."
+    if n_chains < 2:
+        return (
+            f"A single chain of {n_draws} draws cannot be checked for convergence (R-hat compares chains): run at "
+            "least 2, better 4 chains."
+        )
+    seen = (
+        f"R-hat of the predictions {function.r_hat:.2f}, of the log-likelihood {whole.r_hat:.2f}, of the weights "
+        f"{weights.r_hat:.2f} (limit {R_HAT_LIMIT:.2f}); effective draws {function.ess:.0f}, {whole.ess:.0f} and "
+        f"{weights.ess:.0f} (wanted {ESS_PER_CHAIN * n_chains})"
+    )
+    predictions_good = _good(function, n_chains) and _good(whole, n_chains)
+    if predictions_good and _good(weights, n_chains):
+        return f"Weights and predictions have mixed. {seen}."
+    if predictions_good:
+        return (
+            "The weights have not mixed, the predictions have: use the ensemble, which averages predictions, and do "
+            f"not read single weights or their mean. {seen}."
+        )
+    if max(function.r_hat, whole.r_hat) <= R_HAT_LIMIT:
+        return (
+            f"The chains agree, but their draws are too correlated for error bars: draw longer. {seen}."
+        )
+    return (
+        "The chains have not mixed, neither in the weights nor in the predictions: double tune and draws, and compare "
+        f"accuracies with this in mind. {seen}."
+    )

@@ -1,0 +1,180 @@
+"""Non-idealities of an analog chip, each drawn once from the chip's seed.
+
+Every distortion has a strength sigma, and strength 0 leaves the ideal chip bit for bit. Each draws from a random
+stream of its own, named by the chip's seed, the distortion and the layer: adding one distortion to a chip leaves
+the others as they were, and changing sigma scales the same pattern. The equations are this project's own choice
+(DISTORTIONS gives each in one line); the smooth random functions are random Fourier features (Rahimi and Recht,
+NIPS 2007).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.lif_kernels import TABLE_REACH
+
+N_FEATURES = 8  # cosines of a smooth random function
+N_KNOTS = 4097  # of a current table: 32 to the unit of the threshold
+
+DISTORTIONS: dict[str, str] = {
+    "comparator": "the comparator sees v + sigma g(v); sigma in units of the threshold",
+    "current": "the neuron receives I + sigma g(I); sigma in units of the threshold",
+    "threshold": "theta becomes theta exp(sigma e) in each neuron",
+    "leak": "tau_m becomes tau_m exp(sigma e) in each neuron",
+    "gain": "w becomes w exp(sigma e) in each synapse",
+    "stuck": "a fraction sigma of the synapses is stuck at zero",
+    "silent": "a fraction sigma of the neurons never spikes",
+    "quantisation": "weights are rounded to sigma bits (a whole number from 2 to 16)",
+    "noise": "v gets sigma sqrt(1 - alpha^2) xi at each step, fresh at every run; sigma in units of the threshold",
+}
+_FRACTIONS = ("stuck", "silent")
+
+
+def check_distortions(
+    names: str | Sequence[str] | None, sigmas: float | Sequence[float]
+) -> dict[str, float]:
+    """Strength of each distortion by name, those of strength 0 left out.
+
+    Raises `InputError` for an unknown name, one given twice, or strengths that do not fit the names.
+    """
+    listed = [] if names is None else [names] if isinstance(names, str) else list(names)
+    for name in listed:
+        if name not in DISTORTIONS:
+            raise unknown_name("distortion", name, DISTORTIONS)
+    if len(set(listed)) < len(listed):
+        raise InputError(f"Distortions were {listed}, but each can be given once: drop the one given twice.")
+    values = [sigmas] * max(len(listed), 1) if np.ndim(sigmas) == 0 else list(sigmas)  # type: ignore[arg-type]
+    if len(values) != max(len(listed), 1):
+        raise InputError(
+            f"{len(values)} strengths came for {len(listed)} distortions, but one for each is expected, or a single "
+            "one for all: give as many sigmas as names."
+        )
+    strengths = {}
+    for name, value in zip(listed, values, strict=False):
+        try:
+            sigma = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            sigma = float("nan")
+        if not np.isfinite(sigma) or sigma < 0:
+            raise InputError(f"sigma of {name} was {value!r}, but a strength is a number >= 0: try 0.1 or 3.")
+        if name in _FRACTIONS and sigma > 1:
+            raise InputError(f"sigma of {name} was {sigma:g}, but it is a fraction from 0 to 1: try 0.1.")
+        if name == "quantisation" and sigma not in (0, *range(2, 17)):
+            raise InputError(f"sigma of quantisation was {sigma:g}, but it is 2 to 16 bits (0 for none): try 4.")
+        if name in ("threshold", "leak", "gain") and sigma > 10:
+            raise InputError(f"sigma of {name} was {sigma:g}, but beyond 10 exp(sigma e) overflows: try 0.1.")
+        if name in ("comparator", "current", "noise") and sigma > 1e4:
+            raise InputError(f"sigma of {name} was {sigma:g} thresholds, but at most 10,000 can be drawn: try 3.")
+        if sigma > 0:
+            strengths[name] = sigma
+    return strengths
+
+
+def stream(seed: int, name: str, layer: int) -> np.random.Generator:
+    """The random stream of one distortion in one layer of the chip with this seed."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), layer])
+
+
+@dataclass(frozen=True)
+class SmoothFunctions:
+    """Smooth random functions g_n(x) = sqrt(2 / K) sum_k cos(omega_nk x + phi_nk), one per neuron.
+
+    omega ~ Normal(0, 1 / length), phi ~ Uniform(0, 2 pi): over the draws, g(x) has mean 0 and variance 1 at each
+    x, and |g| <= sqrt(2 K). `frequencies` and `phases` have shape (n_neurons, K).
+    """
+
+    frequencies: NDArray[np.float64]
+    phases: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, n_neurons: int, length: float = 1.0) -> SmoothFunctions:
+        """One function for each neuron."""
+        frequencies = rng.normal(0.0, 1.0 / length, (n_neurons, N_FEATURES))
+        return cls(frequencies, rng.uniform(0.0, 2.0 * np.pi, (n_neurons, N_FEATURES)))
+
+    def __call__(self, neuron: int, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """g of one neuron at each x."""
+        angles = np.multiply.outer(np.asarray(x, np.float64), self.frequencies[neuron]) + self.phases[neuron]
+        return np.sqrt(2.0 / N_FEATURES) * np.cos(angles).sum(axis=-1)
+
+
+def comparator_edges(g: SmoothFunctions, sigma: float, thresholds: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Where each neuron's comparator v + sigma g(v) >= theta starts and stops firing, as float32, ascending.
+
+    A neuron fires where an odd number of its edges are <= v. Every float32 voltage is decided as the formula, in
+    float64, decides it.
+    """
+    return [
+        _edges(g.frequencies[n], g.phases[n], sigma, np.float64(theta)) for n, theta in enumerate(thresholds)
+    ]
+
+
+@njit(cache=True, error_model="numpy")
+def _comparator(v, frequencies, phases, sigma):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for k in range(frequencies.shape[0]):
+        total += np.cos(frequencies[k] * v + phases[k])
+    return v + sigma * np.sqrt(2.0 / frequencies.shape[0]) * total
+
+
+@njit(cache=True, error_model="numpy")
+def _edges(frequencies, phases, sigma, theta):  # type: ignore[no-untyped-def]
+    """Edges of one neuron: intervals are halved until a bound on the curvature rules a crossing out, or until
+    they lie between two neighbouring float32 numbers."""
+    n_features = frequencies.shape[0]
+    reach = sigma * np.sqrt(2.0 * n_features)
+    curvature = sigma * np.sqrt(2.0 / n_features) * np.sum(frequencies**2)
+    # |sigma g| <= reach, so nothing crosses outside; the margin covers the rounding to float32
+    low = np.float32((theta - reach) - 1e-3 * (1.0 + np.abs(theta) + reach))
+    high = np.float32((theta + reach) + 1e-3 * (1.0 + np.abs(theta) + reach))
+    edges = []
+    stack = [(low, high)]
+    while len(stack) > 0:
+        a, b = stack.pop()
+        above_a = _comparator(np.float64(a), frequencies, phases, sigma) - theta
+        above_b = _comparator(np.float64(b), frequencies, phases, sigma) - theta
+        crosses = (above_a >= 0.0) != (above_b >= 0.0)
+        width = np.float64(b) - np.float64(a)
+        # a curve with |h''| <= curvature leaves its chord by at most curvature width^2 / 8
+        sagitta = curvature * width * width / 8.0 + 1e-12
+        if not crosses and min(abs(above_a), abs(above_b)) > sagitta:
+            continue
+        middle = np.float32(0.5 * (np.float64(a) + np.float64(b)))
+        if middle <= a or middle >= b:
+            if crosses:
+                edges.append(b)
+        else:
+            stack.append((middle, b))  # the left half is popped first: edges come out ascending
+            stack.append((a, middle))
+    return np.array(edges, np.float32)
+
+
+def current_table(g: SmoothFunctions, sigma: float) -> NDArray[np.float32]:
+    """sigma g(I) of each neuron at N_KNOTS equidistant currents from -TABLE_REACH to TABLE_REACH."""
+    knots = np.linspace(-TABLE_REACH, TABLE_REACH, N_KNOTS)
+    return np.stack([sigma * g(n, knots) for n in range(len(g.frequencies))]).astype(np.float32)
+
+
+def stuck_elements(rng: np.random.Generator, fraction: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """True for a fraction of the elements, rounded to a whole number; a higher fraction keeps those of a lower."""
+    n = int(np.prod(shape))
+    stuck = np.zeros(n, np.bool_)
+    stuck[rng.permutation(n)[: round(fraction * n)]] = True
+    return stuck.reshape(shape)
+
+
+def current_step(n_pre: int, largest_weight: float) -> np.float32:
+    """Resolution of the weights behind spiking neurons: a power of two, 2^-24 of the largest possible current.
+
+    With it every partial sum of weights is a whole number of steps below 2^24, which float32 holds exactly: the
+    sum does not depend on its order, on threads, or on whether a neuron is re-run alone.
+    """
+    full_scale = 2.0 ** np.ceil(np.log2(n_pre * largest_weight))
+    return np.float32(full_scale * 2.0**-24)

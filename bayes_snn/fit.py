@@ -1,0 +1,212 @@
+"""`fit()`: sample the posterior of a chip's weights; `python -m bayes_snn.fit` does it from the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
+
+from bayes_snn.chip import Chip, FloatArray, IntArray
+from bayes_snn.errors import ChipError, InputError
+from bayes_snn.interrupt import InterruptGuard
+from bayes_snn.model import LABELS, WeightsFunction, build_model, load_weights
+from bayes_snn.result import FitResult
+from bayes_snn.steps import make_step
+
+DRAWS, TUNE, CHAINS = 200, 300, 4
+
+
+def fit(
+    chip: Chip,
+    inputs: FloatArray,
+    labels: IntArray,
+    weights: str | Path | WeightsFunction | None = None,
+    *,
+    sampler: str = "pymc",
+    draws: int = DRAWS,
+    tune: int = TUNE,
+    chains: int = CHAINS,
+    seed: int = 0,
+    cores: int | None = None,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    progress: bool = False,
+) -> FitResult:
+    """Train a chip: draw from the posterior of its weights given the training data.
+
+    Parameters
+    ----------
+    chip
+        Any object with `spec` and `run`.
+    inputs, labels
+        Training data: (n_samples, n_in) standardised floats, and (n_samples,) whole numbers from 0.
+    weights
+        The prior: a function `weights(chip)`, or the name or path of a model file (default "gaussian").
+    sampler
+        "pymc" (one weight at a time) or "block" (all weights at once); see `bayes_snn.steps`.
+    draws, tune, chains
+        Draws kept from each chain, warm-up draws before them, and number of chains.
+    seed
+        Of everything random: starting points and steps. The draws do not depend on `cores`.
+    cores
+        Chains that run at once, each in a process with a copy of the chip; by default as many as there are, but 1 for a
+        chip that does not say it is `copyable`, as a chip on a bench is not.
+    feature_names, class_names
+        Names for the coordinates of the posterior.
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    The posterior and what can be asked of it.
+
+    Raises
+    ------
+    InputError
+        When an argument cannot be used.
+    ChipError
+        When the chip answers something else than spike counts.
+    KeyboardInterrupt
+        On Ctrl-C before there is a draw to keep; later, the result holds the draws so far and says `interrupted`.
+    """
+    for name, value, least in (
+        ("draws", draws, 1),
+        ("tune", tune, 0),
+        ("chains", chains, 1),
+        ("seed", seed, 0),
+        ("cores", 1 if cores is None else cores, 1),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise InputError(f"{name} was {value!r}, but a whole number of at least {least} is expected: change it.")
+    started = time.perf_counter()
+    function = load_weights(weights)
+    model = build_model(
+        chip, inputs, labels, function, feature_names=feature_names, class_names=class_names
+    )
+    if cores is None:
+        cores = min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
+    start_seed, sample_seed = np.random.SeedSequence(seed).spawn(2)
+    guard = InterruptGuard()
+    with model, guard, _quiet_pymc():
+        step = make_step(sampler, model)
+        # the chip's steps come last, so that their count of presentations includes those of all others
+        others = _other_steps(model, step)
+        try:
+            trace = pm.sample(
+                draws=draws,
+                tune=tune,
+                chains=chains,
+                cores=cores,
+                step=[*others, step],
+                initvals=prior_starts(model, chains, start_seed),
+                random_seed=np.random.default_rng(sample_seed),
+                progressbar=progress,
+                compute_convergence_checks=False,
+                callback=guard.callback,
+            )
+        except Exception as error:
+            if guard.interrupted:
+                raise KeyboardInterrupt from None
+            raise _cause(error) from None
+    if trace.posterior.sizes["draw"] == 0:
+        raise KeyboardInterrupt
+    charged = trace.sample_stats["presentations"].isel(draw=-1)
+    charged = charged.max([dim for dim in charged.dims if dim != "chain"]).sum()
+    evaluate_draws(trace, model, chip)
+    trace["constant_data"] = xr.DataTree(
+        xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)}, trace.posterior[["pre_1"]].coords)
+    )
+    arguments = {
+        "model": str(weights) if isinstance(weights, str | Path) else function.__module__,
+        "sampler": sampler,
+        "draws": int(draws),
+        "tune": int(tune),
+        "chains": int(chains),
+        "seed": int(seed),
+    }
+    return FitResult(
+        chip=chip,
+        posterior=trace,
+        arguments=arguments,
+        presentations=int(charged),
+        seconds=time.perf_counter() - started,
+        interrupted=guard.interrupted,
+    )
+
+
+def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> list[dict[str, Any]]:
+    """A draw from the prior for each chain to start at: wider than any posterior, so that R-hat can tell."""
+    variables = model.free_RVs
+    draws = pm.draw(variables, draws=chains, random_seed=np.random.default_rng(seed))
+    return [
+        {variable.name: draw[chain] for variable, draw in zip(variables, draws, strict=True)}
+        for chain in range(chains)
+    ]
+
+
+def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
+    """Add the groups `log_likelihood` (of each sample) and `log_prior` (of each variable) to a posterior.
+
+    The first takes one run of the chip for each draw. Values of a variable are summed in `log_prior`: it is their sum
+    that `az.psense` and the best draw need.
+    """
+    op = model.chip_op
+    labels = trace.observed_data[LABELS].values
+    posterior = trace.posterior.dataset
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    weights = [posterior[name].values for name in chip.spec.weight_names]
+    terms = np.empty((*shape, len(labels)))
+    for draw in np.ndindex(shape):
+        terms[draw] = op.run([layer[draw] for layer in weights], labels)
+    coords = {**posterior[["chain", "draw"]].coords, "observation": trace.observed_data["observation"]}
+    array = xr.DataArray(terms, coords, ("chain", "draw", "observation"))
+    trace["log_likelihood"] = xr.DataTree(array.to_dataset(name=LABELS))
+    prior = pm.compute_log_prior(trace, extend_inferencedata=False, model=model, progressbar=False)
+    prior = xr.Dataset({name: a.sum([d for d in a.dims if d not in ("chain", "draw")]) for name, a in prior.items()})
+    trace["log_prior"] = xr.DataTree(prior)
+
+
+def _other_steps(model: pm.Model, step: Any) -> list[Any]:
+    """Steps that PyMC picks for the variables that `step` leaves: hyperparameters, mostly."""
+    _, selected = assign_step_methods(model, step)
+    if not selected:
+        return []
+    steps = instantiate_steppers(model, [], selected)
+    return steps if isinstance(steps, list) else [steps]
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error that a person can act on, out of PyMC's and PyTensor's wrapping."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, InputError | ChipError):
+            return type(seen)(str(seen).split("\n")[0])  # PyTensor adds a dump of the graph behind it
+        seen = seen.__cause__ or seen.__context__
+    return error
+
+
+@contextlib.contextmanager
+def _quiet_pymc() -> Iterator[None]:
+    """PyMC's own log lines, warnings excepted, say nothing that the closing table does not."""
+    logger = logging.getLogger("pymc")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+if __name__ == "__main__":
+    from bayes_snn.command import main
+
+    main()

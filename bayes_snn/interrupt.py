@@ -1,0 +1,37 @@
+"""Ctrl-C during sampling: the first one ends the fit and keeps its draws, the second one ends the program."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+
+class InterruptGuard:
+    """Context manager around `pm.sample`; pass `callback` to it.
+
+    PyMC ends only the running chain on Ctrl-C when chains run one after the other; the callback ends all of them.
+    """
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self._before: Any = None
+
+    def __enter__(self) -> InterruptGuard:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def callback(self, trace: Any, draw: Any) -> None:
+        """Called by PyMC at every draw of every chain."""
+        if self.interrupted:
+            raise KeyboardInterrupt

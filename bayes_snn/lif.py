@@ -1,0 +1,297 @@
+"""The simulated chip: leaky integrate-and-fire (LIF) neurons with the distortions of distortion.py.
+
+    v[t] = alpha v[t-1] + (1 - alpha) I[t],     alpha = exp(-dt / tau_m)
+    s[t] = 1 if h(v[t]) >= theta else 0
+    v[t] = 0 where s[t] = 1                     (hard reset in the same step)
+
+v membrane voltage and I input current, both in units of the threshold theta = 1; dt = 1 ms; tau_m in ms (default
+9.491 ms, so that alpha = 0.9); h(v) = v on the ideal chip. This is the exact solution over one step for a constant
+current (exponential Euler). The first layer receives I = x W_1, constant over a presentation (direct current
+encoding); later layers receive I[t] = s[t] W of the layer before, in the same step. The readout is the number of
+output spikes in `n_steps` steps. All arithmetic is float32; lif_kernels.py states the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bayes_snn.chip import ChipSpec, FloatArray, check_inputs
+from bayes_snn.distortion import (
+    SmoothFunctions,
+    check_distortions,
+    comparator_edges,
+    current_step,
+    current_table,
+    stream,
+    stuck_elements,
+)
+from bayes_snn.errors import InputError
+from bayes_snn.lif_kernels import BLOCK, EDGE_COUNTS, LANES, Circuit, run_block, run_blocks
+from bayes_snn.noise import mix
+
+DT = 1.0  # ms
+TAU_M = -DT / np.log(0.9)  # ms
+THRESHOLD = 1.0
+_CACHED_INPUTS = 4  # training and test inputs, and two more
+
+
+class LIFChip:
+    """A simulated chip of LIF neurons, distorted in its own way.
+
+    Parameters
+    ----------
+    layers
+        Neurons of each layer, inputs first.
+    distortion
+        Name of a distortion, a list of names (they compose), or None for the ideal chip; see DISTORTIONS.
+    sigma
+        Strength, one for all or one for each distortion. Strength 0 is the ideal chip, bit for bit.
+    seed
+        Names the chip: two chips with one seed and the same arguments are equal.
+    n_steps
+        Time steps of 1 ms in one presentation.
+    tau_m
+        Membrane time constant in ms.
+    weight_range
+        Weights outside saturate.
+    threads
+        Threads that share the samples of a run; the answer does not depend on them.
+
+    Raises
+    ------
+    InputError
+        For an unknown distortion, or an argument out of range.
+    """
+
+    copyable = True  # copies in other processes answer alike: chains may run in parallel
+
+    def __init__(
+        self,
+        layers: Sequence[int] = (30, 16, 2),
+        distortion: str | Sequence[str] | None = None,
+        sigma: float | Sequence[float] = 0.0,
+        seed: int = 0,
+        n_steps: int = 32,
+        *,
+        tau_m: float = TAU_M,
+        weight_range: tuple[float, float] = (-4.0, 4.0),
+        threads: int = 1,
+    ) -> None:
+        strengths = check_distortions(distortion, sigma)
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise InputError(f"The chip's seed was {seed!r}, but a whole number >= 0 is expected: try 0.")
+        if not np.isfinite(tau_m) or tau_m <= 0:
+            raise InputError(f"tau_m was {tau_m!r} ms, but a positive time is expected: leave it out for 9.491.")
+        if not isinstance(threads, int | np.integer) or threads < 1:
+            raise InputError(f"threads was {threads!r}, but at least one is needed: try 1.")
+        bits = int(strengths.get("quantisation", 0)) or None
+        self.spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, "noise" not in strengths)
+        self.strengths = strengths
+        self.seed = int(seed)
+        self.tau_m = float(tau_m)
+        self.threads = int(threads)
+        self._draw()
+        self.restart_noise(0)
+        self._prepared: list[tuple[FloatArray, NDArray[np.float32]]] = []
+
+    def _draw(self) -> None:
+        """Draw every frozen parameter of the chip from its seed."""
+        low, high = self.spec.weight_range
+        decays, edges, tables, gains, grids = [], [], [], [], []
+        for layer, (n_pre, n_post) in enumerate(self.spec.weight_shapes):
+            tau = self.tau_m * self._spread("leak", layer, n_post)
+            decays.append(np.exp(-DT / tau).astype(np.float32))
+            thresholds = (THRESHOLD * self._spread("threshold", layer, n_post)).astype(np.float32)
+            edges += self._edges(layer, thresholds)
+            if sigma := self.strengths.get("current"):
+                g = SmoothFunctions.draw(stream(self.seed, "current", layer), n_post)
+                tables.append(current_table(g, sigma))
+            gain = self._spread("gain", layer, n_pre, n_post).astype(np.float32)
+            # the resolution is set before synapses get stuck: it is the circuit's, not the weights'
+            largest = max(abs(low), abs(high)) * float(gain.max())
+            grids.append(current_step(n_pre, largest) if layer > 0 else np.float32(0.0))
+            if fraction := self.strengths.get("stuck"):
+                gain[stuck_elements(stream(self.seed, "stuck", layer), fraction, gain.shape)] = 0.0
+            gains.append(gain.ravel())
+        decay = np.concatenate(decays)
+        noise = np.zeros(0, np.float32)
+        if sigma := self.strengths.get("noise"):
+            noise = (sigma * np.sqrt(1.0 - decay.astype(np.float64) ** 2)).astype(np.float32)
+        n_edges, padded = _pad_edges(edges)
+        table = np.concatenate(tables) if tables else np.zeros((0, 0), np.float32)
+        inflow = np.float32(1.0) - decay
+        layers = np.array(self.spec.layers, np.int64)
+        self.circuit = Circuit(layers, self.spec.n_steps, decay, inflow, n_edges, padded, table, noise)
+        self._gain, self._grid = np.concatenate(gains), np.array(grids, np.float32)
+
+    def _spread(self, name: str, layer: int, *shape: int) -> NDArray[np.float64]:
+        """exp(sigma e) with e ~ Normal(0, 1), or ones without this distortion."""
+        if name not in self.strengths:
+            return np.ones(shape)
+        return np.exp(self.strengths[name] * stream(self.seed, name, layer).normal(size=shape))
+
+    def _edges(self, layer: int, thresholds: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Edges of each neuron's firing region, none for a silent neuron."""
+        if sigma := self.strengths.get("comparator"):
+            g = SmoothFunctions.draw(stream(self.seed, "comparator", layer), len(thresholds), THRESHOLD)
+            edges = comparator_edges(g, sigma, thresholds)
+        else:
+            edges = [thresholds[n : n + 1] for n in range(len(thresholds))]
+        if fraction := self.strengths.get("silent"):
+            silent = stuck_elements(stream(self.seed, "silent", layer), fraction, (len(edges),))
+            edges = [e[:0] if off else e for e, off in zip(edges, silent, strict=True)]
+        return edges
+
+    def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int32]:
+        """Show every input to the chip once: spike counts (n_samples, n_out); see `Chip.run`.
+
+        Inputs set read-only (`inputs.setflags(write=False)`) are checked and prepared once.
+        """
+        programmed = self._program(weights)
+        blocks = self._blocks(inputs)
+        counts = np.empty((len(inputs), self.spec.layers[-1]), np.int32)
+        key = self._next_key()
+        if self.threads == 1 or len(blocks) == 1:
+            run_blocks(self.circuit, programmed, blocks, 0, key, counts)
+            return counts
+        size = blocks.shape[2]
+        bounds = np.linspace(0, len(blocks), min(self.threads, len(blocks)) + 1).astype(int)
+        with ThreadPoolExecutor(self.threads) as pool:
+            for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+                part = counts[start * size : stop * size]
+                pool.submit(run_blocks, self.circuit, programmed, blocks[start:stop], start, key, part)
+        return counts
+
+    def spikes(self, weights: Sequence[FloatArray], inputs: FloatArray) -> list[NDArray[np.bool_]]:
+        """Spikes of every neuron at every step: a (n_samples, n_steps, n_neurons) array for each layer.
+
+        An optional capability: not every chip can show its hidden neurons. Counts as one presentation each sample.
+        """
+        programmed, blocks, key = self._program(weights), self._blocks(inputs), self._next_key()
+        n_words = -(-self.spec.n_steps // 32)
+        size = blocks.shape[2]
+        trains = np.empty((len(blocks), n_words, sum(self.spec.layers[1:]), size), np.uint32)
+        for block, block_inputs in enumerate(blocks):
+            run_block(self.circuit, programmed, block_inputs, block * size, key, trains[block])
+        steps = np.arange(self.spec.n_steps)
+        # (block, step, neuron, sample) -> (sample, step, neuron)
+        fired = (trains[:, steps // 32] >> (steps % 32)[None, :, None, None].astype(np.uint32)) & 1
+        fired = fired.transpose(0, 3, 1, 2).reshape(len(blocks) * size, len(steps), -1)[: len(inputs)]
+        return np.split(fired.astype(np.bool_), np.cumsum(self.spec.layers[1:-1]), axis=2)
+
+    def effective_weights(self, weights: Sequence[FloatArray]) -> list[NDArray[np.float32]]:
+        """The weights that the circuit computes with: saturated, quantised, mismatched, stuck, on its grid."""
+        programmed, start, matrices = self._program(weights), 0, []
+        for shape in self.spec.weight_shapes:
+            matrices.append(programmed[start : start + shape[0] * shape[1]].reshape(shape))
+            start += shape[0] * shape[1]
+        return matrices
+
+    def restart_noise(self, seed: int) -> None:
+        """Start another stream of noise, so that copies of one chip in several processes differ in theirs.
+
+        An optional capability: only a simulated chip can, and only the `noise` distortion heeds it.
+        """
+        self._noise_key = np.random.SeedSequence([self.seed, int(seed)]).generate_state(1, np.uint64)[0]
+        self._n_runs = 0
+
+    def _next_key(self) -> np.uint64:
+        """Names the noise of one run."""
+        if self.spec.deterministic:
+            return np.uint64(0)
+        self._n_runs += 1
+        return np.uint64(mix(self._noise_key ^ np.uint64(self._n_runs)))
+
+    def _program(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:
+        """Effective weights of all layers in one row."""
+        shapes = self.spec.weight_shapes
+        if len(weights) != len(shapes) or any(
+            np.shape(w) != s for w, s in zip(weights, shapes, strict=True)
+        ):
+            raise InputError(
+                f"The weights have shapes {[np.shape(w) for w in weights]}, but this chip expects "
+                f"{list(shapes)}: give one (n_pre, n_post) array for each layer."
+            )
+        flat = np.concatenate([np.asarray(w, np.float64).ravel() for w in weights])
+        low, high = self.spec.weight_range
+        bits = self.spec.weight_bits
+        step = max(abs(low), abs(high)) / (2 ** (bits - 1) - 1) if bits else 0.0
+        programmed = np.empty(len(flat), np.float32)
+        if not _program(flat, self.circuit.layers, low, high, step, self._gain, self._grid, programmed):
+            raise InputError(
+                "The weights hold NaN, but every weight must be a number: check the prior and the starting point."
+            )
+        return programmed
+
+    def _blocks(self, inputs: FloatArray) -> NDArray[np.float32]:
+        """Inputs as (n_blocks, n_in, block) float32: samples contiguous, the last block padded with zeros."""
+        for known, blocks in self._prepared:
+            if known is inputs:
+                return blocks
+        checked = check_inputs(inputs, self.spec.layers[0])
+        n_samples, n_in = checked.shape
+        n_blocks = -(-n_samples // BLOCK)
+        size = -(-n_samples // (n_blocks * LANES)) * LANES
+        padded = np.zeros((n_blocks * size, n_in), np.float32)
+        padded[:n_samples] = checked
+        blocks = np.ascontiguousarray(padded.reshape(n_blocks, size, n_in).transpose(0, 2, 1))
+        # only an array that owns its data and cannot be written to is sure to be the same next time
+        if isinstance(inputs, np.ndarray) and inputs.base is None and not inputs.flags.writeable:
+            self._prepared = [(inputs, blocks), *self._prepared[: _CACHED_INPUTS - 1]]
+        return blocks
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.spec, self.strengths, self.seed, self.tau_m
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LIFChip) and self._arguments() == other._arguments()
+
+    def __hash__(self) -> int:
+        return hash((self.spec, tuple(sorted(self.strengths.items())), self.seed, self.tau_m))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prepared": []}
+
+    def __repr__(self) -> str:
+        distorted = ", ".join(f"{name} {sigma:g}" for name, sigma in self.strengths.items()) or "ideal"
+        layers = "-".join(str(n) for n in self.spec.layers)
+        return f"LIFChip({layers}, {distorted}, seed={self.seed}, n_steps={self.spec.n_steps})"
+
+
+def _pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Edges in one array, their number rounded up to one that the kernels compile for; +inf is never reached."""
+    n_edges = [
+        next((n for n in EDGE_COUNTS if n >= len(e)), len(e)) if len(e) else 0 for e in edges
+    ]
+    padded = np.full((len(edges), max(1, *n_edges)), np.inf, np.float32)
+    for neuron, e in enumerate(edges):
+        padded[neuron, : len(e)] = e
+    return np.array(n_edges, np.int64), padded
+
+
+@njit(cache=True, error_model="numpy")
+def _program(weights, layers, low, high, step, gain, grid, programmed):  # type: ignore[no-untyped-def]
+    """Saturate, quantise (step > 0), mismatch and round to the layer's grid (> 0); False when a weight is NaN."""
+    low, high, step = np.float32(low), np.float32(high), np.float32(step)
+    i = 0
+    for layer in range(layers.shape[0] - 1):
+        unit = grid[layer]
+        for _ in range(layers[layer] * layers[layer + 1]):
+            w = np.float32(weights[i])
+            if np.isnan(w):
+                return False
+            w = min(max(w, low), high)
+            if step > 0:
+                w = min(max(np.rint(w / step) * step, low), high)
+            w = w * gain[i]
+            if unit > 0:
+                w = np.rint(w / unit) * unit
+            programmed[i] = w
+            i += 1
+    return True

@@ -1,0 +1,350 @@
+"""Numba kernels of the simulated chip: samples lie contiguous, so that every inner loop is a vector loop.
+
+A block of samples passes through the layers one after the other. A neuron's spike train is packed 32 steps to a
+word, which is all that the next layer needs. The arithmetic is float32 in a stated order, without fused
+multiply-add, so that a plain NumPy loop gives the same spike counts (tests/reference.py):
+
+- first layer: I = (((x_0 w_0 + x_1 w_1) + x_2 w_2) + ...), inputs in order;
+- later layers: I[t] = sum of the weights of the neurons that spiked. These weights are multiples of a power of two,
+  chosen so that no partial sum needs more than the 24 bits of a float32 (`distortion.current_step`): the sum is
+  exact, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numba.extending import register_jitable
+from numpy.typing import NDArray
+
+from bayes_snn.bits import count_bits, has_bit, set_bit, xor
+from bayes_snn.noise import standard_normal
+
+BLOCK = 288  # samples of a block: its buffers stay in the first-level cache
+LANES = 32  # a block is a multiple of this: two vectors of 16 samples are advanced together
+STEPS = 4  # time steps of a later layer that one pass over a block advances; steps beyond n_steps are masked
+EDGE_COUNTS = (0, 1, 3, 5)  # numbers of edges that `hold` and `follow` are compiled for
+
+TABLE_REACH = 64.0  # the current tables reach this far either way, in units of the threshold
+
+_ZERO = np.float32(0.0)
+
+
+class Circuit(NamedTuple):
+    """All that the kernels know of a chip, neurons of all layers in one row (n_neurons = sum of layers[1:]).
+
+    Attributes
+    ----------
+    layers
+        (n_layers + 1,) neurons of each layer, inputs first.
+    n_steps
+        Time steps of a presentation.
+    decay, inflow
+        (n_neurons,) alpha and 1 - alpha of each neuron.
+    n_edges, edges
+        (n_neurons,) and (n_neurons, max_edges): a neuron fires where an odd number of its edges are <= v.
+        The ideal neuron has one edge, the threshold; a silent neuron has none.
+    current_table
+        (n_neurons or 0, n_knots): distortion added to the input current, tabulated; see `bend_current`.
+    noise
+        (n_neurons,) standard deviation of the noise added to v at each step; an empty array on a noiseless chip.
+    """
+
+    layers: NDArray[np.int64]
+    n_steps: int
+    decay: NDArray[np.float32]
+    inflow: NDArray[np.float32]
+    n_edges: NDArray[np.int64]
+    edges: NDArray[np.float32]
+    current_table: NDArray[np.float32]
+    noise: NDArray[np.float32]
+
+
+@register_jitable
+def integrate(v, drive, decay):  # type: ignore[no-untyped-def]
+    """One step of the membrane, alpha v + drive with drive = (1 - alpha) I; the NumPy reference calls it too."""
+    return decay * v + drive
+
+
+@register_jitable
+def knot(current, n_knots):  # type: ignore[no-untyped-def]
+    """Place of a current in a table over [-TABLE_REACH, TABLE_REACH], in knots, clipped to the table's ends."""
+    scale = np.float32((n_knots - 1) / (2.0 * TABLE_REACH))
+    place = (current + np.float32(TABLE_REACH)) * scale
+    return np.minimum(np.maximum(place, _ZERO), np.float32(n_knots - 1))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def bend_current(current, table):  # type: ignore[no-untyped-def]
+    """I + sigma g(I) of each sample: sigma g from equidistant knots, linear between them, constant outside."""
+    last = table.shape[0] - 2
+    for s in range(current.shape[0]):
+        place = knot(current[s], table.shape[0])
+        left = min(np.int64(place), last)
+        low = table[left]
+        current[s] += low + (place - np.float32(left)) * (table[left + 1] - low)
+
+
+@njit(inline="always")
+def _fires(v, edges):  # type: ignore[no-untyped-def]
+    odd = v >= edges[0]
+    for e in range(1, len(edges)):
+        odd = xor(odd, v >= edges[e])
+    return odd
+
+
+@njit(inline="always")
+def _step(v, drive, decay, edges, word, bit):  # type: ignore[no-untyped-def]
+    v = integrate(v, drive, decay)
+    fired = _fires(v, edges)
+    return (_ZERO if fired else v), set_bit(word, bit, fired)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _hold(v_a, v_b, train_a, train_b, drive_a, drive_b, decay, edges, n_steps):  # type: ignore[no-untyped-def]
+    """A word of steps of one neuron under a constant drive, two parts of a block at once; edges is a tuple.
+
+    One part's latencies hide behind the other's arithmetic. Shapes: each array (n,), n the same.
+    """
+    for bit in range(0, n_steps, 8):
+        bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
+        bit4, bit5, bit6, bit7 = np.uint32(16 << bit), np.uint32(32 << bit), np.uint32(64 << bit), np.uint32(128 << bit)
+        for s in range(v_a.shape[0]):
+            a, b, word_a, word_b, in_a, in_b = v_a[s], v_b[s], train_a[s], train_b[s], drive_a[s], drive_b[s]
+            a, word_a = _step(a, in_a, decay, edges, word_a, bit0)
+            b, word_b = _step(b, in_b, decay, edges, word_b, bit0)
+            a, word_a = _step(a, in_a, decay, edges, word_a, bit1)
+            b, word_b = _step(b, in_b, decay, edges, word_b, bit1)
+            a, word_a = _step(a, in_a, decay, edges, word_a, bit2)
+            b, word_b = _step(b, in_b, decay, edges, word_b, bit2)
+            a, word_a = _step(a, in_a, decay, edges, word_a, bit3)
+            b, word_b = _step(b, in_b, decay, edges, word_b, bit3)
+            a, word_a = _step(a, in_a, decay, edges, word_a, bit4)
+            b, word_b = _step(b, in_b, decay, edges, word_b, bit4)
+            a, word_a = _step(a, in_a, decay, edges, word_a, bit5)
+            b, word_b = _step(b, in_b, decay, edges, word_b, bit5)
+            a, word_a = _step(a, in_a, decay, edges, word_a, bit6)
+            b, word_b = _step(b, in_b, decay, edges, word_b, bit6)
+            a, word_a = _step(a, in_a, decay, edges, word_a, bit7)
+            b, word_b = _step(b, in_b, decay, edges, word_b, bit7)
+            v_a[s], v_b[s], train_a[s], train_b[s] = a, b, word_a, word_b
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _follow(v, train, drive0, drive1, drive2, drive3, decay, edges, bit):  # type: ignore[no-untyped-def]
+    """STEPS steps of one neuron, each with its own drive; shapes: each array (n,), edges a tuple."""
+    bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
+    for s in range(v.shape[0]):
+        x, word = v[s], train[s]
+        x, word = _step(x, drive0[s], decay, edges, word, bit0)
+        x, word = _step(x, drive1[s], decay, edges, word, bit1)
+        x, word = _step(x, drive2[s], decay, edges, word, bit2)
+        x, word = _step(x, drive3[s], decay, edges, word, bit3)
+        v[s], train[s] = x, word
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _any_edges(v, train, drive, decay, edges, bit):  # type: ignore[no-untyped-def]
+    """The same as `_follow` for any number of edges, an array; drive (n_rows, n), the last row held."""
+    odd = np.empty(v.shape[0], np.uint8)
+    for step in range(STEPS):
+        mask = np.uint32(1 << (bit + step))
+        row = drive[min(step, drive.shape[0] - 1)]
+        for s in range(v.shape[0]):
+            v[s] = integrate(v[s], row[s], decay)
+            odd[s] = 0
+        for e in range(edges.shape[0]):
+            for s in range(v.shape[0]):
+                odd[s] ^= v[s] >= edges[e]
+        for s in range(v.shape[0]):
+            train[s] = set_bit(train[s], mask, odd[s] != 0)
+            v[s] = _ZERO if odd[s] != 0 else v[s]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def hold(v, train, drive, decay, edges, n_steps):  # type: ignore[no-untyped-def]
+    """At most 32 steps of one neuron under a constant drive; the steps are rounded up to a multiple of 8.
+
+    Parameters: v (n,) float32 and train (n,) uint32, both updated, n even; drive (1, n) float32; decay alpha;
+    edges (n_edges,) float32, compiled into registers for the common numbers of them.
+    """
+    half, held, n_edges = v.shape[0] // 2, drive[0], edges.shape[0]
+    v_a, v_b, train_a, train_b = v[:half], v[half:], train[:half], train[half:]
+    held_a, held_b = held[:half], held[half:]
+    if n_edges == 1:
+        _hold(v_a, v_b, train_a, train_b, held_a, held_b, decay, (edges[0],), n_steps)
+    elif n_edges == 3:
+        _hold(v_a, v_b, train_a, train_b, held_a, held_b, decay, (edges[0], edges[1], edges[2]), n_steps)
+    elif n_edges == 5:
+        five = (edges[0], edges[1], edges[2], edges[3], edges[4])
+        _hold(v_a, v_b, train_a, train_b, held_a, held_b, decay, five, n_steps)
+    elif n_edges > 0:
+        for bit in range(0, n_steps, STEPS):
+            _any_edges(v, train, drive, decay, edges, bit)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def follow(v, train, drive, decay, edges, bit):  # type: ignore[no-untyped-def]
+    """STEPS steps of one neuron from place `bit` of the word on; as `hold`, with drive (STEPS, n)."""
+    n_edges = edges.shape[0]
+    if n_edges == 1:
+        _follow(v, train, drive[0], drive[1], drive[2], drive[3], decay, (edges[0],), bit)
+    elif n_edges == 3:
+        three = (edges[0], edges[1], edges[2])
+        _follow(v, train, drive[0], drive[1], drive[2], drive[3], decay, three, bit)
+    elif n_edges == 5:
+        five = (edges[0], edges[1], edges[2], edges[3], edges[4])
+        _follow(v, train, drive[0], drive[1], drive[2], drive[3], decay, five, bit)
+    elif n_edges > 0:
+        _any_edges(v, train, drive, decay, edges, bit)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def dense_current(inputs, weights, current):  # type: ignore[no-untyped-def]
+    """First layer: current (n,) = sum over inputs, in their order, of inputs (n_in, n) times weights (n_in,)."""
+    n_in = inputs.shape[0]
+    current[:] = _ZERO
+    first = n_in % 4
+    for i in range(first):
+        x, w = inputs[i], weights[i]
+        for s in range(current.shape[0]):
+            current[s] += x[s] * w
+    for i in range(first, n_in, 4):
+        x0, x1, x2, x3 = inputs[i], inputs[i + 1], inputs[i + 2], inputs[i + 3]
+        w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+        for s in range(current.shape[0]):
+            current[s] = (((current[s] + x0[s] * w0) + x1[s] * w1) + x2[s] * w2) + x3[s] * w3
+
+
+@njit(inline="always")
+def _if_bit(word, mask, weight):  # type: ignore[no-untyped-def]
+    return weight if has_bit(word, mask) else _ZERO
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def spike_current(trains, weights, bit, current):  # type: ignore[no-untyped-def]
+    """Later layers: current (STEPS, n) = sum of the weights (n_pre,) of the neurons whose train (n_pre, n) spikes."""
+    n_pre = trains.shape[0]
+    n = current.shape[1]
+    c0, c1, c2, c3 = current[0], current[1], current[2], current[3]
+    bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
+    current[:] = _ZERO
+    first = n_pre % 4
+    for i in range(first):
+        train, w = trains[i], weights[i]
+        for s in range(n):
+            c0[s] += _if_bit(train[s], bit0, w)
+            c1[s] += _if_bit(train[s], bit1, w)
+            c2[s] += _if_bit(train[s], bit2, w)
+            c3[s] += _if_bit(train[s], bit3, w)
+    for i in range(first, n_pre, 4):
+        train0, train1, train2, train3 = trains[i], trains[i + 1], trains[i + 2], trains[i + 3]
+        w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+        for s in range(n):
+            t0, t1, t2, t3 = train0[s], train1[s], train2[s], train3[s]
+            # pairs, for shorter chains of additions: the sums are exact in any order
+            c0[s] += (_if_bit(t0, bit0, w0) + _if_bit(t1, bit0, w1)) + (_if_bit(t2, bit0, w2) + _if_bit(t3, bit0, w3))
+            c1[s] += (_if_bit(t0, bit1, w0) + _if_bit(t1, bit1, w1)) + (_if_bit(t2, bit1, w2) + _if_bit(t3, bit1, w3))
+            c2[s] += (_if_bit(t0, bit2, w0) + _if_bit(t1, bit2, w1)) + (_if_bit(t2, bit2, w2) + _if_bit(t3, bit2, w3))
+            c3[s] += (_if_bit(t0, bit3, w0) + _if_bit(t1, bit3, w1)) + (_if_bit(t2, bit3, w2) + _if_bit(t3, bit3, w3))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def finish_current(circuit, neuron, current):  # type: ignore[no-untyped-def]
+    """Turn input currents (rows, n) into drives in place: the distortion of the current, then times 1 - alpha."""
+    for row in range(current.shape[0]):
+        line = current[row]
+        if circuit.current_table.shape[0] > 0:
+            bend_current(line, circuit.current_table[neuron])
+        for s in range(line.shape[0]):
+            line[s] *= circuit.inflow[neuron]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_noise(circuit, neuron, drive, first_step, first_sample, key):  # type: ignore[no-untyped-def]
+    """Add each step's noise to the drives (STEPS, n) in place."""
+    for row in range(STEPS):
+        for s in range(drive.shape[1]):
+            xi = standard_normal(key, neuron, first_step + row, first_sample + s)
+            drive[row, s] += circuit.noise[neuron] * xi
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mask_bits(train, mask):  # type: ignore[no-untyped-def]
+    """Forget the spikes past n_steps: steps are simulated in fours or eights."""
+    for s in range(train.shape[0]):
+        train[s] &= mask
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ignore[no-untyped-def]
+    """Show a block of samples to the chip.
+
+    Parameters: weights (n_weights,) float32, each layer's (n_pre, n_post) in a row; inputs (n_in, n) float32;
+    trains (n_words, n_neurons, n) uint32, filled with the spike trains of all neurons.
+    """
+    n_words, _, n = trains.shape
+    noisy = circuit.noise.shape[0] > 0
+    v = np.empty(n, np.float32)
+    drive = np.empty((STEPS, n), np.float32)
+    held = np.empty((1, n), np.float32)
+    trains[:] = np.uint32(0)
+    neuron = 0
+    first_pre = 0
+    first_weight = 0
+    for layer in range(circuit.layers.shape[0] - 1):
+        n_pre, n_post = circuit.layers[layer], circuit.layers[layer + 1]
+        matrix = weights[first_weight : first_weight + n_pre * n_post].reshape(n_pre, n_post)
+        for post in range(n_post):
+            column = matrix[:, post].copy()
+            edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
+            decay = circuit.decay[neuron]
+            v[:] = _ZERO
+            if layer == 0:
+                dense_current(inputs, column, held[0])
+                finish_current(circuit, neuron, held)
+            for word in range(n_words):
+                n_steps = min(32, circuit.n_steps - 32 * word)
+                train = trains[word, neuron]
+                if layer == 0 and not noisy:
+                    hold(v, train, held, decay, edges, n_steps)
+                else:
+                    for bit in range(0, n_steps, STEPS):
+                        if layer == 0:
+                            drive[:] = held
+                        else:
+                            spike_current(trains[word, first_pre : first_pre + n_pre], column, bit, drive)
+                            finish_current(circuit, neuron, drive)
+                        if noisy:
+                            add_noise(circuit, neuron, drive, 32 * word + bit, first_sample, key)
+                        follow(v, train, drive, decay, edges, bit)
+                if n_steps % 8 > 0:
+                    mask_bits(train, np.uint32((1 << n_steps) - 1))
+            neuron += 1
+        first_weight += n_pre * n_post
+        if layer > 0:
+            first_pre += n_pre
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def run_blocks(circuit, weights, blocks, first_block, key, counts):  # type: ignore[no-untyped-def]
+    """Spike counts (n_samples, n_out) int32 of blocks of inputs (n_blocks, n_in, n), the last one padded.
+
+    `first_block` is the place of blocks[0] among all of a run: noise depends on it.
+    """
+    n_blocks, _, n = blocks.shape
+    n_out = circuit.layers[-1]
+    n_neurons = circuit.decay.shape[0]
+    n_words = (circuit.n_steps + 31) // 32
+    trains = np.empty((n_words, n_neurons, n), np.uint32)
+    for block in range(n_blocks):
+        run_block(circuit, weights, blocks[block], (first_block + block) * n, key, trains)
+        stop = min(n, counts.shape[0] - block * n)
+        for out in range(n_out):
+            for s in range(stop):
+                total = 0
+                for word in range(n_words):
+                    total += count_bits(trains[word, n_neurons - n_out + out, s])
+                counts[block * n + s, out] = total

@@ -1,0 +1,219 @@
+"""The PyMC model: a prior over the weights, and the chip as the likelihood of the training labels."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pytensor.graph.traversal import ancestors
+
+from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_chip, check_inputs, check_labels
+from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.likelihood import class_probabilities
+from bayes_snn.op import ChipLogLikelihood
+
+WeightsFunction = Callable[[Chip], Sequence[Any]]
+
+LABELS = "label"  # the observed variable
+
+
+def model_folders() -> list[Path]:
+    """Where model files are looked for: ./models first, then the ones that came with the package."""
+    here = Path(__file__).parent
+    return [folder for folder in (Path("models"), here / "models", here.parent / "models") if folder.is_dir()]
+
+
+def available_models() -> dict[str, Path]:
+    """Model files by name."""
+    found: dict[str, Path] = {}
+    for folder in model_folders():
+        for path in sorted(folder.glob("*.py")):
+            if not path.stem.startswith("_"):
+                found.setdefault(path.stem, path)
+    return found
+
+
+def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:
+    """The function `weights(chip)` of a model file.
+
+    Parameters
+    ----------
+    model
+        Name of a file in `models/`, path of a file, the function itself, or None for "gaussian".
+
+    Raises
+    ------
+    InputError
+        When there is no such file, it does not run, or it holds no function `weights`.
+    """
+    if callable(model):
+        return model
+    name = "gaussian" if model is None else str(model)
+    is_path = name.endswith(".py") or "/" in name or "\\" in name
+    known = available_models()
+    if not is_path and name not in known:
+        raise unknown_name("model", name, known)
+    path = Path(name) if is_path else known[name]
+    if not path.is_file():
+        raise InputError(
+            f"There is no model file {path}: give its path, or one of the names {', '.join(sorted(known))}."
+        )
+    module = _import(path)
+    function = getattr(module, "weights", None)
+    if not callable(function):
+        raise InputError(
+            f"The model file {path} holds no function `weights(chip)`: define one that returns the weight matrices, "
+            "as models/gaussian.py does."
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _import(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"bayes_snn_model_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"The model file {path} is no Python file: give it a name that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(
+            f"The model file {path} does not run ({type(error).__name__}: {error}): run it with python to see where."
+        ) from error
+    return module
+
+
+def build_model(
+    chip: Chip,
+    inputs: FloatArray,
+    labels: IntArray,
+    weights: str | Path | WeightsFunction | None = None,
+    *,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> pm.Model:
+    """The posterior of a chip's weights as a PyMC model.
+
+    Parameters
+    ----------
+    chip
+        Any chip.
+    inputs, labels
+        (n_samples, n_in) training inputs and (n_samples,) labels from 0 to n_classes - 1.
+    weights
+        The prior: a function `weights(chip)` that returns one (n_pre, n_post) variable for each layer, or the name or
+        path of a file that holds one (default "gaussian").
+    feature_names, class_names
+        Coordinates of the first `pre` and the last `post` dim; numbers when left out.
+
+    Returns
+    -------
+    A model whose weights have dims ("pre_1", "post_1"), ... and whose observed variable "label" has dim "observation".
+    Its Op is `chip_op(model)`.
+
+    Raises
+    ------
+    InputError
+        When inputs, labels or the prior's shapes do not fit the chip.
+    """
+    spec = check_chip(chip).spec
+    inputs = _frozen(check_inputs(inputs, spec.layers[0]))
+    labels = check_labels(labels, len(inputs), spec.layers[-1])
+    function = load_weights(weights)
+    op = ChipLogLikelihood(chip, inputs)
+    coords = _coordinates(spec, len(inputs), feature_names, class_names)
+
+    shapes = spec.weight_shapes
+
+    # PyMC hands the matrices on with a batch dim of length 1, one label being one draw of many
+    def logp(value: Any, *matrices: Any) -> Any:
+        return op(*(matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)), value)
+
+    def random(*matrices: Any, rng: np.random.Generator, size: Any = None) -> Any:
+        # labels drawn from the class probabilities of a run, for prior and posterior predictive checks
+        counts = chip.run([matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)], inputs)
+        below = class_probabilities(counts).cumsum(axis=1)[:, :-1]
+        return (rng.random((len(inputs), 1)) > below).sum(axis=1)
+
+    with pm.Model(coords=coords) as model:
+        matrices = [pt.as_tensor_variable(matrix) for matrix in function(chip)]
+        _check_matrices(matrices, shapes, function)
+        for name, dims, matrix in zip(spec.weight_names, spec.weight_dims, matrices, strict=True):
+            if name not in model.named_vars:  # a weight computed from other variables is recorded all the same
+                pm.Deterministic(name, matrix, dims=dims)
+        cores = ",".join(f"(i{layer},j{layer})" for layer in range(len(matrices)))
+        pm.CustomDist(
+            LABELS,
+            *matrices,
+            logp=logp,
+            random=random,
+            signature=f"{cores}->()",
+            dtype="int64",
+            observed=labels,
+            dims="observation",
+        )
+    model.chip_op = op
+    model.chip_weights = matrices
+    return model
+
+
+def weight_variables(model: pm.Model) -> list[Any]:
+    """Value variables on which the chip's weights depend directly, in the order of the layers.
+
+    Under a centred prior these are the weights; where a model file computes a weight from others (non-centred), they
+    are those others. A step on any other variable does not run the chip.
+    """
+    found: list[Any] = []
+    for matrix in model.chip_weights:
+        for variable in ancestors([matrix], blockers=model.free_RVs):
+            if variable in model.free_RVs and variable not in found:
+                found.append(variable)
+    return [model.rvs_to_values[variable] for variable in found]
+
+
+def _frozen(array: FloatArray) -> FloatArray:
+    """A read-only copy: a chip may then prepare it once."""
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy
+
+
+def _coordinates(
+    spec: ChipSpec,
+    n_samples: int,
+    feature_names: Sequence[str] | None,
+    class_names: Sequence[str] | None,
+) -> dict[str, Any]:
+    """Names or numbers of the neurons along each dim of each weight matrix, and of the samples."""
+    for what, names, n in (
+        ("feature", feature_names, spec.layers[0]),
+        ("class", class_names, spec.layers[-1]),
+    ):
+        if names is not None and len(names) != n:
+            raise InputError(
+                f"{len(names)} {what} names came, but this chip has {n}: give one name each, or none at all."
+            )
+    layers: list[Any] = [range(n) for n in spec.layers]
+    layers[0] = layers[0] if feature_names is None else feature_names
+    layers[-1] = layers[-1] if class_names is None else class_names
+    coords: dict[str, Any] = {"observation": range(n_samples)}
+    for layer, (pre, post) in enumerate(spec.weight_dims):
+        coords |= {pre: list(layers[layer]), post: list(layers[layer + 1])}
+    return coords
+
+
+def _check_matrices(matrices: Sequence[Any], shapes: Sequence[tuple[int, int]], function: Any) -> None:
+    """A prior must return one matrix of the right shape for each layer."""
+    received = [tuple(matrix.shape.eval()) for matrix in matrices]
+    if received != list(shapes):
+        raise InputError(
+            f"The prior {getattr(function, '__name__', function)!r} returned weights of shapes {received}, but this "
+            f"chip expects {list(shapes)}: use chip.spec.weight_names and chip.spec.weight_dims for each layer."
+        )

@@ -1,0 +1,115 @@
+"""The chip as a black-box PyTensor Op: weights and labels in, log-likelihood of each sample out.
+
+PyTensor knows nothing of what happens inside, so there is no gradient and every evaluation is a run of the chip.
+PyMC's step methods ask for the log-likelihood at both ends of every proposal; the Op remembers the last few, so
+that only the new end costs a run.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch.basic import generate_fallback_impl, numba_funcify
+
+from bayes_snn.chip import Chip, FloatArray, check_counts
+from bayes_snn.likelihood import BETA, log_likelihood
+
+NO_GRADIENT = (
+    "The likelihood is a chip, which has no gradient: sample the weights with a Metropolis step (sampler='block' "
+    "or pm.Metropolis), and leave NUTS to hyperparameters."
+)
+
+
+class ChipLogLikelihood(Op):
+    """log p(y_i | x_i, W) of every training sample, (n_samples,), from weights (n_pre, n_post) and labels.
+
+    Parameters
+    ----------
+    chip
+        Any chip; it is run on `inputs` once for each new set of weights.
+    inputs
+        (n_samples, n_in) training inputs.
+    beta
+        Weight of a spike in the likelihood.
+    memory
+        How many evaluations are remembered. Three are needed at least (current point, proposal, and the one before
+        it, which a joint step of several variables comes back to); a chip that answers differently each time keeps
+        its answer for as long as it is remembered, which makes the chain pseudo-marginal.
+
+    Attributes
+    ----------
+    presentations
+        Samples shown to the chip so far.
+    """
+
+    __props__ = ()  # two Ops are equal only when they are the same object: each counts for itself
+
+    def __init__(self, chip: Chip, inputs: FloatArray, beta: float = BETA, memory: int = 8) -> None:
+        self.chip = chip
+        self.inputs = inputs
+        self.beta = float(beta)
+        self.memory = max(int(memory), 3)
+        self.presentations = 0
+        self._known: OrderedDict[bytes, NDArray[np.float64]] = OrderedDict()
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def make_node(self, *arguments: Any) -> Apply:
+        variables = [pt.as_tensor_variable(argument) for argument in arguments]
+        return Apply(self, variables, [pt.dvector()])
+
+    def infer_shape(self, node: Apply, input_shapes: Any) -> list[tuple[Any, ...]]:
+        return [(pt.as_tensor_variable(len(self.inputs)),)]
+
+    def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
+        *weights, labels = inputs
+        output_storage[0][0] = self.evaluate(weights, labels)
+
+    def evaluate(self, weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log-likelihood of each sample, from memory when these weights were seen of late."""
+        key = b"".join([np.ascontiguousarray(argument).tobytes() for argument in (*weights, labels)])
+        terms = self._known.get(key)
+        if terms is None:
+            terms = self.run(weights, labels)
+            self._known[key] = terms
+            if len(self._known) > self.memory:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(key)
+        return terms.copy()
+
+    def run(self, weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Run the chip, whatever is remembered."""
+        counts = self.chip.run(weights, self.inputs)
+        self.presentations += len(self.inputs)
+        return log_likelihood(check_counts(counts, len(self.inputs), self.chip.spec), labels, self.beta)
+
+    def forget(self) -> None:
+        """Forget every evaluation."""
+        self._known.clear()
+
+    def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+        raise NotImplementedError(NO_GRADIENT)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": OrderedDict()}
+
+
+@numba_funcify.register(ChipLogLikelihood)
+def _run_in_python(op: ChipLogLikelihood, node: Apply, **kwargs: Any) -> Any:
+    """A chip is Python to PyTensor's Numba backend; that is meant so and needs no warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
+        return generate_fallback_impl(op, node)

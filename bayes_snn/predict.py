@@ -1,0 +1,86 @@
+"""What a fitted posterior predicts, through the chip: four estimates, all four reported always.
+
+    mean       the posterior mean of the weights, programmed once (the source paper's W*)
+    map        the draw of highest posterior density
+    medoid     the draw whose class probabilities on the training inputs are nearest to the ensemble's
+    ensemble   the posterior predictive: class probabilities averaged over draws
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_snn.chip import Chip, FloatArray, check_counts
+from bayes_snn.errors import unknown_name
+from bayes_snn.likelihood import class_probabilities
+
+ESTIMATES = ("mean", "map", "medoid", "ensemble")
+ENSEMBLE_SIZE = 200  # draws of an ensemble at most: what a chip must be programmed with to predict once
+
+Weights = list[NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Posterior draws of the weights, chains one after the other.
+
+    `weights` holds one (n_draws, n_pre, n_post) array for each layer; `logp` is the log posterior density of each
+    draw, (n_draws,), up to a constant.
+    """
+
+    weights: Sequence[NDArray[np.float64]]
+    logp: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.logp)
+
+    def __getitem__(self, draw: int) -> Weights:
+        return [np.asarray(layer[draw]) for layer in self.weights]
+
+    def mean(self) -> Weights:
+        """Posterior mean of each weight."""
+        return [layer.mean(axis=0) for layer in self.weights]
+
+    def spread(self, size: int) -> NDArray[np.int64]:
+        """Numbers of at most `size` draws, evenly spaced over all chains."""
+        return np.unique(np.linspace(0, len(self) - 1, min(size, len(self))).round().astype(np.int64))
+
+
+def run_draws(
+    chip: Chip, draws: Draws, chosen: Sequence[int] | NDArray[np.int64], inputs: FloatArray
+) -> NDArray[np.float64]:
+    """Class probabilities (n_chosen, n_samples, n_classes) of some draws: one pass of the inputs for each."""
+    return np.stack([probabilities(chip, draws[int(draw)], inputs) for draw in chosen])
+
+
+def probabilities(chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.float64]:
+    """Class probabilities (n_samples, n_classes) of one set of weights: one pass of the inputs."""
+    counts = check_counts(chip.run(weights, inputs), len(inputs), chip.spec)
+    return class_probabilities(counts)
+
+
+def best_draw(draws: Draws) -> int:
+    """The draw of highest posterior density."""
+    return int(np.nanargmax(draws.logp))
+
+
+def medoid_draw(chip: Chip, draws: Draws, train_inputs: FloatArray, size: int = ENSEMBLE_SIZE) -> int:
+    """The draw, of `size` evenly spaced ones, nearest to the ensemble on the training inputs.
+
+    Distance is the mean absolute difference of class probabilities; labels play no part.
+    """
+    chosen = draws.spread(size)
+    each = run_draws(chip, draws, chosen, train_inputs)
+    distance = np.abs(each - each.mean(axis=0)).mean(axis=(1, 2))
+    return int(chosen[np.argmin(distance)])
+
+
+def check_estimate(estimate: str) -> str:
+    """The name of an estimate, or an `InputError` that lists them."""
+    if estimate not in ESTIMATES:
+        raise unknown_name("estimate", estimate, ESTIMATES)
+    return estimate

@@ -1,0 +1,293 @@
+"""A fit: the posterior, what it predicts, what it cost, and how it is kept in a folder.
+
+A folder holds `posterior.nc` (an ArviZ DataTree: posterior, sample_stats, log_likelihood, log_prior, observed_data,
+constant_data) and `fit.json` (arguments, chip, versions, presentations, scores, diagnosis). Every file is written
+under a temporary name and then renamed, so that none is ever half-written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
+from bayes_snn.diagnostics import Diagnosis, diagnose
+from bayes_snn.errors import InputError
+from bayes_snn.lif import LIFChip
+from bayes_snn.metrics import evaluate
+from bayes_snn.predict import (
+    ENSEMBLE_SIZE,
+    ESTIMATES,
+    Draws,
+    Weights,
+    best_draw,
+    check_estimate,
+    medoid_draw,
+    probabilities,
+    run_draws,
+)
+
+FORMAT = 1  # of a fit folder
+PACKAGES = ("bayes_snn", "pymc", "pytensor", "arviz", "numpy", "numba")
+
+
+@dataclass
+class FitResult:
+    """A fitted chip.
+
+    Attributes
+    ----------
+    chip
+        The chip that was trained.
+    posterior
+        ArviZ DataTree; weights have dims (chain, draw, pre_1, post_1), ...
+    arguments
+        How it was fitted: model, sampler, draws, tune, chains, seed, and what a caller adds.
+    presentations
+        Samples shown to the chip for training, warm-up included.
+    seconds
+        Wall time of the fit.
+    interrupted
+        True when Ctrl-C ended the sampling early.
+    """
+
+    chip: Chip
+    posterior: xr.DataTree
+    arguments: dict[str, Any]
+    presentations: int
+    seconds: float = float("nan")
+    interrupted: bool = False
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def train_inputs(self) -> NDArray[np.float64]:
+        """(n_train, n_in) inputs that the chip was trained on."""
+        return np.asarray(self.posterior["constant_data/inputs"].values)
+
+    @property
+    def passes(self) -> float:
+        """Training presentations in units of the training set."""
+        return self.presentations / len(self.train_inputs)
+
+    @cached_property
+    def draws(self) -> Draws:
+        """Draws of the weights, chains one after the other."""
+        posterior = self.posterior.posterior.dataset
+        weights = [posterior[name].values for name in self.chip.spec.weight_names]
+        prior = sum(array.values for array in self.posterior.log_prior.dataset.values())
+        logp = prior + self.posterior.log_likelihood["label"].sum("observation").values
+        return Draws([layer.reshape(-1, *layer.shape[2:]) for layer in weights], np.ravel(logp))
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """R-hat, effective draws and a verdict."""
+        weights = self.posterior.posterior.dataset[list(self.chip.spec.weight_names)]
+        return diagnose(weights, self.posterior.log_likelihood["label"])
+
+    @cached_property
+    def _medoid(self) -> int:
+        return medoid_draw(self.chip, self.draws, self.train_inputs)
+
+    def weights(self, estimate: str = "mean") -> Weights:
+        """The one set of weights to program: "mean", "map" or "medoid"; (n_pre, n_post) for each layer."""
+        if check_estimate(estimate) == "ensemble":
+            raise InputError(
+                "An ensemble is many sets of weights, but one set was asked for: take 'mean', 'map' or 'medoid'."
+            )
+        if estimate == "mean":
+            return self.draws.mean()
+        return self.draws[best_draw(self.draws) if estimate == "map" else self._medoid]
+
+    def predict(self, inputs: FloatArray, estimate: str = "ensemble", size: int = ENSEMBLE_SIZE) -> NDArray[np.float64]:
+        """Class probabilities (n_samples, n_classes) of new inputs, through the chip.
+
+        Parameters
+        ----------
+        inputs
+            (n_samples, n_in), standardised as the training inputs were.
+        estimate
+            "mean", "map", "medoid", or "ensemble" (averaged over at most `size` draws, a run each).
+        """
+        checked = check_inputs(inputs, self.chip.spec.layers[0])
+        checked.setflags(write=False) if checked is not inputs else None
+        if check_estimate(estimate) == "ensemble":
+            return run_draws(self.chip, self.draws, self.draws.spread(size), checked).mean(axis=0)
+        return probabilities(self.chip, self.weights(estimate), checked)
+
+    def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, dict[str, float]]:
+        """Accuracy, log score, calibration error and Brier score of each estimate."""
+        labels = check_labels(labels, len(inputs), self.chip.spec.layers[-1])
+        return {estimate: evaluate(self.predict(inputs, estimate), labels) for estimate in ESTIMATES}
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `fit.json` holds; scores are at the top, as `test.ensemble.accuracy`."""
+        return {
+            "format": FORMAT,
+            "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+            "arguments": self.arguments,
+            "chip": describe_chip(self.chip),
+            "presentations": self.presentations,
+            "passes": self.passes,
+            "seconds": self.seconds,
+            "interrupted": self.interrupted,
+            **self.scores,
+            "diagnosis": self.diagnosis.as_dict(),
+        }
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `posterior.nc` and `fit.json` into a folder, which is made when it is missing.
+
+        Raises `InputError` when the folder cannot be written to; files already there stay whole.
+        """
+        folder = make_folder(folder)
+        encoding = {
+            f"/{group}": {name: {"zlib": True, "complevel": 1} for name in self.posterior[group].data_vars}
+            for group in ("log_likelihood", "constant_data")
+        }
+        write_then_rename(
+            folder / "posterior.nc",
+            lambda path: self.posterior.to_netcdf(path, engine="h5netcdf", encoding=encoding),
+        )
+        text = json.dumps(_finite(self.as_dict()), indent=2, allow_nan=False)
+        write_then_rename(folder / "fit.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        return folder
+
+
+def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
+    """Read a fit folder.
+
+    Parameters
+    ----------
+    folder
+        What `FitResult.save` wrote.
+    chip
+        The chip, where it was not a `LIFChip`: only a simulated chip can be made again from its description.
+
+    Raises
+    ------
+    InputError
+        When the folder is missing, torn, or of another format, or the chip does not fit it.
+    """
+    folder = Path(folder)
+    try:
+        stored = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
+        found = stored["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder} holds no readable fit.json ({type(error).__name__}), which every fit writes: give the folder "
+            "that --out named."
+        ) from None
+    if found != FORMAT:
+        raise InputError(
+            f"{folder} was written in format {found}, by bayes_snn {stored.get('versions', {}).get('bayes_snn')}, but "
+            f"this version reads format {FORMAT}: install that version, or fit again."
+        )
+    try:
+        with xr.open_datatree(folder / "posterior.nc", engine="h5netcdf") as opened:
+            posterior = opened.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{folder / 'posterior.nc'} cannot be read ({type(error).__name__}), though it should be a netCDF file: it "
+            "is torn or missing, so fit again."
+        ) from None
+    described = stored["chip"]
+    chip = make_chip(described) if chip is None else chip
+    if describe_chip(chip)["spec"] != described["spec"]:
+        raise InputError(
+            f"The chip has {chip.spec}, but {folder} was fitted on {described['spec']}: pass the chip it was fitted on."
+        )
+    scores = {part: stored[part] for part in ("train", "test", "baselines") if part in stored}
+    return FitResult(
+        chip,
+        posterior,
+        stored["arguments"],
+        stored["presentations"],
+        stored["seconds"],
+        stored["interrupted"],
+        scores,
+    )
+
+
+def describe_chip(chip: Chip) -> dict[str, Any]:
+    """A chip in plain values; enough to make a `LIFChip` again."""
+    described: dict[str, Any] = {"class": type(chip).__name__, "spec": _plain(asdict(chip.spec))}
+    if isinstance(chip, LIFChip):
+        described |= {"distortions": chip.strengths, "seed": chip.seed, "tau_m": chip.tau_m}
+    return described
+
+
+def make_chip(described: dict[str, Any]) -> LIFChip:
+    """The simulated chip of a description; an `InputError` for any other."""
+    if described["class"] != LIFChip.__name__:
+        raise InputError(
+            f"The fit's chip was a {described['class']}, which cannot be made from its description: pass chip=."
+        )
+    spec = ChipSpec(**{key: tuple(v) if isinstance(v, list) else v for key, v in described["spec"].items()})
+    names = list(described["distortions"])
+    return LIFChip(
+        spec.layers,
+        names,
+        [described["distortions"][name] for name in names],
+        described["seed"],
+        spec.n_steps,
+        tau_m=described["tau_m"],
+        weight_range=spec.weight_range,
+    )
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Make a folder, or say in one sentence why it cannot be."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder {folder} cannot be made ({error.strerror}): give another one, for example --out fits/mine."
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder {folder} cannot be written to: change its permissions or give another one.")
+    return folder
+
+
+def write_then_rename(path: Path, write: Any) -> None:
+    """Call `write` with a temporary name beside `path` and rename it when it is complete."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}): make room on the disk or give another folder."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, NumPy numbers as Python's: what JSON gives back."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _finite(value: Any) -> Any:
+    """None in the place of nan and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value

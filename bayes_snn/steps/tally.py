@@ -1,0 +1,40 @@
+"""What every step method here shares: it counts presentations, and it prepares the chip for a chain."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from typing import Any
+
+import numpy as np
+import pymc as pm
+
+from bayes_snn.op import ChipLogLikelihood
+
+
+class Tally:
+    """Mixin: `presentations` in the sample stats, counted from the start of the chain, warm-up included."""
+
+    stats_dtypes_shapes: dict[str, tuple[Any, list[int]]] = {"presentations": (np.int64, [])}
+
+    op: ChipLogLikelihood
+    _counted: int = 0
+
+    def find_op(self, model: pm.Model | None) -> None:
+        """Remember the chip's Op of this model."""
+        self.op = pm.modelcontext(model).chip_op
+
+    def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
+        """Start counting; copies of a noisy chip get noise of their own; Ctrl-C is for the main process."""
+        super().setup_chain(rng, tune, draws)  # type: ignore[misc]
+        self._counted = self.op.presentations
+        restart_noise = getattr(self.op.chip, "restart_noise", None)
+        if restart_noise is not None and not self.op.chip.spec.deterministic:
+            restart_noise(int(self.rng.integers(2**32)))  # type: ignore[attr-defined]
+            self.op.forget()
+        if multiprocessing.parent_process() is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def tally(self) -> dict[str, int]:
+        """The stat to add to a draw's stats."""
+        return {"presentations": self.op.presentations - self._counted}

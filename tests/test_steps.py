@@ -1,0 +1,129 @@
+"""Every sampler against a posterior known by quadrature, and a wrong one that must be found out."""
+
+from __future__ import annotations
+
+import arviz as az
+import numpy as np
+import pymc as pm
+import pytest
+from scipy import stats
+
+from bayes_snn.errors import InputError
+from bayes_snn.model import build_model
+from bayes_snn.steps import SAMPLERS, BlockMetropolis, make_step
+from tests.toys import INPUTS, LABELS, SigmoidChip, quadrature, z_scores
+
+# of some ten z-scores the largest is above 4.5 once in 15,000 times when a sampler is right
+LIMIT = 4.5
+DRAWS = {"pymc": 4000, "block": 400}
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return quadrature()
+
+
+def sample(model, step, draws, seed):
+    with model:
+        return pm.sample(
+            draws=draws,
+            tune=500,
+            chains=4,
+            cores=1,
+            step=step,
+            random_seed=seed,
+            progressbar=False,
+            quiet=True,
+            compute_convergence_checks=False,
+        )
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_recovers_a_posterior_known_by_quadrature(sampler, truth):
+    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    trace = sample(model, make_step(sampler, model), DRAWS[sampler], 1)
+    scores = z_scores(trace.posterior["w_1"].values[:, :, 0], truth)
+    assert max(map(abs, scores.values())) < LIMIT, scores
+    assert float(az.ess(trace.posterior.dataset)["w_1"].min()) > 400
+
+
+def test_recovers_a_posterior_under_another_prior():
+    expected = quadrature(stats.laplace(scale=0.5**0.5).logpdf)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "laplace")
+    trace = sample(model, make_step("block", model), DRAWS["block"], 2)
+    scores = z_scores(trace.posterior["w_1"].values[:, :, 0], expected)
+    assert max(map(abs, scores.values())) < LIMIT, scores
+
+
+class TemperedBlock(BlockMetropolis):
+    """A wrong sampler: it flattens the posterior a little."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        right = self.logp
+        self.logp = lambda q: 0.85 * right(q)
+
+
+def test_a_wrong_sampler_is_found_out(truth):
+    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    with model:
+        step = TemperedBlock(model.value_vars)
+    trace = sample(model, step, DRAWS["block"], 1)
+    scores = z_scores(trace.posterior["w_1"].values[:, :, 0], truth)
+    assert max(map(abs, scores.values())) > LIMIT, scores
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_stats_and_cost(sampler):
+    chip = SigmoidChip()
+    model = build_model(chip, INPUTS, LABELS)
+    trace = sample(model, make_step(sampler, model), 50, 3)
+    stats = trace.sample_stats
+    assert 0.1 < float(stats["accept"].mean()) <= 1
+    counted = stats["presentations"].values
+    assert (np.diff(counted, axis=1) > 0).all()
+    # a chip run for each proposal, and one for the starting point; PyMC's own evaluations come on top
+    proposals = 550 * (2 if sampler == "pymc" else 100)
+    assert (abs(counted[:, -1] / len(INPUTS) - proposals) <= 1).all()
+    assert chip.runs >= counted[:, -1].sum() / len(INPUTS)
+
+
+def test_block_freezes_after_the_warm_up():
+    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    step = make_step("block", model)
+    point = model.initial_point()
+    sizes = [step.step_sizes()]
+    for _ in range(5):
+        point, _ = step.step(point)
+    sizes.append(step.step_sizes())
+    step.stop_tuning()
+    for _ in range(5):
+        point, _ = step.step(point)
+    sizes.append(step.step_sizes())
+    assert (sizes[0] != sizes[1]).any()
+    np.testing.assert_array_equal(sizes[1], sizes[2])
+
+
+def test_block_tunes_towards_its_acceptance_rate():
+    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    trace = sample(model, make_step("block", model), 100, 5)
+    assert float(trace.sample_stats["accept"].mean()) == pytest.approx(0.234, abs=0.06)
+
+
+def test_block_goes_on_from_its_sampling_state():
+    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    first, second = make_step("block", model), make_step("block", model)
+    point = model.initial_point()
+    for _ in range(3):
+        point, _ = first.step(point)
+    second.sampling_state = first.sampling_state
+    for _ in range(3):
+        a, _ = first.step(point)
+        b, _ = second.step(point)
+        np.testing.assert_array_equal(a["w_1"], b["w_1"])
+        point = a
+
+
+def test_unknown_sampler():
+    with pytest.raises(InputError, match="did you mean 'block'"):
+        make_step("blok", build_model(SigmoidChip(), INPUTS, LABELS))
