@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -25,7 +27,7 @@ from bayes_snn.predict import ESTIMATES
 from bayes_snn.result import FitResult, make_folder
 from bayes_snn.steps import SAMPLERS
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console()
 
 _CHIP, _DATA, _SAMPLING, _OUTPUT = "Chip", "Data", "Prior and sampling", "Output"
@@ -94,11 +96,12 @@ def command(
     folder = _choose_folder(out, overwrite, f"{split.name}-{'-'.join(names) or 'ideal'}-{sigma[0]:g}-chip{chip_seed}")
     console.print(
         f"{split.name}: {split.n_train} training and {split.n_test} test samples, {split.n_features} features, "
-        f"{split.n_classes} classes\n{chip!r}; {chip.spec.n_weights} weights, prior {model}, sampler {sampler}"
+        f"{split.n_classes} classes\n{chip!r}; {chip.spec.n_weights} weights, prior {model}, sampler {sampler}",
+        highlight=False,
     )
-    with console.status("Compiling the chip's kernels (the first time, about 20 s)"):
-        chip.run([np.zeros(shape) for shape in chip.spec.weight_shapes], split.train_inputs)
-    try:
+    with _removed_when_empty(folder):
+        with console.status("Compiling the chip's kernels (the first time, about 20 s)"):
+            chip.run([np.zeros(shape) for shape in chip.spec.weight_shapes], split.train_inputs)
         result = fit(
             chip,
             split.train_inputs,
@@ -113,24 +116,30 @@ def command(
             class_names=split.class_names,
             progress=True,
         )
-    except KeyboardInterrupt:
-        folder.rmdir() if not any(folder.iterdir()) else None
-        _say("Interrupted before the first draw: there is nothing to keep, and no fit was written.", 130)
-    result.arguments |= {"model": model, "data": data, "target": target, "n_train": split.n_train}
-    result.arguments |= {"split_seed": split_seed}
-    with console.status("Deploying the posterior on the chip"):
-        predictions = {estimate: result.predict(split.test_inputs, estimate) for estimate in ESTIMATES}
-        result.scores = {
-            "train": result.evaluate(split.train_inputs, split.train_labels),
-            "test": result.evaluate(split.test_inputs, split.test_labels),
-            "baselines": baseline_scores(split),
-        }
-    with console.status("Writing the fit"):
-        result.save(folder)
-        save_figure(draw_trace(result), folder / "trace.png")
-        shown = {name: predictions[name] for name in ("ensemble", "mean")}
-        save_figure(draw_reliability(shown, split.test_labels), folder / "reliability.png")
+        result.arguments |= {"model": model, "data": data, "target": target}
+        result.arguments |= {"n_train": split.n_train, "split_seed": split_seed}
+        with console.status("Deploying the posterior on the chip"):
+            result.scores = {
+                "train": result.evaluate(split.train_inputs, split.train_labels),
+                "test": result.evaluate(split.test_inputs, split.test_labels),
+                "baselines": baseline_scores(split),
+            }
+            shown = {name: result.predict(split.test_inputs, name) for name in ("ensemble", "mean")}
+        with console.status("Writing the fit"):
+            result.save(folder)
+            save_figure(draw_trace(result), folder / "trace.png")
+            save_figure(draw_reliability(shown, split.test_labels), folder / "reliability.png")
     _report(result, split, folder)
+
+
+@contextlib.contextmanager
+def _removed_when_empty(folder: Path) -> Iterator[None]:
+    """No empty folder is left behind by a fit that came to nothing."""
+    try:
+        yield
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _report(result: FitResult, split: Split, folder: Path) -> None:
@@ -203,6 +212,8 @@ def main() -> None:
         app()
     except (InputError, ChipError) as error:
         _say(f"[bold red]Error:[/bold red] {escape(str(error))}", 2)
+    except KeyboardInterrupt:
+        _say("Interrupted before the first draw: there is nothing to keep, and no fit was written.", 130)
 
 
 def _say(sentence: str, code: int) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,7 @@ from sklearn.model_selection import train_test_split
 
 from bayes_snn.errors import InputError, unknown_name
 
-BUILT_IN: dict[str, Callable[[], Any]] = {
-    "breast_cancer": datasets.load_breast_cancer,
-    "digits": datasets.load_digits,
-    "iris": datasets.load_iris,
-    "wine": datasets.load_wine,
-}
+BUILT_IN = ("breast_cancer", "digits", "iris", "wine")
 MISSING = ("", "na", "n/a", "<na>", "nan", "null", "none")  # fields without a value, in upper or lower case
 LARGEST = 1e100  # a feature beyond it could overflow the variance
 
@@ -31,7 +26,7 @@ LARGEST = 1e100  # a feature beyond it could overflow the variance
 class Dataset:
     """Samples and their classes as the source gives them, neither split nor standardised.
 
-    `inputs` (n, d), float64, in the source's units; `labels` (n,), int64 from 0 to K - 1, index `class_names`.
+    Inputs (n, d) are float64 in the source's units; labels (n,), int64 from 0 to K - 1, index `class_names`.
     """
 
     name: str
@@ -45,7 +40,7 @@ class Dataset:
 class Split:
     """Training and test samples, standardised; labels, int64 from 0 to K - 1, index `class_names`.
 
-    Inputs, float64 (n_train, d) and (n_test, d), count the training samples' standard deviations from their mean.
+    Inputs, float64 (n_train, d) and (n_test, d), are in standard deviations from the training samples' mean.
     """
 
     name: str
@@ -79,43 +74,37 @@ def load_data(name_or_path: str | Path = "breast_cancer", target: str | None = N
     Parameters
     ----------
     name_or_path
-        breast_cancer, digits, iris or wine; or a comma-separated file with a header line. Lines without a value,
-        and columns with neither a name nor a value, are skipped.
+        breast_cancer, digits, iris or wine; or a comma-separated file with a header line. Lines without a
+        value, and columns with neither a name nor a value, are skipped.
     target
-        The CSV's column of classes, text or whole numbers; all other columns are features. `class_names` are its
-        sorted distinct values. A built-in set has its target already.
+        The CSV's column of classes, text or whole numbers; all other columns are features. `class_names` are
+        its sorted distinct values. A built-in set has its target already.
 
     Raises
     ------
     InputError
         The name is unknown, or the file missing, broken, or no table of numbers with a column of classes.
     """
-    name, path = str(name_or_path), Path(name_or_path).expanduser()
+    name, path = str(name_or_path), Path(str(name_or_path)).expanduser()
     if name in BUILT_IN:
         if target is not None:
             raise InputError(
                 f"Target {target!r} was given for the built-in data set {name!r}, which has its own classes: "
                 "leave out the target, or give the path of a CSV file."
             )
-        bunch = BUILT_IN[name]()
+        bunch = getattr(datasets, f"load_{name}")()
         names = [tuple(map(str, bunch[key])) for key in ("feature_names", "target_names")]
         return Dataset(name, bunch.data.astype(np.float64), bunch.target.astype(np.int64), names[0], names[1])
     if path.suffix.lower() != ".csv" and not path.is_file():
         raise unknown_name("data set (a name, or the path of a CSV file)", name, BUILT_IN)
     table = _read_table(path)
     if target is None:
-        raise InputError(
-            f"No target was given for {path}, but one column must hold the classes: name one of "
-            f"{_listed(table.columns, 99)}."
-        )
-    if target not in table.columns:
-        raise unknown_name(f"target column of {path}", target, table.columns)
+        raise InputError(f"{path} needs a target, the column of the classes: name one of {_listed(table)}.")
+    if target not in table:
+        raise unknown_name(f"target column of {path}", target, table)
     features = table.drop(columns=target)
     if features.empty:
-        raise InputError(
-            f"{path} has {len(table)} rows and {features.shape[1]} columns besides the target, but some samples "
-            "and a feature are expected: check that the file is complete and separated by commas."
-        )
+        raise InputError(f"{path} has no samples or no features, but needs both: check its lines and commas.")
     inputs = _numbers(features, path)
     labels, class_names = _encode(table[target], path)
     return Dataset(path.stem, inputs, labels, tuple(features.columns), class_names)
@@ -123,15 +112,15 @@ def load_data(name_or_path: str | Path = "breast_cancer", target: str | None = N
 
 def _read_table(path: Path) -> Any:
     """The CSV as a DataFrame of stripped text, indexed by the file's line numbers."""
-    # All is text at first, even the header: pandas would rename duplicates and take surplus fields for an index.
+    # all is text at first, the header too: pandas would rename duplicates, take surplus fields for an index
     as_text = {"header": None, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}
     try:  # utf-8-sig, since Excel begins its files with a byte order mark
         table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, compression=None, **as_text)
     except (OSError, UnicodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().rstrip(".")
         raise InputError(
-            f"{path} cannot be read ({reason}), but a comma-separated UTF-8 file with a header is expected: check "
-            "the path and the file."
+            f"{path} cannot be read ({reason}), but a comma-separated UTF-8 file with a header is expected: "
+            "check the path and the file."
         ) from None
     line_breaks = table.apply(lambda column: column.str.count("\n")).sum(axis=1)  # within quoted fields
     table.index = 1 + np.arange(len(table)) + line_breaks.cumsum().shift(fill_value=0).to_numpy()
@@ -140,8 +129,8 @@ def _read_table(path: Path) -> Any:
     names = list(table.iloc[0]) if len(table) else []
     if "" in names:
         raise InputError(
-            f"Column {table.columns[names.index('')] + 1} of {path} has values but no name, and may be a mere row "
-            "number: name it in the header, or remove it (in pandas, to_csv(index=False))."
+            f"Column {table.columns[names.index('')] + 1} of {path} has values but no name, and may hold "
+            "mere row numbers: name it in the header, or remove it (in pandas, to_csv(index=False))."
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"{path} has several columns {_listed(twice)}, but names must differ: rename them.")
@@ -151,26 +140,23 @@ def _read_table(path: Path) -> Any:
 def _numbers(table: Any, path: Path) -> NDArray[np.float64]:
     """Inputs (n, d) from the text of the feature columns."""
     numbers: NDArray[np.float64] = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    text = np.isnan(numbers) & ~table.apply(lambda column: column.str.lower().isin(MISSING)).to_numpy()
-    if text.any():
+    if (bad := ~(np.abs(numbers) <= LARGEST)).any():
+        row, column = np.argwhere(bad)[0]
         raise InputError(
-            f"Not numeric: {_listed(table.columns[text.any(axis=0)])} ({_first(text, table, path)}), but features "
-            "must be numbers: encode or remove such columns."
-        )
-    if (unusable := ~(np.abs(numbers) <= LARGEST)).any():
-        raise InputError(
-            f"Not a finite number up to {LARGEST:g}, as every feature should be: {_first(unusable, table, path)}, "
-            "so drop, impute or rescale it first."
+            f"Line {table.index[row]}, column {table.columns[column]!r} of {path} holds "
+            f"{table.iat[row, column]!r}, but features must be finite numbers up to {LARGEST:g}: encode, "
+            f"impute or drop such values in {_listed(table.columns[bad.any(axis=0)])}."
         )
     return numbers
 
 
 def _encode(column: Any, path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Codes (n,) of the classes, and their names: numbers in numerical order, text in alphabetical order."""
-    if (missing := column.str.lower().isin(MISSING).to_numpy()[:, None]).any():
+    if (missing := column.str.lower().isin(MISSING)).any():
+        line, label = next(column[missing].items())
         raise InputError(
-            f"A label is missing: {_first(missing, column.to_frame(), path)}, but every sample needs a class: drop "
-            "the line, or rename a class of that name."
+            f"Line {line}, column {column.name!r} of {path} holds {label!r}, which counts as missing, but "
+            "every sample needs a class: drop the line, or rename a class of that name."
         )
     labels = list(column)
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
@@ -184,15 +170,15 @@ def _encode(column: Any, path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]
     if len(classes) < 2:
         problem = "at least two classes are needed"
     elif (numeric and not whole) or 2 * len(classes) > len(labels):
-        problem = "that is a continuous target, and classes are text or whole numbers that recur"
+        problem = "classes are text or whole numbers that recur, not a continuous target"
     elif rare := [name for name in classes if counts[name] < 2]:
         problem = f"training and test need a row each of {_listed(rare)}"
     if problem:
         raise InputError(
-            f"Column {column.name!r} of {path} has {len(labels)} rows with {len(classes)} different labels, such "
-            f"as {_listed(classes, 3)}, but {problem}: choose another target, merge classes, or add samples."
+            f"Column {column.name!r} of {path} has {len(classes)} different labels in {len(labels)} rows, "
+            f"such as {_listed(classes, 3)}, but {problem}: choose another target, or add samples."
         )
-    return np.array([classes.index(label) for label in labels], dtype=np.int64), tuple(classes)
+    return pd.Categorical(labels, categories=classes).codes.astype(np.int64), tuple(classes)
 
 
 def split_data(dataset: Dataset, n_train: int | None = None, test_size: float = 0.3, seed: int = 0) -> Split:
@@ -201,8 +187,8 @@ def split_data(dataset: Dataset, n_train: int | None = None, test_size: float = 
     Parameters
     ----------
     n_train
-        Number of training samples, at least one of each class; None for all that the test part leaves. With one
-        seed, the test samples are always the same, and a larger training set contains the smaller ones.
+        Number of training samples, at least one of each class; None for all that the test part leaves. With
+        one seed, the test samples are always the same, and a larger training set contains the smaller ones.
     test_size
         Fraction of the samples that is held out, between 0 and 1.
 
@@ -217,25 +203,21 @@ def split_data(dataset: Dataset, n_train: int | None = None, test_size: float = 
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise InputError(f"seed was {seed!r}, but a whole number from 0 to 2**32 - 1 is expected: try 0.")
     n_test = math.ceil(test_size * n_samples)
-    smallest = int(np.bincount(dataset.labels, minlength=n_classes).min())
-    if smallest < 2 or min(n_test, n_samples - n_test) < n_classes:
+    train, test = np.arange(0), np.arange(n_samples)
+    rarest = int(np.bincount(dataset.labels, minlength=n_classes).min())
+    if rarest >= 2 and min(n_test, n_samples - n_test) >= n_classes:  # what scikit-learn asks for
+        train, test = train_test_split(test, test_size=n_test, stratify=dataset.labels, random_state=seed)
+    if len(np.unique(dataset.labels[train])) < n_classes:
         raise InputError(
-            f"test_size {test_size:g} leaves {n_samples - n_test} training and {n_test} test samples, {smallest} "
-            f"of the rarest of {n_classes} classes, but both parts need one of each: choose another, or add samples."
-        )
-    positions = np.arange(n_samples)
-    train, test = train_test_split(positions, test_size=n_test, stratify=dataset.labels, random_state=int(seed))
-    if absent := set(range(n_classes)) - set(dataset.labels[train].tolist()):
-        raise InputError(
-            f"test_size {test_size:g} leaves no training sample of {dataset.class_names[min(absent)]!r}, but every "
-            "class needs one: choose a smaller test_size."
+            f"test_size {test_size:g} makes {n_samples - n_test} training and {n_test} test samples, but "
+            f"all {n_classes} classes, the rarest of size {rarest}, need one: change test_size, or add some."
         )
     if n_train is not None:
         whole = isinstance(n_train, int | np.integer) and not isinstance(n_train, bool)
         if not whole or not n_classes <= n_train <= len(train):
             raise InputError(
-                f"n_train was {n_train!r}, but a whole number from {n_classes}, one of each class, to {len(train)}, "
-                "all that the test part leaves, is expected: choose one of these, or None for all."
+                f"n_train was {n_train!r}, but a whole number is expected, from {n_classes} (one of each "
+                f"class) to {len(train)} (all that is available): choose one of these, or None for all."
             )
         order = _stratified_order(dataset.labels[train], np.random.default_rng(seed))
         train = train[np.sort(order[:n_train])]
@@ -251,7 +233,7 @@ def split_data(dataset: Dataset, n_train: int | None = None, test_size: float = 
 
 
 def _stratified_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Positions (n,) whose every beginning is stratified: one of each class first, then by Sainte-Laguë's method.
+    """Positions whose every beginning is stratified: one of each class first, then by Sainte-Laguë's method.
 
     scikit-learn's stratification can leave a rare class out of a small subset, and its subsets do not nest.
     """
@@ -260,11 +242,6 @@ def _stratified_order(labels: NDArray[np.int64], rng: np.random.Generator) -> ND
         members = rng.permutation(np.flatnonzero(labels == label))
         turn[members[1:]] = (np.arange(1, len(members)) + 0.5) / len(members)
     return np.argsort(turn, kind="stable")
-
-
-def _first(bad: NDArray[np.bool_], table: Any, path: Path) -> str:
-    row, column = np.argwhere(bad)[0]
-    return f"line {table.index[row]}, column {table.columns[column]!r} of {path} holds {table.iat[row, column]!r}"
 
 
 def _listed(names: Iterable[str], at_most: int = 10) -> str:

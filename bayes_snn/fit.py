@@ -122,9 +122,8 @@ def fit(
     charged = trace.sample_stats["presentations"].isel(draw=-1)
     charged = charged.max([dim for dim in charged.dims if dim != "chain"]).sum()
     evaluate_draws(trace, model, chip)
-    trace["constant_data"] = xr.DataTree(
-        xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)}, trace.posterior[["pre_1"]].coords)
-    )
+    inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
+    trace["constant_data"] = xr.DataTree(inputs_used.assign_coords(pre_1=trace.posterior["pre_1"]))
     arguments = {
         "model": str(weights) if isinstance(weights, str | Path) else function.__module__,
         "sampler": sampler,

@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayes_snn import __version__
 from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.diagnostics import Diagnosis, diagnose
 from bayes_snn.errors import InputError
@@ -39,7 +40,7 @@ from bayes_snn.predict import (
 )
 
 FORMAT = 1  # of a fit folder
-PACKAGES = ("bayes_snn", "pymc", "pytensor", "arviz", "numpy", "numba")
+PACKAGES = ("pymc", "pytensor", "arviz", "numpy", "numba")
 
 
 @dataclass
@@ -134,7 +135,11 @@ class FitResult:
         """What `fit.json` holds; scores are at the top, as `test.ensemble.accuracy`."""
         return {
             "format": FORMAT,
-            "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+            "versions": {
+                "bayes_snn": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in PACKAGES},
+            },
             "arguments": self.arguments,
             "chip": describe_chip(self.chip),
             "presentations": self.presentations,

@@ -15,7 +15,7 @@ from tests.toys import INPUTS, LABELS, SigmoidChip, quadrature, z_scores
 
 # of some ten z-scores the largest is above 4.5 once in 15,000 times when a sampler is right
 LIMIT = 4.5
-DRAWS = {"pymc": 4000, "block": 400}
+DRAWS = {"pymc": 4000, "block": 250}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def sample(model, step, draws, seed):
     with model:
         return pm.sample(
             draws=draws,
-            tune=500,
+            tune=100,
             chains=4,
             cores=1,
             step=step,
@@ -56,12 +56,12 @@ def test_recovers_a_posterior_under_another_prior():
 
 
 class TemperedBlock(BlockMetropolis):
-    """A wrong sampler: it flattens the posterior a little."""
+    """A wrong sampler: it flattens the posterior."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        right = self.logp
-        self.logp = lambda q: 0.85 * right(q)
+        prior, likelihood = self.log_prior, self.log_likelihood
+        self.log_prior, self.log_likelihood = lambda q: 0.7 * prior(q), lambda q: 0.7 * likelihood(q)
 
 
 def test_a_wrong_sampler_is_found_out(truth):
@@ -83,7 +83,7 @@ def test_stats_and_cost(sampler):
     counted = stats["presentations"].values
     assert (np.diff(counted, axis=1) > 0).all()
     # a chip run for each proposal, and one for the starting point; PyMC's own evaluations come on top
-    proposals = 550 * (2 if sampler == "pymc" else 100)
+    proposals = 150 * (2 if sampler == "pymc" else 100)
     assert (abs(counted[:, -1] / len(INPUTS) - proposals) <= 1).all()
     assert chip.runs >= counted[:, -1].sum() / len(INPUTS)
 
@@ -106,7 +106,7 @@ def test_block_freezes_after_the_warm_up():
 
 def test_block_tunes_towards_its_acceptance_rate():
     model = build_model(SigmoidChip(), INPUTS, LABELS)
-    trace = sample(model, make_step("block", model), 100, 5)
+    trace = sample(model, make_step("block", model), 50, 5)
     assert float(trace.sample_stats["accept"].mean()) == pytest.approx(0.234, abs=0.06)
 
 

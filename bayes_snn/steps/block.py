@@ -19,6 +19,7 @@ from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
+from bayes_snn.model import weight_variables
 from bayes_snn.steps.tally import Tally
 
 TARGET_ACCEPTANCE = 0.234
@@ -74,11 +75,16 @@ class BlockMetropolis(Tally, ArrayStepShared):
         model = pm.modelcontext(model)
         point = model.initial_point() if initial_point is None else initial_point
         shared = make_shared_replacements(point, vars, model)
-        [logp], joined = join_nonshared_inputs(
-            point=point, outputs=[model.logp()], inputs=vars, shared_inputs=shared
+        densities = [model.logp(vars=model.free_RVs), model.logp(vars=model.observed_RVs)]
+        [prior, likelihood], joined = join_nonshared_inputs(
+            point=point, outputs=densities, inputs=vars, shared_inputs=shared
         )
-        self.logp = compile_function([joined], logp, **(compile_kwargs or {}))
-        self.logp.trust_input = True
+        self.log_prior = compile_function([joined], prior, on_unused_input="ignore", **(compile_kwargs or {}))
+        self.log_likelihood = compile_function([joined], likelihood, **(compile_kwargs or {}))
+        self.log_prior.trust_input = self.log_likelihood.trust_input = True
+        # where the chip depends on other variables too, they may have moved since the last draw
+        self._alone = set(weight_variables(model)) <= set(vars)
+        self._last: tuple[np.ndarray, float] | None = None
         self.proposals = int(proposals)
         self._n = sum(int(np.size(point[v.name])) for v in vars)
         self._first_log_scale = float(np.log(scale))
@@ -96,26 +102,37 @@ class BlockMetropolis(Tally, ArrayStepShared):
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
         q = np.array(q0.data, dtype=np.float64)
-        # the current point's log-density again: other steps may have moved hyperparameters since the last draw;
-        # the Op remembers the likelihood, so this costs no chip run
-        logp = float(self.logp(q))
+        # hyperparameters may have moved since the last draw, the chip has not
+        prior = float(self.log_prior(q))
+        likelihood = self._carried(q)
         accepted = 0.0
         for _ in range(self.proposals):
             # 1. propose a jump of all weights
             proposal = q + self.step_sizes() * self.rng.normal(size=self._n)
             # 2. evaluate the posterior there: one chip run
-            proposal_logp = float(self.logp(proposal))
+            new_prior, new_likelihood = float(self.log_prior(proposal)), float(self.log_likelihood(proposal))
             # 3. accept with probability min(1, p(proposal) / p(q)); a log-density of nan is never accepted
-            log_ratio = proposal_logp - logp
+            log_ratio = (new_prior - prior) + (new_likelihood - likelihood)
             if np.log(self.rng.uniform()) < log_ratio:
-                q, logp = proposal, proposal_logp
+                q, prior, likelihood = proposal, new_prior, new_likelihood
             acceptance = float(np.exp(min(log_ratio, 0.0))) if np.isfinite(log_ratio) else 0.0
             accepted += acceptance
             # 4. in the warm-up alone, learn from it
             if self.tune:
                 self.learn(q, acceptance)
+        self._last = (q, likelihood)
         stats = {"accept": accepted / self.proposals, "scale": float(np.mean(self.step_sizes()))}
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
+
+    def _carried(self, q: np.ndarray) -> float:
+        """Log-likelihood of the current point: from the last draw, which saves a run, or evaluated."""
+        if self._alone and self._last is not None and np.array_equal(q, self._last[0]):
+            return self._last[1]
+        return float(self.log_likelihood(q))
+
+    def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
+        super().setup_chain(rng, tune, draws)
+        self._last = None
 
     def step_sizes(self) -> np.ndarray:
         """Standard deviation of the proposal in each weight, (n_weights,)."""

