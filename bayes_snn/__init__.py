@@ -39,7 +39,7 @@ _HOMES = {
     "load_fit": "result",
     "split_data": "data",
 }
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

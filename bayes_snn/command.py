@@ -68,9 +68,7 @@ def command(
             rich_help_panel=_SAMPLING,
         ),
     ] = "gaussian",
-    sampler: Annotated[
-        str, typer.Option(help=f"One of {', '.join(SAMPLERS)}.", rich_help_panel=_SAMPLING)
-    ] = "pymc",
+    sampler: Annotated[str, typer.Option(help=f"One of {', '.join(SAMPLERS)}.", rich_help_panel=_SAMPLING)] = "pymc",
     draws: Annotated[int, typer.Option(help="Draws kept from each chain.", rich_help_panel=_SAMPLING)] = DRAWS,
     tune: Annotated[int, typer.Option(help="Warm-up draws of each chain.", rich_help_panel=_SAMPLING)] = TUNE,
     chains: Annotated[int, typer.Option(help="Chains; at least 2 to check them.", rich_help_panel=_SAMPLING)] = CHAINS,
@@ -161,9 +159,13 @@ def _report(result: FitResult, split: Split, folder: Path) -> None:
 
 def score_table(scores: dict[str, Any], n_test: int) -> Table:
     """Accuracies and probability scores of every estimate, with chance and logistic regression."""
-    table = Table(caption="log score: mean log probability of the true class, nats; 90% intervals over test samples")
+    table = Table(
+        caption="accuracies with 90% intervals over the test samples; log score: mean log probability of the true\n"
+        "class, nats; ECE: expected calibration error",
+        caption_justify="left",
+    )
     table.add_column("estimate")
-    for column in ("train accuracy", "test accuracy", "90% interval", "log score", "calibration error"):
+    for column in ("train", "test", "90% interval", "log score", "ECE"):
         table.add_column(column, justify="right")
     rows = {name: (scores["train"][name], scores["test"][name]) for name in ESTIMATES}
     rows |= {
@@ -190,7 +192,9 @@ def _hidden_layers(text: str) -> list[int]:
     except ValueError:
         layers = [0]
     if any(n < 1 for n in layers):
-        raise InputError(f"--hidden was {text!r}, but positive whole numbers are expected: give 16, or 32,16 for two layers.")
+        raise InputError(
+            f"--hidden was {text!r}, but positive whole numbers are expected: give 16, or 32,16 for two layers."
+        )
     return layers
 
 

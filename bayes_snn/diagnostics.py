@@ -63,13 +63,11 @@ def diagnose(posterior: xr.Dataset, log_likelihood: xr.DataArray) -> Diagnosis:
     step = max(1, log_likelihood.sizes["observation"] // _MOST_PROBABILITIES)
     labels = np.exp(log_likelihood.isel(observation=slice(None, None, step)))
     n_chains, n_draws = total.sizes["chain"], total.sizes["draw"]
-    weights, function, whole = _space(posterior), _space(labels.to_dataset(name="p")), _space(total.to_dataset(name="l"))
+    weights, function, whole = _space(posterior), _space(xr.Dataset({"p": labels})), _space(xr.Dataset({"l": total}))
     weights_good, function_good, whole_good = (_good(space, n_chains) for space in (weights, function, whole))
     verdict = _verdict(n_chains, n_draws, weights, function, whole)
     converged = n_chains > 1 and function_good and whole_good
-    return Diagnosis(
-        n_chains, n_draws, weights, function, whole, verdict, converged, n_chains > 1 and weights_good
-    )
+    return Diagnosis(n_chains, n_draws, weights, function, whole, verdict, converged, n_chains > 1 and weights_good)
 
 
 def _space(dataset: xr.Dataset) -> Space:
@@ -128,9 +126,7 @@ def _verdict(n_chains: int, n_draws: int, weights: Space, function: Space, whole
             f"not read single weights or their mean. {seen}."
         )
     if max(function.r_hat, whole.r_hat) <= R_HAT_LIMIT:
-        return (
-            f"The chains agree, but their draws are too correlated for error bars: draw longer. {seen}."
-        )
+        return f"The chains agree, but their draws are too correlated for error bars: draw longer. {seen}."
     return (
         "The chains have not mixed, neither in the weights nor in the predictions: double tune and draws, and compare "
         f"accuracies with this in mind. {seen}."

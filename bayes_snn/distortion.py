@@ -37,9 +37,7 @@ DISTORTIONS: dict[str, str] = {
 _FRACTIONS = ("stuck", "silent")
 
 
-def check_distortions(
-    names: str | Sequence[str] | None, sigmas: float | Sequence[float]
-) -> dict[str, float]:
+def check_distortions(names: str | Sequence[str] | None, sigmas: float | Sequence[float]) -> dict[str, float]:
     """Strength of each distortion by name, those of strength 0 left out.
 
     Raises `InputError` for an unknown name, one given twice, or strengths that do not fit the names.
@@ -102,7 +100,7 @@ class SmoothFunctions:
     def __call__(self, neuron: int, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """g of one neuron at each x."""
         angles = np.multiply.outer(np.asarray(x, np.float64), self.frequencies[neuron]) + self.phases[neuron]
-        return np.sqrt(2.0 / N_FEATURES) * np.cos(angles).sum(axis=-1)
+        return np.asarray(np.sqrt(2.0 / N_FEATURES) * np.cos(angles).sum(axis=-1))
 
 
 def comparator_edges(g: SmoothFunctions, sigma: float, thresholds: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -111,9 +109,7 @@ def comparator_edges(g: SmoothFunctions, sigma: float, thresholds: NDArray[np.fl
     A neuron fires where an odd number of its edges are <= v. Every float32 voltage is decided as the formula, in
     float64, decides it.
     """
-    return [
-        _edges(g.frequencies[n], g.phases[n], sigma, np.float64(theta)) for n, theta in enumerate(thresholds)
-    ]
+    return [_edges(g.frequencies[n], g.phases[n], sigma, np.float64(theta)) for n, theta in enumerate(thresholds)]
 
 
 @njit(cache=True, error_model="numpy")

@@ -58,7 +58,9 @@ def draw_reliability(predictions: dict[str, NDArray[np.float64]], labels: IntArr
         bins = reliability(probabilities, labels)
         colour = COLOURS[i % len(COLOURS)]
         seen = bins.count > 0
-        upper.plot(bins.confidence[seen], bins.accuracy[seen], "o-", ms=5, lw=1.2, color=colour, label=name)
+        upper.plot(
+            bins.confidence[seen], bins.accuracy[seen], "o-", ms=5, lw=1.2, color=colour, label=name, clip_on=False
+        )
         centres = 0.5 * (bins.edges[:-1] + bins.edges[1:]) + (i - (len(predictions) - 1) / 2) * width
         lower.bar(centres, bins.count, width, color=colour)
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))

@@ -89,9 +89,7 @@ def fit(
             raise InputError(f"{name} was {value!r}, but a whole number of at least {least} is expected: change it.")
     started = time.perf_counter()
     function = load_weights(weights)
-    model = build_model(
-        chip, inputs, labels, function, feature_names=feature_names, class_names=class_names
-    )
+    model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names)
     if cores is None:
         cores = min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
     start_seed, sample_seed = np.random.SeedSequence(seed).spawn(2)
@@ -147,8 +145,7 @@ def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> 
     variables = model.free_RVs
     draws = pm.draw(variables, draws=chains, random_seed=np.random.default_rng(seed))
     return [
-        {variable.name: draw[chain] for variable, draw in zip(variables, draws, strict=True)}
-        for chain in range(chains)
+        {variable.name: draw[chain] for variable, draw in zip(variables, draws, strict=True)} for chain in range(chains)
     ]
 
 

@@ -13,6 +13,7 @@ output spikes in `n_steps` steps. All arithmetic is float32; lif_kernels.py stat
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -163,7 +164,7 @@ class LIFChip:
         size = blocks.shape[2]
         bounds = np.linspace(0, len(blocks), min(self.threads, len(blocks)) + 1).astype(int)
         with ThreadPoolExecutor(self.threads) as pool:
-            for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            for start, stop in itertools.pairwise(bounds):
                 part = counts[start * size : stop * size]
                 pool.submit(run_blocks, self.circuit, programmed, blocks[start:stop], start, key, part)
         return counts
@@ -211,9 +212,7 @@ class LIFChip:
     def _program(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:
         """Effective weights of all layers in one row."""
         shapes = self.spec.weight_shapes
-        if len(weights) != len(shapes) or any(
-            np.shape(w) != s for w, s in zip(weights, shapes, strict=True)
-        ):
+        if len(weights) != len(shapes) or any(np.shape(w) != s for w, s in zip(weights, shapes, strict=True)):
             raise InputError(
                 f"The weights have shapes {[np.shape(w) for w in weights]}, but this chip expects "
                 f"{list(shapes)}: give one (n_pre, n_post) array for each layer."
@@ -266,9 +265,7 @@ class LIFChip:
 
 def _pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Edges in one array, their number rounded up to one that the kernels compile for; +inf is never reached."""
-    n_edges = [
-        next((n for n in EDGE_COUNTS if n >= len(e)), len(e)) if len(e) else 0 for e in edges
-    ]
+    n_edges = [next((n for n in EDGE_COUNTS if n >= len(e)), len(e)) if len(e) else 0 for e in edges]
     padded = np.full((len(edges), max(1, *n_edges)), np.inf, np.float32)
     for neuron, e in enumerate(edges):
         padded[neuron, : len(e)] = e

@@ -74,8 +74,7 @@ def reliability(probabilities: FloatArray, labels: IntArray, n_bins: int = 10) -
     count = np.bincount(bins, minlength=n_bins)
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of an empty bin
         mean_confidence, mean_credit = (
-            np.bincount(bins, weights=value, minlength=n_bins) / count
-            for value in (confidence, _credit(values, codes))
+            np.bincount(bins, weights=value, minlength=n_bins) / count for value in (confidence, _credit(values, codes))
         )
     return Reliability(edges, mean_confidence, mean_credit, count)
 
@@ -130,7 +129,7 @@ def accuracy_interval(accuracy: float, n: int, level: float = 0.9) -> tuple[floa
 
 
 def check_probabilities(probabilities: object) -> NDArray[np.float64]:
-    """Probabilities as float64 (n, K), or an `InputError`; rows must sum to 1 within 1e-6, no entry be negative."""
+    """Probabilities as float64 (n, K), or an `InputError`; rows sum to 1 within 1e-6, none is negative."""
     try:
         values = np.asarray(probabilities, dtype=np.float64)
     except (TypeError, ValueError):

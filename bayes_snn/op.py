@@ -94,7 +94,8 @@ class ChipLogLikelihood(Op):
         """Run the chip, whatever is remembered."""
         counts = self.chip.run(weights, self.inputs)
         self.presentations += len(self.inputs)
-        return log_likelihood(check_counts(counts, len(self.inputs), self.chip.spec), labels, self.beta)
+        checked = check_counts(counts, len(self.inputs), self.chip.spec)
+        return np.asarray(log_likelihood(checked, labels, self.beta))
 
     def forget(self) -> None:
         """Forget every evaluation."""

@@ -1,9 +1,9 @@
 """What a fitted posterior predicts, through the chip: four estimates, all four reported always.
 
-    mean       the posterior mean of the weights, programmed once (the source paper's W*)
-    map        the draw of highest posterior density
-    medoid     the draw whose class probabilities on the training inputs are nearest to the ensemble's
-    ensemble   the posterior predictive: class probabilities averaged over draws
+mean       the posterior mean of the weights, programmed once (the source paper's W*)
+map        the draw of highest posterior density
+medoid     the draw whose class probabilities on the training inputs are nearest to the ensemble's
+ensemble   the posterior predictive: class probabilities averaged over draws
 """
 
 from __future__ import annotations

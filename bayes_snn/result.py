@@ -238,7 +238,8 @@ def make_chip(described: dict[str, Any]) -> LIFChip:
         raise InputError(
             f"The fit's chip was a {described['class']}, which cannot be made from its description: pass chip=."
         )
-    spec = ChipSpec(**{key: tuple(v) if isinstance(v, list) else v for key, v in described["spec"].items()})
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in described["spec"].items()}
+    spec = ChipSpec(**fields)
     names = list(described["distortions"])
     return LIFChip(
         spec.layers,

@@ -38,10 +38,7 @@ def reference_spikes(chip: LIFChip, weights: Sequence[np.ndarray], inputs: np.nd
             drive = inflow * bent(chip, layer, current)
             if "noise" in chip.strengths:
                 scale = (chip.strengths["noise"] * np.sqrt(1 - decay.astype(float) ** 2)).astype(F)
-                xi = [
-                    [standard_normal(key, first_neuron + n, t, s) for n in range(n_post)]
-                    for s in range(n_samples)
-                ]
+                xi = [[standard_normal(key, first_neuron + n, t, s) for n in range(n_post)] for s in range(n_samples)]
                 drive = drive + scale * np.array(xi, F)
             v = integrate(v, drive, decay)
             fired[:, t] = fires(chip, layer, v)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
@@ -31,7 +32,7 @@ STRENGTHS = {
 def random_network(layers, n_samples, seed, scale=1.0, excitatory=True):
     """Weights and inputs; an excitatory last layer makes sure that the outputs spike."""
     rng = np.random.default_rng(seed)
-    weights = [scale * rng.normal(size=shape) for shape in zip(layers[:-1], layers[1:], strict=True)]
+    weights = [scale * rng.normal(size=shape) for shape in itertools.pairwise(layers)]
     if excitatory:
         weights[-1] = np.abs(weights[-1])
     return weights, rng.normal(size=(n_samples, layers[0]))

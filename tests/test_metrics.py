@@ -79,9 +79,7 @@ def test_tie_survives_the_rounding_of_an_average() -> None:
 
 @given(predictions(), st.data())
 @no_deadline
-def test_order_of_the_classes_does_not_matter(
-    case: tuple[np.ndarray, np.ndarray], data: st.DataObject
-) -> None:
+def test_order_of_the_classes_does_not_matter(case: tuple[np.ndarray, np.ndarray], data: st.DataObject) -> None:
     probabilities, labels = case
     order = np.array(data.draw(st.permutations(range(probabilities.shape[1]))))
     permuted = evaluate(probabilities[:, order], np.argsort(order)[labels])
@@ -103,9 +101,7 @@ def test_scores_keep_their_ranges(case: tuple[np.ndarray, np.ndarray]) -> None:
 def test_log_score_agrees_with_sklearn() -> None:
     rng = np.random.default_rng(0)
     probabilities, labels = rng.dirichlet(np.ones(4), size=50), rng.integers(4, size=50)
-    assert log_score(probabilities, labels) == pytest.approx(
-        -log_loss(labels, probabilities, labels=range(4))
-    )
+    assert log_score(probabilities, labels) == pytest.approx(-log_loss(labels, probabilities, labels=range(4)))
 
 
 def test_log_score_of_an_impossible_label_is_minus_infinity_without_a_warning() -> None:

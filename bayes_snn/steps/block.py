@@ -8,7 +8,7 @@ Monro's rule towards the acceptance rate 0.234 of Roberts, Gelman, Gilks, Ann. A
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pymc as pm
@@ -53,7 +53,7 @@ class BlockMetropolis(Tally, ArrayStepShared):
 
     name = "block_metropolis"
     default_blocked = True
-    stats_dtypes_shapes = {
+    stats_dtypes_shapes: ClassVar[dict[str, Any]] = {
         "accept": (np.float64, []),
         "scale": (np.float64, []),
         **Tally.stats_dtypes_shapes,
@@ -140,7 +140,7 @@ class BlockMetropolis(Tally, ArrayStepShared):
         total = self.n_tuned + _FIRST_WEIGHT
         variance = self.sum_squares + _FIRST_WEIGHT * (self.sum_squares.mean() / max(self.n_tuned, 1) or 1.0)
         relative = np.sqrt(variance / total)
-        return np.exp(self.log_scale) * 2.38 / np.sqrt(self._n) * relative / relative.mean()
+        return np.asarray(np.exp(self.log_scale) * 2.38 / np.sqrt(self._n) * relative / relative.mean())
 
     def learn(self, q: np.ndarray, acceptance: float) -> None:
         """Welford's update of mean and variance, and a Robbins-Monro step of the scale."""

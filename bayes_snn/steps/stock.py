@@ -6,7 +6,7 @@ chip was charged are in the sample stats. A draw costs one chip run for each wei
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pymc as pm
@@ -20,7 +20,7 @@ TUNE_INTERVAL = 20
 class StockMetropolis(Tally, pm.Metropolis):
     """`pm.Metropolis` that counts presentations; arguments are those of `pm.Metropolis`."""
 
-    stats_dtypes_shapes = {**pm.Metropolis.stats_dtypes_shapes, **Tally.stats_dtypes_shapes}
+    stats_dtypes_shapes: ClassVar[dict[str, Any]] = {**pm.Metropolis.stats_dtypes_shapes, **Tally.stats_dtypes_shapes}
 
     def __init__(self, vars: Any = None, *, tune_interval: int = TUNE_INTERVAL, **kwargs: Any) -> None:
         super().__init__(vars, tune_interval=tune_interval, **kwargs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pymc as pm
@@ -15,7 +15,7 @@ from bayes_snn.op import ChipLogLikelihood
 class Tally:
     """Mixin: `presentations` in the sample stats, counted from the start of the chain, warm-up included."""
 
-    stats_dtypes_shapes: dict[str, tuple[Any, list[int]]] = {"presentations": (np.int64, [])}
+    stats_dtypes_shapes: ClassVar[dict[str, tuple[Any, list[int]]]] = {"presentations": (np.int64, [])}
 
     op: ChipLogLikelihood
     _counted: int = 0

@@ -200,9 +200,7 @@ def make_snntorch(
     torch.set_num_threads(1)
     x = torch.from_numpy(np.ascontiguousarray(inputs))
     scaled = [torch.from_numpy(w * np.float32(1 - alpha)) for w in weights]
-    layers = [
-        snn.Leaky(beta=alpha, threshold=theta, reset_mechanism="zero", surrogate_disable=True) for _ in scaled
-    ]
+    layers = [snn.Leaky(beta=alpha, threshold=theta, reset_mechanism="zero", surrogate_disable=True) for _ in scaled]
 
     def run() -> torch.Tensor:
         with torch.inference_mode():

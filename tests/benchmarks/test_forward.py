@@ -39,9 +39,7 @@ def test_chip(
 ) -> None:
     chip = LIFChip(layers=LAYERS, distortion=distortion, sigma=sigma, seed=0, n_steps=N_STEPS)
     chip.run(weights, inputs)  # compiles the kernels
-    benchmark.extra_info.update(
-        label=label, lif_updates=lif_updates(len(inputs)), reference=distortion is None
-    )
+    benchmark.extra_info.update(label=label, lif_updates=lif_updates(len(inputs)), reference=distortion is None)
     counts = benchmark(chip.run, weights, inputs)
     assert counts.shape == (len(inputs), LAYERS[-1])
 
