@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
+import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,89 +19,94 @@ from rich.markup import escape
 from rich.table import Table
 
 from bayes_snn.baselines import baseline_scores
-from bayes_snn.data import Split, load_data, split_data
+from bayes_snn.data import BUILT_IN, Split, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
-from bayes_snn.errors import ChipError, InputError
+from bayes_snn.errors import ChipError, InputError, unknown_name
 from bayes_snn.figures import draw_reliability, draw_trace, save_figure
-from bayes_snn.fit import CHAINS, DRAWS, TUNE, fit
+from bayes_snn.fit import CHAINS, DRAWS, TUNE, check_sampling, fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import accuracy_interval
-from bayes_snn.model import available_models, load_weights
+from bayes_snn.model import available_models, build_model, load_weights
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.result import FitResult, make_folder
 from bayes_snn.steps import SAMPLERS
+
+PROGRAM = "python -m bayes_snn.fit"
+FILES = ("trace.png", "reliability.png", "posterior.nc", "fit.json")  # of a fit folder, in the order of writing
+MOST_STEPS = 10_000  # 10 s of one presentation
+MOST_WEIGHTS = 1_000_000  # beyond them a draw takes minutes, and the draws do not fit into memory
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console()
 
 _CHIP, _DATA, _SAMPLING, _OUTPUT = "Chip", "Data", "Prior and sampling", "Output"
+_EXAMPLES = f"""Examples:
+
+{PROGRAM} --distortion leak,noise --sigma 0.2,0.1
+
+{PROGRAM} --data mine.csv --target species --hidden 8
+"""
 
 
-@app.command()
+def _option(panel: str, metavar: str | None, text: str, *names: str, **rest: Any) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **rest)
+
+
+def _show_help(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+@app.command(epilog=_EXAMPLES, add_help_option=False)
 def command(
-    data: Annotated[
-        str,
-        typer.Option(help="breast_cancer, iris, wine, digits, or a CSV file.", rich_help_panel=_DATA),
-    ] = "breast_cancer",
-    target: Annotated[
-        str | None, typer.Option(help="Column of the CSV file that holds the class.", rich_help_panel=_DATA)
-    ] = None,
-    n_train: Annotated[
-        int | None, typer.Option(help="Training samples; all of the training part by default.", rich_help_panel=_DATA)
-    ] = None,
-    split_seed: Annotated[
-        int, typer.Option(help="Which samples are for training (70%) and for test.", rich_help_panel=_DATA)
-    ] = 0,
+    data: Annotated[str, _option(_DATA, "NAME", f"{', '.join(BUILT_IN)}, or a CSV file.")] = "breast_cancer",
+    target: Annotated[str | None, _option(_DATA, "NAME", "Column of the CSV file that holds the class.")] = None,
+    n_train: Annotated[int | None, _option(_DATA, "N", "Training samples. [default: all but the test part]")] = None,
+    split_seed: Annotated[int, _option(_DATA, "N", "Draws the test part, 30% of the samples.")] = 0,
     distortion: Annotated[
-        list[str],
-        typer.Option(help=f"May be repeated: none, {', '.join(DISTORTIONS)}.", rich_help_panel=_CHIP),
+        list[str], _option(_CHIP, "NAME", f"none, {', '.join(DISTORTIONS)}; several with commas.")
     ] = ["comparator"],  # noqa: B006
-    sigma: Annotated[
-        list[float],
-        typer.Option(help="Strength, one for all distortions or one for each.", rich_help_panel=_CHIP),
-    ] = [3.0],  # noqa: B006
-    chip_seed: Annotated[int, typer.Option(help="Which chip of its kind.", rich_help_panel=_CHIP)] = 0,
-    hidden: Annotated[
-        str, typer.Option(help="Hidden neurons, layers with commas: 16 or 32,16.", rich_help_panel=_CHIP)
-    ] = "16",
-    steps: Annotated[int, typer.Option(help="Time steps (ms) of a presentation.", rich_help_panel=_CHIP)] = 32,
+    sigma: Annotated[list[str], _option(_CHIP, "X", "Strength: one for all distortions, or one for each.")] = ["3"],  # noqa: B006
+    chip_seed: Annotated[int, _option(_CHIP, "N", "Draws the chip: another seed, another chip.")] = 0,
+    hidden: Annotated[str, _option(_CHIP, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
+    steps: Annotated[int, _option(_CHIP, "N", "Time steps (ms) of a presentation.")] = 32,
     model: Annotated[
-        str,
-        typer.Option(
-            help=f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.",
-            rich_help_panel=_SAMPLING,
-        ),
+        str, _option(_SAMPLING, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
     ] = "gaussian",
-    sampler: Annotated[str, typer.Option(help=f"One of {', '.join(SAMPLERS)}.", rich_help_panel=_SAMPLING)] = "pymc",
-    draws: Annotated[int, typer.Option(help="Draws kept from each chain.", rich_help_panel=_SAMPLING)] = DRAWS,
-    tune: Annotated[int, typer.Option(help="Warm-up draws of each chain.", rich_help_panel=_SAMPLING)] = TUNE,
-    chains: Annotated[int, typer.Option(help="Chains; at least 2 to check them.", rich_help_panel=_SAMPLING)] = CHAINS,
-    seed: Annotated[int, typer.Option(help="Of starting points and steps.", rich_help_panel=_SAMPLING)] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the fit; a new one below fits/ by default.", rich_help_panel=_OUTPUT),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the fit in --out.", rich_help_panel=_OUTPUT)
+    sampler: Annotated[str, _option(_SAMPLING, "NAME", f"{', '.join(SAMPLERS)}.")] = "sitewise",
+    draws: Annotated[int, _option(_SAMPLING, "N", "Draws kept from each chain.")] = DRAWS,
+    tune: Annotated[int, _option(_SAMPLING, "N", "Warm-up draws of each chain.")] = TUNE,
+    chains: Annotated[int, _option(_SAMPLING, "N", "Chains; at least 2 to check them.")] = CHAINS,
+    seed: Annotated[int, _option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
+    out: Annotated[str | None, _option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
+    overwrite: Annotated[bool, _option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
+    show_help: Annotated[
+        bool, _option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=_show_help)
     ] = False,
 ) -> None:
     """Train a distorted spiking chip by Metropolis-Hastings and deploy it.
 
     The weights get a prior, the chip itself is the likelihood. The fit folder holds the posterior (posterior.nc), the
-    scores (fit.json) and two figures.
+    scores (fit.json) and two figures. Ctrl-C ends the sampling early and keeps the draws so far.
     """
+    check_sampling(sampler, draws, tune, chains, seed)
+    if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
+        raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
     weights = load_weights(model)
     split = split_data(load_data(data, target), n_train=n_train, seed=split_seed)
-    names = [name for entry in distortion for name in entry.split(",") if name != "none"]
-    layers = (split.n_features, *_hidden_layers(hidden), split.n_classes)
-    chip = LIFChip(layers, names, sigma if len(sigma) > 1 else sigma[0], chip_seed, steps)
-    folder = _choose_folder(out, overwrite, f"{split.name}-{'-'.join(names) or 'ideal'}-{sigma[0]:g}-chip{chip_seed}")
-    console.print(
-        f"{split.name}: {split.n_train} training and {split.n_test} test samples, {split.n_features} features, "
-        f"{split.n_classes} classes\n{chip!r}; {chip.spec.n_weights} weights, prior {model}, sampler {sampler}",
-        highlight=False,
-    )
-    with _removed_when_empty(folder):
+    chip = _make_chip(split, distortion, sigma, chip_seed, hidden, steps)
+    # the prior's faults are told before the folder is made and the kernels are compiled
+    build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
+    distorted = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
+    folder = _choose_folder(out, overwrite, f"{split.name}-{distorted}-chip{chip_seed}")
+    with _made(folder):
+        console.print(
+            f"{split.name}: {split.n_train} training and {split.n_test} test samples, {split.n_features} features, "
+            f"{split.n_classes} classes\n{chip!r}; {chip.spec.n_weights} weights, prior {model}, sampler {sampler}",
+            highlight=False,
+            markup=False,
+        )
         with console.status("Compiling the chip's kernels (the first time, about 20 s)"):
             chip.run([np.zeros(shape) for shape in chip.spec.weight_shapes], split.train_inputs)
         result = fit(
@@ -112,7 +121,7 @@ def command(
             seed=seed,
             feature_names=split.feature_names,
             class_names=split.class_names,
-            progress=True,
+            progress=_progress(chains),
         )
         result.arguments |= {"model": model, "data": data, "target": target}
         result.arguments |= {"n_train": split.n_train, "split_seed": split_seed}
@@ -122,48 +131,143 @@ def command(
                 "test": result.evaluate(split.test_inputs, split.test_labels),
                 "baselines": baseline_scores(split),
             }
-            shown = {name: result.predict(split.test_inputs, name) for name in ("ensemble", "mean")}
         with console.status("Writing the fit"):
-            result.save(folder)
-            save_figure(draw_trace(result), folder / "trace.png")
-            save_figure(draw_reliability(shown, split.test_labels), folder / "reliability.png")
+            _write(result, split, folder)
     _report(result, split, folder)
 
 
-@contextlib.contextmanager
-def _removed_when_empty(folder: Path) -> Iterator[None]:
-    """No empty folder is left behind by a fit that came to nothing."""
+def _make_chip(
+    split: Split, distortion: Sequence[str], sigma: Sequence[str], chip_seed: int, hidden: str, steps: int
+) -> LIFChip:
+    """The chip of the options, with an input for each feature and an output neuron for each class."""
+    names = [name.strip() for entry in distortion for name in entry.split(",")]
+    for name in names:
+        if name not in ("none", *DISTORTIONS):
+            raise unknown_name("distortion", name, ("none", *DISTORTIONS))
+    if "none" in names and len(names) > 1:
+        raise InputError(f"--distortion none came with {len(names) - 1} more: give none alone, or leave it out.")
+    strengths = _strengths(sigma)
+    layers = (split.n_features, *_hidden_layers(hidden), split.n_classes)
+    n_weights = sum(n_pre * n_post for n_pre, n_post in itertools.pairwise(layers))
+    if n_weights > MOST_WEIGHTS:
+        raise InputError(
+            f"--hidden {hidden} makes {n_weights:,} weights, but at most {MOST_WEIGHTS:,} can be sampled: give fewer "
+            "neurons, 16 for example."
+        )
+    if not 1 <= steps <= MOST_STEPS:
+        raise InputError(f"--steps was {steps}, but a whole number from 1 to {MOST_STEPS:,} is expected: try 32.")
+    distortions = [] if names == ["none"] else names
+    return LIFChip(layers, distortions, strengths if len(strengths) > 1 else strengths[0], chip_seed, steps)
+
+
+def _strengths(texts: Sequence[str]) -> list[float]:
+    strengths = []
+    for text in (part for entry in texts for part in entry.split(",")):
+        try:
+            strength = float(text)
+        except ValueError:
+            strength = float("nan")
+        if not 0 <= strength < float("inf"):
+            raise InputError(f"--sigma was {text!r}, but a number >= 0 is expected: give 3, or 3,0.1 for two.")
+        strengths.append(strength)
+    return strengths
+
+
+def _hidden_layers(text: str) -> list[int]:
     try:
+        layers = [int(part) for part in text.split(",")]
+    except ValueError:
+        layers = [0]
+    if any(n < 1 for n in layers):
+        raise InputError(
+            f"--hidden was {text!r}, but positive whole numbers are expected: give 16, or 32,16 for two layers."
+        )
+    return layers
+
+
+def _choose_folder(out: str | None, overwrite: bool, name: str) -> Path:
+    """The fit's folder: what --out names, or the first free name below fits/."""
+    if out is not None:
+        if not out.strip():
+            raise InputError("--out was empty, but the name of a folder is expected: give one, or leave --out away.")
+        folder = Path(os.path.expanduser(out))
+        if not overwrite and any(os.path.lexists(folder / file) for file in FILES):
+            raise InputError(f"{folder} already holds a fit: give another folder, or --overwrite to replace it.")
+        return folder
+    if overwrite:
+        raise InputError("--overwrite came without --out, which names the fit to replace: give both, or neither.")
+    folder, i = Path("fits") / name, 2
+    while os.path.lexists(folder):
+        folder, i = Path("fits") / f"{name}-{i}", i + 1
+    return folder
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder, and take it away again if it is still empty at the end: a fit came to nothing."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        make_folder(folder)
         yield
     finally:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _progress(chains: int) -> str:
+    """The style of PyMC's progress bar that the window has room for."""
+    if chains > console.height // 2:
+        return "combined"
+    return "split+stats" if console.width >= 110 else "split"
+
+
+def _write(result: FitResult, split: Split, folder: Path) -> None:
+    """Write all files in a folder of their own, then move them, so that an old fit is replaced as a whole."""
+    predictions = {name: result.predict(split.test_inputs, name) for name in ("ensemble", "mean")}
+    make_folder(folder)
+    with tempfile.TemporaryDirectory(prefix=".fit-", dir=folder) as name:
+        new = Path(name)
+        result.save(new)
+        save_figure(draw_trace(result), new / "trace.png")
+        save_figure(draw_reliability(predictions, split.test_labels), new / "reliability.png")
+        try:
+            for file in FILES:
+                os.replace(new / file, folder / file)
+        except OSError as error:
+            raise InputError(
+                f"{folder / file} cannot be replaced ({error.strerror}): give another folder, for example --out "
+                "fits/mine."
+            ) from None
 
 
 def _report(result: FitResult, split: Split, folder: Path) -> None:
     if result.interrupted:
         kept = result.posterior.posterior.sizes
         console.print(
-            f"\n[bold]Interrupted:[/bold] {kept['draw']} of {result.arguments['draws']} draws were kept from each of "
-            f"{kept['chain']} chains.",
+            f"\n[bold]Interrupted:[/bold] {kept['chain']} of {result.arguments['chains']} chains were kept, with "
+            f"{kept['draw']} of {result.arguments['draws']} draws each.",
             highlight=False,
         )
     console.print(score_table(result.scores, split.n_test))
+    console.print(
+        "Accuracies with 90% intervals over the test samples; log score: mean log probability of the true class, "
+        "nats; ECE: expected calibration error.\n",
+        style="italic",
+        highlight=False,
+    )
     console.print(f"[bold]Verdict.[/bold] {result.diagnosis.verdict}", highlight=False)
     console.print(
         f"Training took {result.presentations:,} presentations ({result.passes:,.0f} passes of the training set) and "
-        f"{result.seconds:.0f} s. The fit is in {folder}/.",
+        f"{result.seconds:.0f} s.",
         highlight=False,
     )
+    console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
 
 
 def score_table(scores: dict[str, Any], n_test: int) -> Table:
     """Accuracies and probability scores of every estimate, with chance and logistic regression."""
-    table = Table(
-        caption="accuracies with 90% intervals over the test samples; log score: mean log probability of the true\n"
-        "class, nats; ECE: expected calibration error",
-        caption_justify="left",
-    )
+    table = Table()
     table.add_column("estimate")
     for column in ("train", "test", "90% interval", "log score", "ECE"):
         table.add_column(column, justify="right")
@@ -186,40 +290,41 @@ def score_table(scores: dict[str, Any], n_test: int) -> Table:
     return table
 
 
-def _hidden_layers(text: str) -> list[int]:
-    try:
-        layers = [int(part) for part in text.split(",")]
-    except ValueError:
-        layers = [0]
-    if any(n < 1 for n in layers):
-        raise InputError(
-            f"--hidden was {text!r}, but positive whole numbers are expected: give 16, or 32,16 for two layers."
-        )
-    return layers
-
-
-def _choose_folder(out: Path | None, overwrite: bool, name: str) -> Path:
-    """The fit's folder: what --out names, or the first free name below fits/."""
-    if out is not None:
-        if (out / "fit.json").exists() and not overwrite:
-            raise InputError(f"{out} already holds a fit: give another folder, or --overwrite to replace it.")
-        return make_folder(out)
-    folder, i = Path("fits") / name, 2
-    while folder.exists():
-        folder, i = Path("fits") / f"{name}-{i}", i + 1
-    return make_folder(folder)
-
-
 def main() -> None:
     """Run the command; what a person can mend is said in one sentence, with exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name or a bar that cannot be printed must not end a fit
+            stream.reconfigure(errors="replace")
     try:
-        app()
+        code = app(standalone_mode=False, prog_name=PROGRAM)
     except (InputError, ChipError) as error:
-        _say(f"[bold red]Error:[/bold red] {escape(str(error))}", 2)
-    except KeyboardInterrupt:
-        _say("Interrupted before the first draw: there is nothing to keep, and no fit was written.", 130)
+        _say(str(error), 2)
+    except _USAGE_ERROR as error:
+        _say(_usage(error), 2)
+    except MemoryError:
+        _say("The fit does not fit into memory: ask for fewer draws, chains, hidden neurons or steps.", 2)
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    if code == 130:  # Typer makes an Exit or an Abort of Ctrl-C, as its version goes
+        _say("Interrupted: no fit was written.", 130)
+
+
+_USAGE_ERROR: Any = typer.BadParameter.__base__  # which Typer does not export
+
+
+def _usage(error: Any) -> str:
+    """One sentence for an option that Typer could not read."""
+    reason = error.__cause__
+    if hasattr(reason, "errors") and getattr(error, "param", None) is not None:
+        first = reason.errors()[0]
+        expected = first["msg"].split(",")[0].removeprefix("Input should be ")
+        problem = f"{error.param.opts[0]} was {first['input']!r}, but {expected} is expected"
+    else:
+        problem = " ".join(error.format_message().split()).rstrip(".")
+    return f"{problem}: {PROGRAM} --help lists what can be given."
 
 
 def _say(sentence: str, code: int) -> NoReturn:
-    Console(stderr=True).print(sentence, highlight=False, soft_wrap=True)
+    style = "[bold red]Error:[/bold red] " if code == 2 else ""
+    Console(stderr=True).print(style + escape(sentence), highlight=False, soft_wrap=True)
     sys.exit(code)

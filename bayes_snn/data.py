@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ def load_data(name_or_path: str | Path = "breast_cancer", target: str | None = N
     InputError
         The name is unknown, or the file missing, broken, or no table of numbers with a column of classes.
     """
-    name, path = str(name_or_path), Path(str(name_or_path)).expanduser()
+    # os.path, for Path.expanduser raises on an unknown ~user, and Path.is_file on a name too long
+    name, path = str(name_or_path), Path(os.path.expanduser(str(name_or_path)))
     if name in BUILT_IN:
         if target is not None:
             raise InputError(
@@ -95,11 +97,11 @@ def load_data(name_or_path: str | Path = "breast_cancer", target: str | None = N
         bunch = getattr(datasets, f"load_{name}")()
         names = [tuple(map(str, bunch[key])) for key in ("feature_names", "target_names")]
         return Dataset(name, bunch.data.astype(np.float64), bunch.target.astype(np.int64), names[0], names[1])
-    if path.suffix.lower() != ".csv" and not path.is_file():
+    if path.suffix.lower() != ".csv" and not os.path.isfile(path):
         raise unknown_name("data set (a name, or the path of a CSV file)", name, BUILT_IN)
     table = _read_table(path)
     if target is None:
-        raise InputError(f"{path} needs a target, the column of the classes: name one of {_listed(table)}.")
+        raise InputError(f"{path} needs a target, the column of classes: name one of {_listed(table, 99)}.")
     if target not in table:
         raise unknown_name(f"target column of {path}", target, table)
     features = table.drop(columns=target)
@@ -114,8 +116,8 @@ def _read_table(path: Path) -> Any:
     """The CSV as a DataFrame of stripped text, indexed by the file's line numbers."""
     # all is text at first, the header too: pandas would rename duplicates, take surplus fields for an index
     as_text = {"header": None, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}
-    try:  # utf-8-sig, since Excel begins its files with a byte order mark
-        table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, compression=None, **as_text)
+    try:
+        table = pd.read_csv(path, skipinitialspace=True, compression=None, **as_text)
     except (OSError, UnicodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().rstrip(".")
         raise InputError(
@@ -189,8 +191,8 @@ def split_data(dataset: Dataset, n_train: int | None = None, test_size: float = 
     n_train
         Number of training samples, at least one of each class; None for all that the test part leaves. With
         one seed, the test samples are always the same, and a larger training set contains the smaller ones.
-    test_size
-        Fraction of the samples that is held out, between 0 and 1.
+    test_size, seed
+        Fraction of the samples that is held out, between 0 and 1; whole number from 0 to 2**32 - 1.
 
     Raises
     ------
@@ -217,7 +219,7 @@ def split_data(dataset: Dataset, n_train: int | None = None, test_size: float = 
         if not whole or not n_classes <= n_train <= len(train):
             raise InputError(
                 f"n_train was {n_train!r}, but a whole number is expected, from {n_classes} (one of each "
-                f"class) to {len(train)} (all that is available): choose one of these, or None for all."
+                f"class) to {len(train)} (all that is available): choose one of these, or leave it out for all."
             )
         order = _stratified_order(dataset.labels[train], np.random.default_rng(seed))
         train = train[np.sort(order[:n_train])]

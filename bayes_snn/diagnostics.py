@@ -83,11 +83,12 @@ def _space(dataset: xr.Dataset) -> Space:
     r_hat = np.where(np.isnan(r_hat), np.inf, r_hat)[~constant] if n_chains > 1 else r_hat
     ess = np.where(np.isnan(ess), 1.0, ess)[~constant]
     if len(ess) == 0:
-        return Space(1.0, float(n_chains * n_draws), 0.0, 0)
-    # the 95% quantile: of some hundred quantities the very worst is always somewhat unlucky
-    worst = float(np.quantile(r_hat, 0.95, method="lower")) if n_chains > 1 else float("nan")
+        agreed = (1.0, 0.0) if n_chains > 1 else (float("nan"), float("nan"))
+        return Space(agreed[0], float(n_chains * n_draws), agreed[1], 0)
+    # the 95% quantile: of some hundred quantities the very worst is always somewhat unlucky; of a few it counts
+    worst = float(np.quantile(r_hat, 0.95, method="higher")) if n_chains > 1 else float("nan")
     above = float(np.mean(r_hat > R_HAT_LIMIT)) if n_chains > 1 else float("nan")
-    return Space(worst, float(np.quantile(ess, 0.05, method="higher")), above, len(ess))
+    return Space(worst, float(np.quantile(ess, 0.05, method="lower")), above, len(ess))
 
 
 def _values(result: Any) -> NDArray[np.float64]:
@@ -104,6 +105,10 @@ def _good(space: Space, n_chains: int) -> bool:
     return bool(space.r_hat <= R_HAT_LIMIT and space.ess >= ESS_PER_CHAIN * n_chains)
 
 
+def _shown(space: Space) -> str:
+    return f"{space.r_hat:.2f}" if space.r_hat < 100 else "above 100"
+
+
 def _verdict(n_chains: int, n_draws: int, weights: Space, function: Space, whole: Space) -> str:
     if n_draws < 4:
         return f"{n_draws} draws are too few to tell anything: ask for at least 100 draws in each of 4 chains."
@@ -113,8 +118,8 @@ def _verdict(n_chains: int, n_draws: int, weights: Space, function: Space, whole
             "least 2, better 4 chains."
         )
     seen = (
-        f"R-hat of the predictions {function.r_hat:.2f}, of the log-likelihood {whole.r_hat:.2f}, of the weights "
-        f"{weights.r_hat:.2f} (limit {R_HAT_LIMIT:.2f}); effective draws {function.ess:.0f}, {whole.ess:.0f} and "
+        f"R-hat of the predictions {_shown(function)}, of the log-likelihood {_shown(whole)}, of the weights "
+        f"{_shown(weights)} (limit {R_HAT_LIMIT:.2f}); effective draws {function.ess:.0f}, {whole.ess:.0f} and "
         f"{weights.ess:.0f} (wanted {ESS_PER_CHAIN * n_chains})"
     )
     predictions_good = _good(function, n_chains) and _good(whole, n_chains)

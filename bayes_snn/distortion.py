@@ -48,8 +48,8 @@ def check_distortions(names: str | Sequence[str] | None, sigmas: float | Sequenc
             raise unknown_name("distortion", name, DISTORTIONS)
     if len(set(listed)) < len(listed):
         raise InputError(f"Distortions were {listed}, but each can be given once: drop the one given twice.")
-    values = [sigmas] * max(len(listed), 1) if np.ndim(sigmas) == 0 else list(sigmas)  # type: ignore[arg-type]
-    if len(values) != max(len(listed), 1):
+    values = [sigmas] * len(listed) if np.ndim(sigmas) == 0 else list(sigmas)  # type: ignore[arg-type]
+    if len(values) != len(listed):
         raise InputError(
             f"{len(values)} strengths came for {len(listed)} distortions, but one for each is expected, or a single "
             "one for all: give as many sigmas as names."

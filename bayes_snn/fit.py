@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,19 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import xarray as xr
+from pymc.pytensorf import compile as compile_function
 from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
+from pymc.sampling.parallel import ParallelSamplingError
+from pymc.stats import compute_log_prior
 
 from bayes_snn.chip import Chip, FloatArray, IntArray
-from bayes_snn.errors import ChipError, InputError
+from bayes_snn.errors import ChipError, InputError, unknown_name
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.model import LABELS, WeightsFunction, build_model, load_weights
 from bayes_snn.result import FitResult
-from bayes_snn.steps import make_step
+from bayes_snn.steps import SAMPLERS, make_step
 
-DRAWS, TUNE, CHAINS = 200, 300, 4
+DRAWS, TUNE, CHAINS = 1000, 1000, 4
 
 
 def fit(
@@ -31,7 +35,7 @@ def fit(
     labels: IntArray,
     weights: str | Path | WeightsFunction | None = None,
     *,
-    sampler: str = "pymc",
+    sampler: str = "sitewise",
     draws: int = DRAWS,
     tune: int = TUNE,
     chains: int = CHAINS,
@@ -39,7 +43,7 @@ def fit(
     cores: int | None = None,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
-    progress: bool = False,
+    progress: bool | str = False,
 ) -> FitResult:
     """Train a chip: draw from the posterior of its weights given the training data.
 
@@ -52,7 +56,8 @@ def fit(
     weights
         The prior: a function `weights(chip)`, or the name or path of a model file (default "gaussian").
     sampler
-        "pymc" (one weight at a time) or "block" (all weights at once); see `bayes_snn.steps`.
+        "sitewise" (one weight at a time, re-running only what it touches), "block" (all weights at once) or "pymc" (the
+        stock step, one weight at a time); see `bayes_snn.steps`.
     draws, tune, chains
         Draws kept from each chain, warm-up draws before them, and number of chains.
     seed
@@ -63,7 +68,7 @@ def fit(
     feature_names, class_names
         Names for the coordinates of the posterior.
     progress
-        Show a progress bar.
+        Show a progress bar; a string names one of the styles of `pm.sample`, for example "split" or "combined".
 
     Returns
     -------
@@ -78,15 +83,7 @@ def fit(
     KeyboardInterrupt
         On Ctrl-C before there is a draw to keep; later, the result holds the draws so far and says `interrupted`.
     """
-    for name, value, least in (
-        ("draws", draws, 1),
-        ("tune", tune, 0),
-        ("chains", chains, 1),
-        ("seed", seed, 0),
-        ("cores", 1 if cores is None else cores, 1),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} was {value!r}, but a whole number of at least {least} is expected: change it.")
+    check_sampling(sampler, draws, tune, chains, seed, cores)
     started = time.perf_counter()
     function = load_weights(weights)
     model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names)
@@ -94,6 +91,12 @@ def fit(
         cores = min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
     start_seed, sample_seed = np.random.SeedSequence(seed).spawn(2)
     guard = InterruptGuard()
+    charged: dict[int, int] = {}  # presentations of each chain so far, those of draws that are not kept included
+
+    def callback(trace: Any, draw: Any) -> None:
+        charged[draw.chain] = max(int(stats.get("presentations", 0)) for stats in draw.stats)
+        guard.callback(trace, draw)
+
     with model, guard, _quiet_pymc():
         step = make_step(sampler, model)
         # the chip's steps come last, so that their count of presentations includes those of all others
@@ -109,17 +112,17 @@ def fit(
                 random_seed=np.random.default_rng(sample_seed),
                 progressbar=progress,
                 compute_convergence_checks=False,
-                callback=guard.callback,
+                callback=callback,
             )
         except Exception as error:
             if guard.interrupted:
                 raise KeyboardInterrupt from None
-            raise _cause(error) from None
+            cause = _cause(error)
+            raise cause from cause.__cause__
     if trace.posterior.sizes["draw"] == 0:
         raise KeyboardInterrupt
-    charged = trace.sample_stats["presentations"].isel(draw=-1)
-    charged = charged.max([dim for dim in charged.dims if dim != "chain"]).sum()
-    evaluate_draws(trace, model, chip)
+    with _quiet_pymc():
+        evaluate_draws(trace, model, chip)
     inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
     trace["constant_data"] = xr.DataTree(inputs_used.assign_coords(pre_1=trace.posterior["pre_1"]))
     arguments = {
@@ -134,19 +137,54 @@ def fit(
         chip=chip,
         posterior=trace,
         arguments=arguments,
-        presentations=int(charged),
+        presentations=sum(charged.values()),
         seconds=time.perf_counter() - started,
         interrupted=guard.interrupted,
     )
 
 
+def check_sampling(sampler: str, draws: int, tune: int, chains: int, seed: int, cores: int | None = None) -> None:
+    """Raise an `InputError` when one of these arguments of `fit` cannot be used."""
+    if sampler not in SAMPLERS:
+        raise unknown_name("sampler", sampler, SAMPLERS)
+    for name, value, least, most, example in (
+        ("draws", draws, 1, 10**7, DRAWS),
+        ("tune", tune, 0, 10**7, TUNE),
+        ("chains", chains, 1, 256, CHAINS),  # each is a process
+        ("seed", seed, 0, None, 0),
+        ("cores", 1 if cores is None else cores, 1, None, 1),
+    ):
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not whole or value < least or (most is not None and value > most):
+            limits = f"of at least {least}" if most is None else f"from {least} to {most:,}"
+            raise InputError(f"{name} was {value!r}, but a whole number {limits} is expected: try {example}.")
+
+
 def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> list[dict[str, Any]]:
     """A draw from the prior for each chain to start at: wider than any posterior, so that R-hat can tell."""
     variables = model.free_RVs
-    draws = pm.draw(variables, draws=chains, random_seed=np.random.default_rng(seed))
-    return [
-        {variable.name: draw[chain] for variable, draw in zip(variables, draws, strict=True)} for chain in range(chains)
-    ]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
+            draws = pm.draw(variables, draws=chains, random_seed=np.random.default_rng(seed))
+    except NotImplementedError as error:
+        raise InputError(
+            f"The prior cannot be drawn from ({error}), but every chain starts at a draw from it: give each of its "
+            "variables a proper distribution, a wide Normal instead of a Flat one for example."
+        ) from error
+    # PyMC leaves the axis out where it is of length 1
+    starts = [[draw if chains == 1 else draw[chain] for draw in draws] for chain in range(chains)]
+    densities = [pm.logp(variable, variable).sum() for variable in variables]
+    # PyMC checks its starting points only when it picks the steps itself
+    log_prior = compile_function(variables, densities, mode="FAST_COMPILE", on_unused_input="ignore")
+    for start in starts:
+        for variable, value in zip(variables, log_prior(*start), strict=True):
+            if not np.isfinite(value):
+                raise InputError(
+                    f"The prior's log-density of {variable.name!r} is {value} at a draw from it, but must be finite: "
+                    "check its parameters, such as a negative standard deviation."
+                )
+    return [dict(zip((variable.name for variable in variables), start, strict=True)) for start in starts]
 
 
 def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
@@ -166,7 +204,7 @@ def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     coords = {**posterior[["chain", "draw"]].coords, "observation": trace.observed_data["observation"]}
     array = xr.DataArray(terms, coords, ("chain", "draw", "observation"))
     trace["log_likelihood"] = xr.DataTree(array.to_dataset(name=LABELS))
-    prior = pm.compute_log_prior(trace, extend_inferencedata=False, model=model, progressbar=False)
+    prior = compute_log_prior(trace, extend_inferencedata=False, model=model, progressbar=False)
     prior = xr.Dataset({name: a.sum([d for d in a.dims if d not in ("chain", "draw")]) for name, a in prior.items()})
     trace["log_prior"] = xr.DataTree(prior)
 
@@ -187,17 +225,20 @@ def _cause(error: BaseException) -> BaseException:
         if isinstance(seen, InputError | ChipError):
             return type(seen)(str(seen).split("\n")[0])  # PyTensor adds a dump of the graph behind it
         seen = seen.__cause__ or seen.__context__
-    return error
+    # a chip's own error, raised in another process, is the cause of PyMC's
+    return error.__cause__ if isinstance(error, ParallelSamplingError) and error.__cause__ else error
 
 
 @contextlib.contextmanager
 def _quiet_pymc() -> Iterator[None]:
-    """PyMC's own log lines, warnings excepted, say nothing that the closing table does not."""
+    """PyMC's own log lines say nothing that the closing table does not; a fit may have more chains than draws."""
     logger = logging.getLogger("pymc")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found chain dimension to be longer", UserWarning)
+            yield
     finally:
         logger.setLevel(before)
 

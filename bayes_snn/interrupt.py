@@ -8,6 +8,10 @@ from types import FrameType
 from typing import Any
 
 
+class _SecondInterruptError(BaseException):
+    """PyMC takes every KeyboardInterrupt for the end of one chain; this one it lets through."""
+
+
 class InterruptGuard:
     """Context manager around `pm.sample`; pass `callback` to it.
 
@@ -23,13 +27,16 @@ class InterruptGuard:
             self._before = signal.signal(signal.SIGINT, self._note)
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
+        if kind is _SecondInterruptError:
+            raise KeyboardInterrupt from None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise _SecondInterruptError
         self.interrupted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def callback(self, trace: Any, draw: Any) -> None:
         """Called by PyMC at every draw of every chain."""

@@ -186,6 +186,19 @@ class LIFChip:
         fired = fired.transpose(0, 3, 1, 2).reshape(len(blocks) * size, len(steps), -1)[: len(inputs)]
         return np.split(fired.astype(np.bool_), np.cumsum(self.spec.layers[1:-1]), axis=2)
 
+    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], beta: float, early: bool = True) -> Any:
+        """Metropolis sweeps over single weights that re-run only what a weight touches; see `LIFSweeper`.
+
+        An optional capability, for training inputs (n_samples, n_in) and labels (n_samples,). None on a noisy chip,
+        whose earlier answers cannot be built on. `early` stops showing samples once a proposal is lost.
+        """
+        if not self.spec.deterministic:
+            return None
+        from bayes_snn.lif_sweep import LIFSweeper
+
+        checked = check_inputs(inputs, self.spec.layers[0])
+        return LIFSweeper(self.circuit, self._program, self.run, checked, labels, beta, early)
+
     def effective_weights(self, weights: Sequence[FloatArray]) -> list[NDArray[np.float32]]:
         """The weights that the circuit computes with: saturated, quantised, mismatched, stuck, on its grid."""
         programmed, start, matrices = self._program(weights), 0, []

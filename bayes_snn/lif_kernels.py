@@ -96,7 +96,7 @@ def _fires(v, edges):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _step(v, drive, decay, edges, word, bit):  # type: ignore[no-untyped-def]
+def advance_step(v, drive, decay, edges, word, bit):  # type: ignore[no-untyped-def]
     v = integrate(v, drive, decay)
     fired = _fires(v, edges)
     return (_ZERO if fired else v), set_bit(word, bit, fired)
@@ -113,22 +113,22 @@ def _hold(v_a, v_b, train_a, train_b, drive_a, drive_b, decay, edges, n_steps): 
         bit4, bit5, bit6, bit7 = np.uint32(16 << bit), np.uint32(32 << bit), np.uint32(64 << bit), np.uint32(128 << bit)
         for s in range(v_a.shape[0]):
             a, b, word_a, word_b, in_a, in_b = v_a[s], v_b[s], train_a[s], train_b[s], drive_a[s], drive_b[s]
-            a, word_a = _step(a, in_a, decay, edges, word_a, bit0)
-            b, word_b = _step(b, in_b, decay, edges, word_b, bit0)
-            a, word_a = _step(a, in_a, decay, edges, word_a, bit1)
-            b, word_b = _step(b, in_b, decay, edges, word_b, bit1)
-            a, word_a = _step(a, in_a, decay, edges, word_a, bit2)
-            b, word_b = _step(b, in_b, decay, edges, word_b, bit2)
-            a, word_a = _step(a, in_a, decay, edges, word_a, bit3)
-            b, word_b = _step(b, in_b, decay, edges, word_b, bit3)
-            a, word_a = _step(a, in_a, decay, edges, word_a, bit4)
-            b, word_b = _step(b, in_b, decay, edges, word_b, bit4)
-            a, word_a = _step(a, in_a, decay, edges, word_a, bit5)
-            b, word_b = _step(b, in_b, decay, edges, word_b, bit5)
-            a, word_a = _step(a, in_a, decay, edges, word_a, bit6)
-            b, word_b = _step(b, in_b, decay, edges, word_b, bit6)
-            a, word_a = _step(a, in_a, decay, edges, word_a, bit7)
-            b, word_b = _step(b, in_b, decay, edges, word_b, bit7)
+            a, word_a = advance_step(a, in_a, decay, edges, word_a, bit0)
+            b, word_b = advance_step(b, in_b, decay, edges, word_b, bit0)
+            a, word_a = advance_step(a, in_a, decay, edges, word_a, bit1)
+            b, word_b = advance_step(b, in_b, decay, edges, word_b, bit1)
+            a, word_a = advance_step(a, in_a, decay, edges, word_a, bit2)
+            b, word_b = advance_step(b, in_b, decay, edges, word_b, bit2)
+            a, word_a = advance_step(a, in_a, decay, edges, word_a, bit3)
+            b, word_b = advance_step(b, in_b, decay, edges, word_b, bit3)
+            a, word_a = advance_step(a, in_a, decay, edges, word_a, bit4)
+            b, word_b = advance_step(b, in_b, decay, edges, word_b, bit4)
+            a, word_a = advance_step(a, in_a, decay, edges, word_a, bit5)
+            b, word_b = advance_step(b, in_b, decay, edges, word_b, bit5)
+            a, word_a = advance_step(a, in_a, decay, edges, word_a, bit6)
+            b, word_b = advance_step(b, in_b, decay, edges, word_b, bit6)
+            a, word_a = advance_step(a, in_a, decay, edges, word_a, bit7)
+            b, word_b = advance_step(b, in_b, decay, edges, word_b, bit7)
             v_a[s], v_b[s], train_a[s], train_b[s] = a, b, word_a, word_b
 
 
@@ -138,10 +138,10 @@ def _follow(v, train, drive0, drive1, drive2, drive3, decay, edges, bit):  # typ
     bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
     for s in range(v.shape[0]):
         x, word = v[s], train[s]
-        x, word = _step(x, drive0[s], decay, edges, word, bit0)
-        x, word = _step(x, drive1[s], decay, edges, word, bit1)
-        x, word = _step(x, drive2[s], decay, edges, word, bit2)
-        x, word = _step(x, drive3[s], decay, edges, word, bit3)
+        x, word = advance_step(x, drive0[s], decay, edges, word, bit0)
+        x, word = advance_step(x, drive1[s], decay, edges, word, bit1)
+        x, word = advance_step(x, drive2[s], decay, edges, word, bit2)
+        x, word = advance_step(x, drive3[s], decay, edges, word, bit3)
         v[s], train[s] = x, word
 
 
@@ -202,19 +202,25 @@ def follow(v, train, drive, decay, edges, bit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def dense_current(inputs, weights, current):  # type: ignore[no-untyped-def]
-    """First layer: current (n,) = sum over inputs, in their order, of inputs (n_in, n) times weights (n_in,)."""
-    n_in = inputs.shape[0]
-    current[:] = _ZERO
+def dense_current(inputs, start, weights, current):  # type: ignore[no-untyped-def]
+    """First layer: current (n,) = sum over inputs, in their order, of weights (n_in,) times inputs (n_in, n_all).
+
+    Samples start, ..., start + n - 1 are taken.
+    """
+    n_in, n = inputs.shape[0], current.shape[0]
+    stop = start + n
+    for s in range(n):
+        current[s] = _ZERO
     first = n_in % 4
     for i in range(first):
-        x, w = inputs[i], weights[i]
-        for s in range(current.shape[0]):
+        x, w = inputs[i][start:stop], weights[i]
+        for s in range(n):
             current[s] += x[s] * w
     for i in range(first, n_in, 4):
-        x0, x1, x2, x3 = inputs[i], inputs[i + 1], inputs[i + 2], inputs[i + 3]
+        x0, x1 = inputs[i][start:stop], inputs[i + 1][start:stop]
+        x2, x3 = inputs[i + 2][start:stop], inputs[i + 3][start:stop]
         w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
-        for s in range(current.shape[0]):
+        for s in range(n):
             current[s] = (((current[s] + x0[s] * w0) + x1[s] * w1) + x2[s] * w2) + x3[s] * w3
 
 
@@ -224,23 +230,29 @@ def _if_bit(word, mask, weight):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def spike_current(trains, weights, bit, current):  # type: ignore[no-untyped-def]
-    """Later layers: current (STEPS, n) = sum of the weights (n_pre,) of the neurons whose train (n_pre, n) spikes."""
+def spike_current(trains, start, weights, bit, current):  # type: ignore[no-untyped-def]
+    """Later layers: current (STEPS, n) = sum of the weights (n_pre,) of the neurons whose train (n_pre, n_all) spikes.
+
+    Samples start, ..., start + n - 1 are taken.
+    """
     n_pre = trains.shape[0]
     n = current.shape[1]
+    stop = start + n
     c0, c1, c2, c3 = current[0], current[1], current[2], current[3]
     bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
-    current[:] = _ZERO
+    for s in range(n):
+        c0[s], c1[s], c2[s], c3[s] = _ZERO, _ZERO, _ZERO, _ZERO
     first = n_pre % 4
     for i in range(first):
-        train, w = trains[i], weights[i]
+        train, w = trains[i][start:stop], weights[i]
         for s in range(n):
             c0[s] += _if_bit(train[s], bit0, w)
             c1[s] += _if_bit(train[s], bit1, w)
             c2[s] += _if_bit(train[s], bit2, w)
             c3[s] += _if_bit(train[s], bit3, w)
     for i in range(first, n_pre, 4):
-        train0, train1, train2, train3 = trains[i], trains[i + 1], trains[i + 2], trains[i + 3]
+        train0, train1 = trains[i][start:stop], trains[i + 1][start:stop]
+        train2, train3 = trains[i + 2][start:stop], trains[i + 3][start:stop]
         w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
         for s in range(n):
             t0, t1, t2, t3 = train0[s], train1[s], train2[s], train3[s]
@@ -303,7 +315,7 @@ def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ign
             decay = circuit.decay[neuron]
             v[:] = _ZERO
             if layer == 0:
-                dense_current(inputs, column, held[0])
+                dense_current(inputs, 0, column, held[0])
                 finish_current(circuit, neuron, held)
             for word in range(n_words):
                 n_steps = min(32, circuit.n_steps - 32 * word)
@@ -313,9 +325,11 @@ def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ign
                 else:
                     for bit in range(0, n_steps, STEPS):
                         if layer == 0:
-                            drive[:] = held
+                            for row in range(STEPS):
+                                for s in range(n):
+                                    drive[row, s] = held[0, s]
                         else:
-                            spike_current(trains[word, first_pre : first_pre + n_pre], column, bit, drive)
+                            spike_current(trains[word, first_pre : first_pre + n_pre], 0, column, bit, drive)
                             finish_current(circuit, neuron, drive)
                         if noisy:
                             add_noise(circuit, neuron, drive, 32 * word + bit, first_sample, key)

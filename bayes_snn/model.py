@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:
     if not is_path and name not in known:
         raise unknown_name("model", name, known)
     path = Path(name) if is_path else known[name]
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, of a name too long as well
         raise InputError(
             f"There is no model file {path}: give its path, or one of the names {', '.join(sorted(known))}."
         )
@@ -83,11 +84,15 @@ def _import(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
-            f"The model file {path} does not run ({type(error).__name__}: {error}): run it with python to see where."
+            f"The model file {path} does not run ({_in_one_line(error)}): run it with python to see where."
         ) from error
     return module
+
+
+def _in_one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def build_model(
@@ -143,13 +148,11 @@ def build_model(
         return (rng.random((len(inputs), 1)) > below).sum(axis=1)
 
     with pm.Model(coords=coords) as model:
-        matrices = [pt.as_tensor_variable(matrix) for matrix in function(chip)]
-        _check_matrices(matrices, shapes, function)
+        matrices = _check_matrices(_call(function, chip), shapes, function)
         for name, dims, matrix in zip(spec.weight_names, spec.weight_dims, matrices, strict=True):
-            if name not in model.named_vars:  # a weight computed from other variables is recorded all the same
-                pm.Deterministic(name, matrix, dims=dims)
+            _record(model, name, dims, matrix)
         cores = ",".join(f"(i{layer},j{layer})" for layer in range(len(matrices)))
-        pm.CustomDist(
+        label = pm.CustomDist(
             LABELS,
             *matrices,
             logp=logp,
@@ -160,6 +163,7 @@ def build_model(
             dims="observation",
         )
     model.chip_op = op
+    model.chip_label, model.chip_labels = label, labels
     model.chip_weights = matrices
     return model
 
@@ -209,11 +213,57 @@ def _coordinates(
     return coords
 
 
-def _check_matrices(matrices: Sequence[Any], shapes: Sequence[tuple[int, int]], function: Any) -> None:
-    """A prior must return one matrix of the right shape for each layer."""
-    received = [tuple(matrix.shape.eval()) for matrix in matrices]
+def _call(function: WeightsFunction, chip: Chip) -> Any:
+    """What a prior returns, or an `InputError`; its variables are in the model then."""
+    try:
+        returned = function(chip)
+    except InputError:
+        raise
+    except Exception as error:
+        code = getattr(function, "__code__", None)
+        where = f" of {code.co_filename}" if code else ""
+        raise InputError(
+            f"The prior {getattr(function, '__name__', function)!r}{where} does not run ({_in_one_line(error)}), but "
+            "weights(chip) must return a weight matrix for each layer: mend it, models/gaussian.py shows how."
+        ) from error
+    if LABELS in pm.modelcontext(None).named_vars:
+        raise InputError(
+            f"The prior has a variable {LABELS!r}, but that is the name of the observed labels: give it another name."
+        )
+    return returned
+
+
+def _check_matrices(returned: Any, shapes: Sequence[tuple[int, int]], function: Any) -> list[Any]:
+    """What a prior returned as tensors: one matrix of the right shape for each layer."""
+    prior = getattr(function, "__name__", function)
+    try:
+        matrices = [pt.as_tensor_variable(matrix) for matrix in returned]
+    except (TypeError, ValueError, NotImplementedError):
+        raise InputError(
+            f"The prior {prior!r} returned {returned!r:.60}, but a list of PyMC variables is expected, one "
+            "weight matrix for each layer: end it as models/gaussian.py does."
+        ) from None
+    received = [tuple(map(int, matrix.shape.eval())) for matrix in matrices]
     if received != list(shapes):
         raise InputError(
-            f"The prior {getattr(function, '__name__', function)!r} returned weights of shapes {received}, but this "
+            f"The prior {prior!r} returned weights of shapes {received}, but this "
             f"chip expects {list(shapes)}: use chip.spec.weight_names and chip.spec.weight_dims for each layer."
         )
+    if not any(variable in pm.modelcontext(None).free_RVs for variable in ancestors(matrices)):
+        raise InputError(
+            f"The prior {prior!r} returned weights without a random variable in them, but there must be something to "
+            "sample: leave at least one layer a distribution."
+        )
+    return matrices
+
+
+def _record(model: pm.Model, name: str, dims: tuple[str, str], matrix: Any) -> None:
+    """See to it that the posterior holds this weight matrix under its name and dims."""
+    if name not in model.named_vars:  # a weight computed from other variables is recorded all the same
+        pm.Deterministic(name, matrix, dims=dims)
+    elif model.named_vars[name] is not matrix:
+        raise InputError(
+            f"The prior has a variable {name!r} which is not the weight matrix that it returned for this layer, so the "
+            f"posterior would hold the wrong one: give that variable another name, for example 'z_{name}'."
+        )
+    model.named_vars_to_dims[name] = dims  # also where the prior gave a shape, not dims

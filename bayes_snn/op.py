@@ -91,11 +91,16 @@ class ChipLogLikelihood(Op):
         return terms.copy()
 
     def run(self, weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Run the chip, whatever is remembered."""
-        counts = self.chip.run(weights, self.inputs)
-        self.presentations += len(self.inputs)
-        checked = check_counts(counts, len(self.inputs), self.chip.spec)
-        return np.asarray(log_likelihood(checked, labels, self.beta))
+        """Run the chip on all training inputs, whatever is remembered."""
+        return self.terms(weights, self.inputs, labels)
+
+    def terms(
+        self, weights: Sequence[FloatArray], inputs: FloatArray, labels: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Run the chip on some inputs and charge for them; a `ChipError` when it answers nonsense."""
+        counts = check_counts(self.chip.run(weights, inputs), len(inputs), self.chip.spec)
+        self.presentations += len(inputs)
+        return np.asarray(log_likelihood(counts, labels, self.beta))
 
     def forget(self) -> None:
         """Forget every evaluation."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -40,6 +41,7 @@ from bayes_snn.predict import (
 )
 
 FORMAT = 1  # of a fit folder
+GROUPS = ("posterior", "log_likelihood", "log_prior", "constant_data")  # of posterior.nc, that estimates need
 PACKAGES = ("pymc", "pytensor", "arviz", "numpy", "numba")
 
 
@@ -128,8 +130,9 @@ class FitResult:
 
     def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, dict[str, float]]:
         """Accuracy, log score, calibration error and Brier score of each estimate."""
-        labels = check_labels(labels, len(inputs), self.chip.spec.layers[-1])
-        return {estimate: evaluate(self.predict(inputs, estimate), labels) for estimate in ESTIMATES}
+        checked = check_inputs(inputs, self.chip.spec.layers[0])
+        labels = check_labels(labels, len(checked), self.chip.spec.layers[-1])
+        return {estimate: evaluate(self.predict(checked, estimate), labels) for estimate in ESTIMATES}
 
     def as_dict(self) -> dict[str, Any]:
         """What `fit.json` holds; scores are at the top, as `test.ensemble.accuracy`."""
@@ -160,12 +163,18 @@ class FitResult:
             f"/{group}": {name: {"zlib": True, "complevel": 1} for name in self.posterior[group].data_vars}
             for group in ("log_likelihood", "constant_data")
         }
-        write_then_rename(
-            folder / "posterior.nc",
-            lambda path: self.posterior.to_netcdf(path, engine="h5netcdf", encoding=encoding),
-        )
-        text = json.dumps(_finite(self.as_dict()), indent=2, allow_nan=False)
-        write_then_rename(folder / "fit.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        text = json.dumps(_finite(self.as_dict()), indent=2, allow_nan=False, default=str)
+
+        def write_posterior(path: Path) -> None:
+            # made in memory: on a full disk HDF5 does not raise an error, it takes Python down with it
+            path.write_bytes(self.posterior.to_netcdf(None, engine="h5netcdf", encoding=encoding))
+
+        def write_both(path: Path) -> None:
+            path.write_text(text + "\n", encoding="utf-8")
+            write_then_rename(folder / "posterior.nc", write_posterior)
+
+        # both are complete before either is renamed: an old fit.json never stands beside a new posterior.nc
+        write_then_rename(folder / "fit.json", write_both)
         return folder
 
 
@@ -198,10 +207,17 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
             f"{folder} was written in format {found}, by bayes_snn {stored.get('versions', {}).get('bayes_snn')}, but "
             f"this version reads format {FORMAT}: install that version, or fit again."
         )
+    if missing := {"chip", "arguments", "presentations", "seconds", "interrupted"} - stored.keys():
+        raise InputError(
+            f"{folder / 'fit.json'} lacks {', '.join(sorted(missing))}, which every fit writes: it was edited or torn, "
+            "so fit again."
+        )
     try:
         with xr.open_datatree(folder / "posterior.nc", engine="h5netcdf") as opened:
             posterior = opened.load()
-    except (OSError, ValueError, KeyError) as error:
+        for group in GROUPS:
+            posterior[group]
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:  # the last two: wrong bytes
         raise InputError(
             f"{folder / 'posterior.nc'} cannot be read ({type(error).__name__}), though it should be a netCDF file: it "
             "is torn or missing, so fit again."
@@ -244,7 +260,7 @@ def make_chip(described: dict[str, Any]) -> LIFChip:
     return LIFChip(
         spec.layers,
         names,
-        [described["distortions"][name] for name in names],
+        [described["distortions"][name] for name in names] or 0.0,  # an ideal chip has none
         described["seed"],
         spec.n_steps,
         tau_m=described["tau_m"],
@@ -261,9 +277,13 @@ def make_folder(folder: str | Path) -> Path:
         raise InputError(
             f"The folder {folder} cannot be made ({error.strerror}): give another one, for example --out fits/mine."
         ) from None
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"The folder {folder} cannot be written to: change its permissions or give another one.")
-    return folder
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise InputError(
+            f"The folder {folder} cannot be written to ({error.strerror}): change its permissions or give another one."
+        ) from None
 
 
 def write_then_rename(path: Path, write: Any) -> None:

@@ -137,7 +137,7 @@ def test_kinds_of_labels(write: Write, labels: list[str], classes: tuple | None,
         GOOD.replace("\n", "\n\n")[:-1] + "\n,,\n",
         "".join(line + ",\n" for line in GOOD.splitlines()),
         GOOD.replace("kind\n", "kind,\n"),  # the Wisconsin data on Kaggle has such a header
-        GOOD.replace("a,b", '"a","b"'),
+        GOOD.replace("a,b", '"a", "b"').replace("4,q", '4, "q"'),
     ],
 )
 def test_harmless_oddities_of_csv_files(write: Write, content: str) -> None:
@@ -264,7 +264,10 @@ def test_seed_decides_the_split() -> None:
     first, again, other = (split_data(dataset, 20, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.train_inputs, again.train_inputs)
     np.testing.assert_array_equal(first.test_inputs, again.test_inputs)
-    assert not np.array_equal(first.test_inputs, other.test_inputs)
+    assert not np.array_equal(first.train_inputs, other.train_inputs)
+    made = make_dataset([50, 50])
+    tested = [sample_numbers(split, split)[1] for split in (split_data(made, seed=seed) for seed in (1, 2))]
+    assert set(tested[0]) != set(tested[1])
 
 
 @pytest.mark.parametrize("n_train", [None, 10, 60])

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chip import Chip, ChipSpec
 from bayes_snn.likelihood import log_likelihood
 
 
@@ -25,6 +25,17 @@ class SigmoidChip:
         return np.rint(self.spec.n_steps / (1.0 + np.exp(-inputs @ np.asarray(weights[0])))).astype(np.int64)
 
 
+class HiddenChip:
+    """One hidden neuron that passes its input on to two outputs: two weights behind the first layer, two before."""
+
+    def __init__(self) -> None:
+        self.spec = ChipSpec((1, 1, 2), 12)
+
+    def run(self, weights, inputs):
+        hidden = np.tanh(inputs @ weights[0])
+        return np.rint(12 / (1.0 + np.exp(-2 * hidden @ weights[1]))).astype(np.int64)
+
+
 INPUTS = np.array([[-1.5], [-0.5], [0.3], [0.8], [1.2], [2.0]])
 LABELS = np.array([0, 1, 1, 0, 1, 1])
 
@@ -34,33 +45,77 @@ MOMENTS: dict[str, Callable] = {
     "a^2": lambda a, b: a * a,
     "b^2": lambda a, b: b * b,
     "a b": lambda a, b: a * b,
-    "a < b": lambda a, b: (a < b).astype(float),
+    "a < b": lambda a, b: (a < b) + 0.5 * (a == b),  # the diagonal of a grid is half of either side
     "|a - b| < 1": lambda a, b: (np.abs(a - b) < 1).astype(float),
 }
 
 
-def quadrature(prior: Callable[[np.ndarray], np.ndarray] = stats.norm.logpdf) -> dict[str, float]:
-    """Expectations of MOMENTS under the posterior of SigmoidChip, independent weights of this log prior."""
-    # a midpoint grid far finer than the steps of the counts; the prior's mass beyond 8 is below 1e-15
-    grid = np.linspace(-8, 8, 1201)
+def independent(logpdf: Callable[[np.ndarray], np.ndarray]) -> Callable:
+    """Log prior of two weights from that of one."""
+    return lambda grid: logpdf(grid)[:, None] + logpdf(grid)[None, :]
+
+
+# for priors without second moments
+BOUNDED: dict[str, Callable] = {
+    "tanh a": lambda a, b: np.tanh(a),
+    "tanh b": lambda a, b: np.tanh(b),
+    "tanh a tanh b": lambda a, b: np.tanh(a) * np.tanh(b),
+    "a < b": MOMENTS["a < b"],
+    "|a| < 0.2": lambda a, b: (np.abs(a) < 0.2).astype(float),
+    "|b| > 1": lambda a, b: (np.abs(b) > 1).astype(float),
+}
+
+
+def weighted_prior_draws(draw: Callable[[np.random.Generator, int], np.ndarray], n: int = 2_000_000):
+    """Expectations of BOUNDED under the posterior of SigmoidChip: prior draws (n, 2) weighted by their likelihood.
+
+    Their own error is a few 1e-4, far below that of the chains held to them.
+    """
+    weights = draw(np.random.default_rng(20240210), n)
     chip = SigmoidChip()
-    outputs = [chip.run([np.array([[a, 0.0]])], INPUTS)[:, 0] for a in grid]
-    logp = np.empty((len(grid), len(grid)))
-    for i, first in enumerate(outputs):
-        for j, second in enumerate(outputs):
-            logp[i, j] = log_likelihood(np.stack([first, second], axis=1), LABELS, 0.5).sum()
-    logp += prior(grid)[:, None] + prior(grid)[None, :]
+    logp = np.zeros(n)
+    for x, label in zip(INPUTS[:, 0], LABELS, strict=True):
+        with np.errstate(over="ignore"):
+            counts = np.rint(chip.spec.n_steps / (1.0 + np.exp(-x * weights))).astype(np.int64)
+        logp += log_likelihood(counts, np.full(n, label), 0.5)
+    p = np.exp(logp)
+    p /= p.sum()
+    return {name: float((p * f(*weights.T)).sum()) for name, f in BOUNDED.items()}
+
+
+def quadrature(
+    log_prior: Callable | None = None,
+    chip: Chip | None = None,
+    reach: float = 8.0,
+    n: int = 1201,
+) -> dict[str, float]:
+    """Expectations of MOMENTS under the posterior of a chip with two weights.
+
+    The log prior is a function (grid) -> (n, n), standard normal by default.
+    """
+    # a midpoint grid, far finer than the steps of the counts
+    grid = np.linspace(-reach, reach, n)
+    chip = SigmoidChip() if chip is None else chip
+    counts = [chip.run([np.array([[a, a]])], INPUTS) for a in grid]
+    outputs = [np.stack([c[:, k] for c in counts]) for k in (0, 1)]
+    logp = np.zeros((n, n))
+    for i, label in enumerate(LABELS):
+        # a weight's spike count is one of few: tabulate the terms over pairs of counts
+        pairs = np.array([[a, b] for a in range(chip.spec.n_steps + 1) for b in range(chip.spec.n_steps + 1)])
+        terms = log_likelihood(pairs, np.full(len(pairs), label), 0.5).reshape(chip.spec.n_steps + 1, -1)
+        logp += terms[outputs[0][:, i][:, None], outputs[1][:, i][None, :]]
+    logp += (log_prior or independent(stats.norm.logpdf))(grid)
     p = np.exp(logp - logp.max())
     p /= p.sum()
     a, b = np.meshgrid(grid, grid, indexing="ij")
     return {name: float((p * f(a, b)).sum()) for name, f in MOMENTS.items()}
 
 
-def z_scores(draws: np.ndarray, expected: dict[str, float]) -> dict[str, float]:
-    """(estimate - truth) / Monte Carlo standard error for draws (chain, draw, 2)."""
+def z_scores(draws: np.ndarray, expected: dict[str, float], moments: dict[str, Callable] = MOMENTS) -> dict[str, float]:
+    """(estimate - truth) / Monte Carlo standard error for draws (chain, draw, n_weights)."""
     scores = {}
-    for name, f in MOMENTS.items():
-        values = xr.DataArray(f(draws[..., 0], draws[..., 1]), dims=("chain", "draw"))
+    for name, f in moments.items():
+        values = xr.DataArray(f(*np.moveaxis(draws, -1, 0)), dims=("chain", "draw"))
         error = float(az.mcse(values.to_dataset(name="x"))["x"])
         scores[name] = (float(values.mean()) - expected[name]) / error
     return scores

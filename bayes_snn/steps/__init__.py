@@ -10,9 +10,15 @@ import pymc as pm
 from bayes_snn.errors import unknown_name
 from bayes_snn.model import weight_variables
 from bayes_snn.steps.block import BlockMetropolis
+from bayes_snn.steps.sitewise import SitewiseMetropolis, sitewise_or_stock
 from bayes_snn.steps.stock import StockMetropolis
 
-SAMPLERS: dict[str, Callable[..., Any]] = {"block": BlockMetropolis, "pymc": StockMetropolis}
+SAMPLERS: dict[str, Callable[..., Any]] = {
+    "sitewise": sitewise_or_stock,
+    "block": BlockMetropolis,
+    "pymc": StockMetropolis,
+}
+__all__ = ["SAMPLERS", "BlockMetropolis", "SitewiseMetropolis", "StockMetropolis", "make_step"]
 
 
 def make_step(sampler: str, model: pm.Model) -> Any:

@@ -1,0 +1,180 @@
+"""`sitewise`: Metropolis within Gibbs, one weight at a time, with a step size for each weight.
+
+Metropolis et al. (J. Chem. Phys. 1953) in single-site sweeps; step sizes are tuned in the warm-up, by Robbins and
+Monro's rule, towards the acceptance rate 0.44 that is best in one dimension (Roberts and Rosenthal, Stat. Sci.
+2001), and frozen after it. The first half of the warm-up is tempered: the likelihood is raised to a power that grows
+to 1, so that chains started at prior draws find their way.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import pymc as pm
+from pymc.blocking import RaveledVars
+from pymc.pytensorf import make_shared_replacements
+from pymc.step_methods.arraystep import ArrayStepShared
+from pymc.step_methods.compound import Competence, StepMethodState
+from pymc.step_methods.state import dataclass_state
+
+from bayes_snn.steps.prior import separable_log_prior, why_not_separable
+from bayes_snn.steps.shift import later_columns, shift_neurons
+from bayes_snn.steps.sweepers import make_sweeper
+from bayes_snn.steps.tally import Tally
+
+TARGET_ACCEPTANCE = 0.44
+FAR, FAR_SHARE = 10.0, 0.2  # one proposal in five is ten times as wide, for posteriors with more than one width
+COLDEST = 0.2  # power of the likelihood at the start of the warm-up
+
+
+@dataclass_state
+class SitewiseState(StepMethodState):
+    """What is needed to go on: step sizes, and how far the warm-up is."""
+
+    tune: bool
+    n_tune: int
+    n_sweeps: int
+    log_scales: np.ndarray
+
+
+class SitewiseMetropolis(Tally, ArrayStepShared):
+    """Single-weight Metropolis sweeps; a draw is one sweep over all weights in random order.
+
+    Parameters
+    ----------
+    vars
+        Value variables of the weights.
+    early
+        Stop showing samples as soon as a proposal is lost; the draws are the same either way.
+    """
+
+    name = "sitewise_metropolis"
+    default_blocked = True
+    stats_dtypes_shapes: ClassVar[dict[str, Any]] = {
+        "accept": (np.float64, []),
+        "scale": (np.float64, []),
+        "log_likelihood": (np.float64, []),
+        "saved": (np.int64, []),
+        **Tally.stats_dtypes_shapes,
+    }
+    _state_class = SitewiseState
+
+    def __init__(
+        self,
+        vars: Any = None,
+        *,
+        early: bool = True,
+        model: pm.Model | None = None,
+        rng: Any = None,
+        initial_point: Any = None,
+        compile_kwargs: dict[str, Any] | None = None,
+        blocked: bool = True,
+    ) -> None:
+        model = pm.modelcontext(model)
+        point = model.initial_point() if initial_point is None else initial_point
+        shared = make_shared_replacements(point, vars, model)
+        self.find_op(model)
+        self._shapes = [np.shape(point[v.name]) for v in vars]
+        self.log_prior = separable_log_prior(model, vars, shared, point)
+        self._labels, self._early = model.chip_labels, early
+        self._zeros = np.zeros(sum(int(np.prod(shape)) for shape in self._shapes))
+        self._columns = later_columns(self._shapes)
+        self._sweeper: Any = None
+        self._saved = 0
+        self.n_tune = 0
+        super().__init__(vars, shared, blocked=blocked, rng=rng)
+        self.tune = True
+        self.reset_tuning()
+
+    def reset_tuning(self) -> None:
+        """Forget the step sizes."""
+        self.n_sweeps = 0
+        self.log_scales = np.zeros_like(self._zeros)
+
+    def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
+        super().setup_chain(rng, tune, draws)
+        self.n_tune = tune
+        self._saved = 0
+        self._sweeper = None
+
+    def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
+        q = np.array(q0.data, dtype=np.float64)
+        if self._sweeper is None:
+            self._sweeper = make_sweeper(self.op, self._labels, self._early)
+        log_likelihood = self._sweeper.start(self._matrices(q))
+        # 0. move whole neurons, where no single weight has any influence
+        run = lambda q: float(self.op.run(self._matrices(q), self._labels).sum())  # noqa: E731
+        q, _, moved = shift_neurons(q, log_likelihood, self._columns, self.log_prior, run, self.power(), self.rng)
+        if moved:
+            self._sweeper.start(self._matrices(q))
+        # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
+        far = self.rng.random(len(q)) < FAR_SHARE
+        proposals = q + self.step_sizes() * np.where(far, FAR, 1.0) * self.rng.normal(size=len(q))
+        order = self.rng.permutation(len(q))
+        # 2. a proposal is accepted where log u < log prior ratio + power * log likelihood ratio: log u is drawn first,
+        #    and what is left is a bound on the likelihood; a prior of nan or 0 at the proposal is never accepted
+        with np.errstate(invalid="ignore"):
+            log_ratio = self.log_prior(proposals) - self.log_prior(q)
+        log_ratio[np.isnan(log_ratio)] = -np.inf
+        bounds = (-self.rng.exponential(size=len(q)) - log_ratio) / self.power()
+        # 3. visit every weight: the chip is run where a proposal is not lost already
+        sweep = self._sweeper.sweep(proposals, bounds, order)
+        q = np.where(sweep.accepted, proposals, q)
+        if not self._sweeper.charges_op:
+            self.op.presentations += sweep.presentations
+        self._saved += len(q) * len(self.op.inputs) - sweep.presentations
+        # 4. in the warm-up alone, tune the step sizes
+        if self.tune:
+            rate = min(1.0, 3.0 * (self.n_sweeps + 1) ** -0.6)
+            self.log_scales += rate * np.where(far, 0.0, sweep.accepted - TARGET_ACCEPTANCE)
+            np.clip(self.log_scales, -12.0, 3.0, out=self.log_scales)
+        self.n_sweeps += 1
+        stats = {
+            "accept": float(sweep.accepted.mean()),
+            "scale": float(self.step_sizes().mean()),
+            "log_likelihood": sweep.log_likelihood,
+            "saved": self._saved,
+        }
+        return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
+
+    def step_sizes(self) -> np.ndarray:
+        """Standard deviation of each weight's proposal, (n_weights,): its own, but not far beyond its prior's.
+
+        The prior's standard deviation, under the hyperparameters of the moment, is read off its density at 0, as if it
+        were normal: 1 / (sqrt(2 pi) p(0)). It depends on no weight, so a jump back is as likely as the jump.
+        """
+        prior = np.exp(-np.clip(self.log_prior(self._zeros), -30.0, 30.0)) / np.sqrt(2.0 * np.pi)
+        return np.asarray(1.0 / np.sqrt(np.exp(-2.0 * self.log_scales) + (2.4 * prior) ** -2.0))
+
+    def power(self) -> float:
+        """Power of the likelihood: COLDEST at the start of the warm-up, 1 from its middle on."""
+        half = self.n_tune // 2
+        if not self.tune or self.n_sweeps >= half:
+            return 1.0
+        return float(COLDEST ** (1.0 - self.n_sweeps / half))
+
+    def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
+        ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
+        return [part.reshape(shape) for part, shape in zip(np.split(q, ends), self._shapes, strict=True)]
+
+    @staticmethod
+    def competence(var: Any, has_grad: bool) -> Competence:
+        return Competence.INCOMPATIBLE  # PyMC never picks it by itself
+
+
+def sitewise_or_stock(vars: Any, *, model: pm.Model, **kwargs: Any) -> Any:
+    """A `SitewiseMetropolis` where the prior allows one, else PyMC's Metropolis, with a warning that says why."""
+    from bayes_snn.steps.stock import StockMetropolis
+
+    reason = why_not_separable(model, vars)
+    if reason is None:
+        return SitewiseMetropolis(vars, model=model, **kwargs)
+    warnings.warn(
+        f"sitewise cannot sweep this model, because {reason}: PyMC's Metropolis is used instead, which is exact too "
+        "but runs the whole chip for every proposal.",
+        UserWarning,
+        stacklevel=2,
+    )
+    return StockMetropolis(vars, model=model)

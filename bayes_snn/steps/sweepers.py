@@ -1,0 +1,86 @@
+"""How a chip is swept: the black-box way, one run a proposal, for chips that do not offer their own sweeper.
+
+A sweeper has `start(weights)`, which takes the current weights, and `sweep(proposals, bounds, order)`, which visits
+every single weight; see `bayes_snn.lif_sweep.LIFSweeper`, which the simulated chip offers under the name
+`site_sweeper`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_snn.chip import FloatArray
+from bayes_snn.lif_sweep import Sweep, block_ends
+from bayes_snn.op import ChipLogLikelihood
+
+
+def make_sweeper(op: ChipLogLikelihood, labels: NDArray[np.int64], early: bool) -> Any:
+    """The chip's own sweeper, or a black-box one."""
+    offered = getattr(op.chip, "site_sweeper", None)
+    sweeper = offered(op.inputs, labels, op.beta, early) if offered is not None else None
+    return BlackBoxSweeper(op, labels, early) if sweeper is None else sweeper
+
+
+class BlackBoxSweeper:
+    """Sweeps over single weights of any chip: one run for each proposal.
+
+    On a chip that says `subsets = True`, which means that a run of few samples costs accordingly less, samples are
+    shown in blocks, the hardest first, until the proposal is lost. The decision is the same as with all samples.
+    """
+
+    charges_op = True  # its runs go through the Op, which counts them
+
+    def __init__(self, op: ChipLogLikelihood, labels: NDArray[np.int64], early: bool) -> None:
+        self._op, self._labels, self._early = op, labels, early
+        self._in_blocks = bool(getattr(op.chip, "subsets", False)) and op.chip.spec.deterministic
+        self._weights: list[NDArray[np.float64]] = []
+        self._terms = np.zeros(len(labels))
+
+    def start(self, weights: Sequence[FloatArray]) -> float:
+        """Take these weights as the current ones, and give log L; costs a run when they are not the ones left."""
+        known = len(self._weights) > 0 and all(map(np.array_equal, weights, self._weights))
+        if not known:
+            self._weights = [np.array(w, np.float64) for w in weights]
+            self._terms = self._op.run(self._weights, self._labels)
+        parts = [np.arange(len(self._labels))]
+        if self._in_blocks:  # the order depends on the current state alone
+            hardest = np.argsort(self._terms, kind="stable")
+            parts = np.split(hardest, block_ends(len(hardest))[:-1])
+        self._blocks = [(part, self._op.inputs[part], self._labels[part]) for part in parts if len(part) > 0]
+        return self._total(self._terms)
+
+    def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
+        """Visit all sites in this order; see `LIFSweeper.sweep`."""
+        accepted = np.zeros(len(proposals), np.bool_)
+        shown = 0
+        places = [(w, index) for w in self._weights for index in np.ndindex(w.shape)]
+        new_terms = np.empty_like(self._terms)
+        for site in order:
+            threshold = self._total(self._terms) + bounds[site]
+            if not threshold < 0.0:  # log L <= 0 cannot pass it
+                continue
+            matrix, index = places[site]
+            kept = matrix[index]
+            matrix[index] = proposals[site]
+            total, passed = 0.0, True
+            for part, inputs, labels in self._blocks:
+                new_terms[part] = self._op.terms(self._weights, inputs, labels)
+                shown += len(part)
+                total += float(new_terms[part].sum())
+                passed = total > threshold
+                if not passed and self._early:
+                    break
+            if passed:
+                accepted[site] = True
+                self._terms, new_terms = new_terms, self._terms
+            else:
+                matrix[index] = kept
+        return Sweep(accepted, self._total(self._terms), shown)
+
+    def _total(self, terms: NDArray[np.float64]) -> float:
+        """Block by block, as a proposal's terms are summed."""
+        return sum(float(terms[part].sum()) for part, _, _ in self._blocks)

@@ -1,0 +1,157 @@
+"""What README.md and docs/ say is so: the code in them runs, and the names and files in them exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bayes_snn import DISTORTIONS, LIFChip, fit, load_fit
+from bayes_snn.predict import ESTIMATES
+from bayes_snn.steps import SAMPLERS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+MADE_BY_THE_READER = {"my_prior.py"}
+
+# other tests may leave threads behind, and PyMC forks
+forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+
+def block_with(text):
+    [block] = [block for block in BLOCKS if text in block]
+    return block
+
+
+def run_block(block):
+    namespace = {"__name__": "__main__"}
+    exec(compile(block, "README.md", "exec"), namespace)
+    return namespace
+
+
+def section(title):
+    """The text under a heading of the README, up to the next one."""
+    [text] = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    return text
+
+
+def first_column(title):
+    """First cells of the rows of a section's table, without link and code marks."""
+    rows = [line.split("|")[1].strip() for line in section(title).splitlines() if line.startswith("|")]
+    return [re.sub(r"^\[(.*)\]\(.*\)$", r"\1", cell).strip("`") for cell in rows[2:]]
+
+
+def code_of(page):
+    """Code spans, and lines of code blocks, of a page."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
+    return [*blocks, *re.findall(r"`([^`\n]+)`", text)]
+
+
+@forks
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_code_runs(number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_block(BLOCKS[number])
+
+
+@forks
+def test_the_example_does_what_it_says(tmp_path, monkeypatch, capsys):
+    [example] = re.findall(r"<!-- example -->\n```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert example in BLOCKS
+    assert len([line for line in example.splitlines() if line.strip()]) <= 15
+    monkeypatch.chdir(tmp_path)
+    made = run_block(example)
+    assert made["probabilities"].shape == (made["data"].n_test, 2)
+    assert made["result"].arguments["sampler"] == "sitewise"
+    loaded = load_fit("fits/first")
+    assert loaded.presentations == made["result"].presentations
+    assert loaded.scores["test"].keys() == set(ESTIMATES)
+    printed = capsys.readouterr().out
+    assert made["result"].diagnosis.verdict in printed
+    assert all(estimate in printed for estimate in ESTIMATES)
+
+
+def test_the_prior_is_one(tmp_path):
+    path = tmp_path / "my_prior.py"
+    path.write_text(block_with("def weights(chip)"), encoding="utf-8")
+    chip, inputs = LIFChip((3, 2, 2)), np.random.default_rng(0).normal(size=(6, 3))
+    result = fit(chip, inputs, np.arange(6) % 2, path, draws=4, tune=4, chains=1, cores=1)
+    assert result.posterior.posterior["scale_w_1"].sizes == {"chain": 1, "draw": 4}
+
+
+def test_the_chip_is_one():
+    class Link:
+        """A driver whose chip is simulated."""
+
+        chip = LIFChip((30, 16, 2), weight_range=(-1.0, 1.0))
+
+        def program(self, weights):
+            assert all(np.abs(matrix).max() <= 1.0 for matrix in weights)
+            self.weights = weights
+
+        def count_spikes(self, row):
+            return self.chip.run(self.weights, row[None])[0]
+
+    chip = run_block(block_with("class MyChip"))["MyChip"](Link())
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(5, 30))
+    weights = [rng.normal(size=(30, 16)), 2 * np.abs(rng.normal(size=(16, 2)))]  # excitatory outputs spike
+    counts = chip.run(weights, inputs)
+    assert np.array_equal(counts, Link.chip.run(weights, inputs))
+    assert counts.sum() > 0
+    result = fit(chip, inputs, np.arange(5) % 2, sampler="block", draws=2, tune=1, chains=1)
+    assert result.presentations % 5 == 0
+
+
+@pytest.mark.parametrize(
+    ("title", "names"),
+    [
+        ("Distortions", DISTORTIONS),
+        ("Samplers", SAMPLERS),
+        ("Estimates", ESTIMATES),
+        ("Priors", [path.stem for path in (ROOT / "models").glob("*.py") if not path.stem.startswith("_")]),
+    ],
+)
+def test_tables_list_what_there_is(title, names):
+    assert sorted(first_column(title)) == sorted(names)
+
+
+def test_samplers_page_names_every_sampler():
+    page = (ROOT / "docs" / "samplers.md").read_text(encoding="utf-8")
+    assert all(f"**{name}**" in page for name in SAMPLERS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("#"):
+            assert link[1:] in headings, link
+        elif "://" not in link:
+            assert (page.parent / link.split("#")[0]).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_exist(page):
+    mentioned = {path for code in code_of(page) for path in re.findall(r"[\w./-]+\.(?:py|md|toml)\b", code)}
+    mentioned |= {code for code in code_of(page) if re.fullmatch(r"[\w.-]+/", code) and code != "fits/"}
+    missing = [path for path in mentioned - MADE_BY_THE_READER if not (ROOT / path).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_exist(page):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    assert {target for code in code_of(page) for target in re.findall(r"\bmake ([a-z]+)", code)} <= targets
+
+
+def test_the_readme_mentions_the_two_commands():
+    assert {"make fit", "make test"} <= set(code_of(ROOT / "README.md"))
