@@ -25,6 +25,7 @@ from bayes_snn.errors import ChipError, InputError, unknown_name
 from bayes_snn.figures import draw_reliability, draw_trace, save_figure
 from bayes_snn.fit import CHAINS, DRAWS, TUNE, check_sampling, fit
 from bayes_snn.lif import LIFChip
+from bayes_snn.likelihood import BETA
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.model import available_models, build_model, load_weights
 from bayes_snn.predict import ESTIMATES
@@ -107,8 +108,8 @@ def command(
             highlight=False,
             markup=False,
         )
-        with console.status("Compiling the chip's kernels (the first time, about 20 s)"):
-            chip.run([np.zeros(shape) for shape in chip.spec.weight_shapes], split.train_inputs)
+        with console.status("Compiling the chip's kernels (the first time, about half a minute)"):
+            _compile(chip, split)
         result = fit(
             chip,
             split.train_inputs,
@@ -200,6 +201,16 @@ def _choose_folder(out: str | None, overwrite: bool, name: str) -> Path:
     while os.path.lexists(folder):
         folder, i = Path("fits") / f"{name}-{i}", i + 1
     return folder
+
+
+def _compile(chip: LIFChip, split: Split) -> None:
+    """Have Numba compile, or load, what a fit will call: a run, and a sweep that proposes nothing new."""
+    weights = [np.zeros(shape) for shape in chip.spec.weight_shapes]
+    chip.run(weights, split.train_inputs)
+    if (sweeper := chip.site_sweeper(split.train_inputs, split.train_labels, BETA)) is not None:
+        sweeper.start(weights)
+        n = chip.spec.n_weights
+        sweeper.sweep(np.zeros(n), np.full(n, np.inf), np.arange(n))
 
 
 @contextlib.contextmanager

@@ -583,6 +583,9 @@ class LIFSweeper:
             start = stop
         return float(self._terms.sum())
 
+    def offer(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
+        """What a run elsewhere has answered: of no use here, where a start costs little."""
+
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `sweep_sites`.
 

@@ -290,6 +290,21 @@ def test_a_noisy_chip_is_swept_as_a_black_box():
     assert isinstance(step._sweeper, BlackBoxSweeper)
 
 
+def test_an_accepted_shift_costs_no_second_run_and_keeps_its_answer():
+    chip, weights, inputs, labels = problem((3, 4, 2), 30, 2, ["noise"])
+    op = ChipLogLikelihood(chip, inputs)
+    sweeper = BlackBoxSweeper(op, labels, True)
+    sweeper.start(weights)
+    shifted = [weights[0], weights[1] + 0.5]
+    terms = op.run(shifted, labels)
+    sweeper.offer(shifted, terms)
+    sweeper.offer([weights[0], weights[1] - 0.5], terms - 1)  # a later shift, not accepted
+    before = op.presentations
+    assert sweeper.start(shifted) == pytest.approx(terms.sum(), rel=1e-12)
+    assert sweeper.start(shifted) == pytest.approx(terms.sum(), rel=1e-12)
+    assert op.presentations == before
+
+
 @pytest.mark.slow
 def test_simulation_based_calibration():
     """Ranks of true weights among posterior draws are uniform (Talts et al. 2018) on a small LIF chip."""

@@ -2,8 +2,8 @@
 
 Metropolis et al. (J. Chem. Phys. 1953) in single-site sweeps; step sizes are tuned in the warm-up, by Robbins and
 Monro's rule, towards the acceptance rate 0.44 that is best in one dimension (Roberts and Rosenthal, Stat. Sci.
-2001), and frozen after it. The first half of the warm-up is tempered: the likelihood is raised to a power that grows
-to 1, so that chains started at prior draws find their way.
+2001), and frozen after it. The start of the warm-up is tempered: the likelihood is raised to a power that
+grows to 1, so that chains started at prior draws find their way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from bayes_snn.steps.tally import Tally
 
 TARGET_ACCEPTANCE = 0.44
 FAR, FAR_SHARE = 10.0, 0.2  # one proposal in five is ten times as wide, for posteriors with more than one width
-COLDEST = 0.2  # power of the likelihood at the start of the warm-up
+COLDEST = 0.3  # power of the likelihood at the start of the warm-up
+TEMPERED = 150  # sweeps of the warm-up that are tempered, at most; never more than half of it
 
 
 @dataclass_state
@@ -105,8 +106,7 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
             self._sweeper = make_sweeper(self.op, self._labels, self._early)
         log_likelihood = self._sweeper.start(self._matrices(q))
         # 0. move whole neurons, where no single weight has any influence
-        run = lambda q: float(self.op.run(self._matrices(q), self._labels).sum())  # noqa: E731
-        q, _, moved = shift_neurons(q, log_likelihood, self._columns, self.log_prior, run, self.power(), self.rng)
+        q, _, moved = shift_neurons(q, log_likelihood, self._columns, self.log_prior, self._run, self.power(), self.rng)
         if moved:
             self._sweeper.start(self._matrices(q))
         # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
@@ -139,6 +139,13 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
         }
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
+    def _run(self, q: np.ndarray) -> float:
+        """log L of these weights: a run of the chip, whose answer the sweeper may go on from."""
+        weights = self._matrices(q)
+        terms = self.op.run(weights, self._labels)
+        self._sweeper.offer(weights, terms)
+        return float(terms.sum())
+
     def step_sizes(self) -> np.ndarray:
         """Standard deviation of each weight's proposal, (n_weights,): its own, but not far beyond its prior's.
 
@@ -149,11 +156,11 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
         return np.asarray(1.0 / np.sqrt(np.exp(-2.0 * self.log_scales) + (2.4 * prior) ** -2.0))
 
     def power(self) -> float:
-        """Power of the likelihood: COLDEST at the start of the warm-up, 1 from its middle on."""
-        half = self.n_tune // 2
-        if not self.tune or self.n_sweeps >= half:
+        """Power of the likelihood: COLDEST at the start of the warm-up, 1 at latest from its middle on."""
+        tempered = min(self.n_tune // 2, TEMPERED)
+        if not self.tune or self.n_sweeps >= tempered:
             return 1.0
-        return float(COLDEST ** (1.0 - self.n_sweeps / half))
+        return float(COLDEST ** (1.0 - self.n_sweeps / tempered))
 
     def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
         ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]

@@ -7,6 +7,7 @@ A benchmark may say more about itself in `benchmark.extra_info`; each of these m
 
     label         str, the row's name in the table, otherwise the name of the test
     lif_updates   int, neuron updates of one run: gives a column of updates per second
+    operations    int, proposals of one run: gives a column of time for each
     reference     bool, True for the row that the others of its group are compared with
 """
 
@@ -85,6 +86,7 @@ def group_table(benchmarks: list[dict[str, Any]]) -> str:
     benchmarks = sorted(benchmarks, key=lambda entry: entry["stats"]["median"])
     references = [entry for entry in benchmarks if entry["extra_info"].get("reference")]
     rated = any(entry["extra_info"].get("lif_updates") for entry in benchmarks)
+    shared = any(entry["extra_info"].get("operations") for entry in benchmarks)
 
     def name(entry: dict[str, Any]) -> str:
         return str(entry["extra_info"].get("label") or entry["name"])
@@ -92,6 +94,8 @@ def group_table(benchmarks: list[dict[str, Any]]) -> str:
     header = ["name", "median (us)"]
     if rated:
         header.append("LIF updates (million/s)")
+    if shared:
+        header.append("each proposal (us)")
     if references:
         header.append(f"against {name(references[0])}")
     rows = []
@@ -101,6 +105,9 @@ def group_table(benchmarks: list[dict[str, Any]]) -> str:
         if rated:
             updates = entry["extra_info"].get("lif_updates")
             row.append(f"{updates / median / 1e6:,.1f}" if updates else "-")
+        if shared:
+            operations = entry["extra_info"].get("operations")
+            row.append(f"{median * 1e6 / operations:,.1f}" if operations else "-")
         if references:
             first = references[0]
             row.append("1x" if entry is first else compared(median, first["stats"]["median"]))
