@@ -33,7 +33,8 @@ from bayes_snn.distortion import (
     stuck_elements,
 )
 from bayes_snn.errors import InputError
-from bayes_snn.lif_kernels import BLOCK, EDGE_COUNTS, LANES, Circuit, run_block, run_blocks
+from bayes_snn.lif_kernels import BLOCK, LANES, Circuit, run_block, run_blocks
+from bayes_snn.lif_neuron import EDGE_COUNTS
 from bayes_snn.noise import mix
 
 DT = 1.0  # ms

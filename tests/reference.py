@@ -8,7 +8,8 @@ import numpy as np
 
 from bayes_snn.distortion import N_FEATURES, SmoothFunctions, current_step, stream, stuck_elements
 from bayes_snn.lif import DT, LIFChip
-from bayes_snn.lif_kernels import TABLE_REACH, integrate
+from bayes_snn.lif_kernels import TABLE_REACH
+from bayes_snn.lif_neuron import integrate
 from bayes_snn.noise import standard_normal
 
 F = np.float32

@@ -1,7 +1,7 @@
 """How long does one draw take, every weight proposed once: `sitewise` against PyMC's Metropolis on two chips.
 
-398 samples, 30-16-2, T = 32, comparator sigma = 3: the default problem. The steps have been warmed up, since the cost of
-a sweep depends on how many proposals are accepted. The NumPy chip is the loop of peers.py, without distortion.
+398 samples, 30-16-2, T = 32, comparator sigma = 3: the default problem. The steps have been warmed up, since the cost
+of a sweep depends on how many proposals are accepted. The NumPy chip is the loop of peers.py, without distortion.
 """
 
 from __future__ import annotations
