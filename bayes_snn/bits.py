@@ -40,6 +40,17 @@ def has_bit(typingctx, word, mask):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def flip_if(typingctx, word, mask, flag):  # type: ignore[no-untyped-def]
+    """`word ^ mask` where `flag`, else `word`."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        word, mask, flag = args
+        return builder.select(_as_i1(builder, flag), builder.xor(word, mask), word)
+
+    return types.uint32(types.uint32, types.uint32, types.boolean), codegen
+
+
+@intrinsic
 def count_bits(typingctx, word):  # type: ignore[no-untyped-def]
     """Number of ones in a word."""
 

@@ -24,7 +24,7 @@ from bayes_snn.errors import ChipError, InputError, unknown_name
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.model import LABELS, WeightsFunction, build_model, load_weights
 from bayes_snn.result import FitResult
-from bayes_snn.steps import SAMPLERS, make_step
+from bayes_snn.steps import SAMPLERS, make_step, sample_smc
 
 DRAWS, TUNE, CHAINS = 1000, 1000, 4
 
@@ -56,10 +56,12 @@ def fit(
     weights
         The prior: a function `weights(chip)`, or the name or path of a model file (default "gaussian").
     sampler
-        "sitewise" (one weight at a time, re-running only what it touches), "block" (all weights at once) or "pymc" (the
-        stock step, one weight at a time); see `bayes_snn.steps`.
+        "sitewise" (one weight at a time, re-running only what it touches), "block" (all weights at once), "pcn" (all
+        at once, for Normal priors), "pymc" and "demetropolis" (PyMC's own steps, one weight and all at a time) or
+        "smc" (a population from prior to posterior); see `bayes_snn.steps`.
     draws, tune, chains
-        Draws kept from each chain, warm-up draws before them, and number of chains.
+        Draws kept from each chain, warm-up draws before them, and number of chains. For "smc": particles of each
+        population, nothing, and number of populations.
     seed
         Of everything random: starting points and steps. The draws do not depend on `cores`.
     cores
@@ -81,7 +83,8 @@ def fit(
     ChipError
         When the chip answers something else than spike counts.
     KeyboardInterrupt
-        On Ctrl-C before there is a draw to keep; later, the result holds the draws so far and says `interrupted`.
+        On Ctrl-C before there is a draw to keep, with "smc" at any time; later, the result holds the draws so far and
+        says `interrupted`.
     """
     check_sampling(sampler, draws, tune, chains, seed, cores)
     started = time.perf_counter()
@@ -90,37 +93,28 @@ def fit(
     if cores is None:
         cores = min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
     start_seed, sample_seed = np.random.SeedSequence(seed).spawn(2)
-    guard = InterruptGuard()
-    charged: dict[int, int] = {}  # presentations of each chain so far, those of draws that are not kept included
-
-    def callback(trace: Any, draw: Any) -> None:
-        charged[draw.chain] = max(int(stats.get("presentations", 0)) for stats in draw.stats)
-        guard.callback(trace, draw)
-
-    with model, guard, _quiet_pymc():
-        step = make_step(sampler, model)
-        # the chip's steps come last, so that their count of presentations includes those of all others
-        others = _other_steps(model, step)
+    with model, _quiet_pymc():
         try:
-            trace = pm.sample(
-                draws=draws,
-                tune=tune,
-                chains=chains,
-                cores=cores,
-                step=[*others, step],
-                initvals=prior_starts(model, chains, start_seed),
-                random_seed=np.random.default_rng(sample_seed),
-                progressbar=progress,
-                compute_convergence_checks=False,
-                callback=callback,
-            )
+            starts = prior_starts(model, chains, start_seed)
+            rng = np.random.default_rng(sample_seed)
+            if sampler == "smc":
+                trace, interrupted = sample_smc(model, draws, chains, rng, bool(progress)), False
+                presentations = int(trace.sample_stats["presentations"].isel(draw=-1).sum())
+            else:
+                trace, presentations, interrupted = _sample_chains(
+                    model,
+                    sampler,
+                    starts,
+                    draws=draws,
+                    tune=tune,
+                    chains=chains,
+                    cores=cores,
+                    random_seed=rng,
+                    progressbar=progress,
+                )
         except Exception as error:
-            if guard.interrupted:
-                raise KeyboardInterrupt from None
             cause = _cause(error)
             raise cause from cause.__cause__
-    if trace.posterior.sizes["draw"] == 0:
-        raise KeyboardInterrupt
     with _quiet_pymc():
         evaluate_draws(trace, model, chip)
     inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
@@ -137,10 +131,38 @@ def fit(
         chip=chip,
         posterior=trace,
         arguments=arguments,
-        presentations=sum(charged.values()),
+        presentations=presentations,
         seconds=time.perf_counter() - started,
-        interrupted=guard.interrupted,
+        interrupted=interrupted,
     )
+
+
+def _sample_chains(
+    model: pm.Model, sampler: str, starts: list[dict[str, Any]], **arguments: Any
+) -> tuple[xr.DataTree, int, bool]:
+    """Chains of a step method: the trace, presentations, and whether Ctrl-C ended them early; `arguments` of PyMC."""
+    guard = InterruptGuard()
+    charged: dict[int, int] = {}  # presentations of each chain so far, those of draws that are not kept included
+
+    def callback(trace: Any, draw: Any) -> None:
+        charged[draw.chain] = max(int(stats.get("presentations", 0)) for stats in draw.stats)
+        guard.callback(trace, draw)
+
+    with guard:
+        step = make_step(sampler, model)
+        # the chip's steps come last, so that their count of presentations includes those of all others
+        steps = [*_other_steps(model, step), step]
+        try:
+            trace = pm.sample(
+                step=steps, initvals=starts, callback=callback, compute_convergence_checks=False, **arguments
+            )
+        except Exception:
+            if guard.interrupted:
+                raise KeyboardInterrupt from None
+            raise
+    if trace.posterior.sizes["draw"] == 0:
+        raise KeyboardInterrupt
+    return trace, sum(charged.values()), guard.interrupted
 
 
 def check_sampling(sampler: str, draws: int, tune: int, chains: int, seed: int, cores: int | None = None) -> None:
@@ -148,7 +170,7 @@ def check_sampling(sampler: str, draws: int, tune: int, chains: int, seed: int, 
     if sampler not in SAMPLERS:
         raise unknown_name("sampler", sampler, SAMPLERS)
     for name, value, least, most, example in (
-        ("draws", draws, 1, 10**7, DRAWS),
+        ("draws", draws, 2 if sampler == "smc" else 1, 10**7, DRAWS),  # of one particle nothing can be learned
         ("tune", tune, 0, 10**7, TUNE),
         ("chains", chains, 1, 256, CHAINS),  # each is a process
         ("seed", seed, 0, None, 0),

@@ -35,6 +35,7 @@ from bayes_snn.distortion import (
 from bayes_snn.errors import InputError
 from bayes_snn.lif_kernels import BLOCK, LANES, Circuit, run_block, run_blocks
 from bayes_snn.lif_neuron import EDGE_COUNTS
+from bayes_snn.lif_recall import CHUNK, MOST_STEPS, drive_marks
 from bayes_snn.noise import mix
 
 DT = 1.0  # ms
@@ -129,7 +130,9 @@ class LIFChip:
         table = np.concatenate(tables) if tables else np.zeros((0, 0), np.float32)
         inflow = np.float32(1.0) - decay
         layers = np.array(self.spec.layers, np.int64)
-        self.circuit = Circuit(layers, self.spec.n_steps, decay, inflow, n_edges, padded, table, noise)
+        n_first = self.spec.layers[1] if self.spec.n_steps <= MOST_STEPS and len(noise) == 0 else 0
+        marks = _pad_marks([drive_marks(decay[n], edges[n], self.spec.n_steps) for n in range(n_first)])
+        self.circuit = Circuit(layers, self.spec.n_steps, decay, inflow, n_edges, padded, table, noise, *marks)
         self._gain, self._grid = np.concatenate(gains), np.array(grids, np.float32)
 
     def _spread(self, name: str, layer: int, *shape: int) -> NDArray[np.float64]:
@@ -284,6 +287,23 @@ def _pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDA
     for neuron, e in enumerate(edges):
         padded[neuron, : len(e)] = e
     return np.array(n_edges, np.int64), padded
+
+
+def _pad_marks(
+    found: list[tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint32]]],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint32]]:
+    """Marks of all first-layer neurons in four arrays, see `Circuit`; their number rounded up to whole chunks."""
+    n_words = found[0][2].shape[0] if found else 1
+    n_marks = [-(-len(marks) // CHUNK) * CHUNK for marks, _, _ in found]
+    most = max([CHUNK, *n_marks])
+    marks = np.full((len(found), most), np.inf, np.float32)
+    flips = np.zeros((n_words, len(found), most), np.uint32)
+    first = np.zeros((n_words, len(found)), np.uint32)
+    for neuron, (mark, flip, train) in enumerate(found):
+        marks[neuron, : len(mark)] = mark
+        flips[:, neuron, : len(mark)] = flip.T
+        first[:, neuron] = train
+    return np.array(n_marks, np.int64), marks, flips, first
 
 
 @njit(cache=True, error_model="numpy")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.bits import count_bits, has_bit
 from bayes_snn.lif_neuron import STEPS, follow, hold, mask_bits
+from bayes_snn.lif_recall import recall
 from bayes_snn.noise import standard_normal
 
 BLOCK = 288  # samples of a block: its buffers stay in the first-level cache
@@ -49,6 +50,9 @@ class Circuit(NamedTuple):
         (n_neurons or 0, n_knots): distortion added to the input current, tabulated; see `bend_current`.
     noise
         (n_neurons,) standard deviation of the noise added to v at each step; an empty array on a noiseless chip.
+    n_marks, marks, flips, first_train
+        (n_first,), (n_first, max_marks), (n_words, n_first, max_marks) and (n_words, n_first): the trains of the first
+        layer as step functions of the drive, see lif_recall.py; n_first is 0 where neurons are stepped instead.
     """
 
     layers: NDArray[np.int64]
@@ -59,6 +63,10 @@ class Circuit(NamedTuple):
     edges: NDArray[np.float32]
     current_table: NDArray[np.float32]
     noise: NDArray[np.float32]
+    n_marks: NDArray[np.int64]
+    marks: NDArray[np.float32]
+    flips: NDArray[np.uint32]
+    first_train: NDArray[np.uint32]
 
 
 @register_jitable
@@ -69,7 +77,7 @@ def knot(current, n_knots):  # type: ignore[no-untyped-def]
     return np.minimum(np.maximum(place, _ZERO), np.float32(n_knots - 1))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def bend_current(current, table):  # type: ignore[no-untyped-def]
     """I + sigma g(I) of each sample: sigma g from equidistant knots, linear between them, constant outside."""
     last = table.shape[0] - 2
@@ -80,7 +88,7 @@ def bend_current(current, table):  # type: ignore[no-untyped-def]
         current[s] += low + (place - np.float32(left)) * (table[left + 1] - low)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def dense_current(inputs, start, weights, current):  # type: ignore[no-untyped-def]
     """First layer: current (n,) = sum over inputs, in their order, of weights (n_in,) times inputs (n_in, n_all).
 
@@ -104,11 +112,11 @@ def dense_current(inputs, start, weights, current):  # type: ignore[no-untyped-d
 
 
 @njit(inline="always")
-def _if_bit(word, mask, weight):  # type: ignore[no-untyped-def]
-    return weight if has_bit(word, mask) else _ZERO
+def _add_if(total, word, mask, weight):  # type: ignore[no-untyped-def]
+    return total + weight if has_bit(word, mask) else total  # one masked addition; adding a zero would be two
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def spike_current(trains, start, weights, bit, current):  # type: ignore[no-untyped-def]
     """Later layers: current (STEPS, n) = sum of the weights (n_pre,) of the neurons whose train (n_pre, n_all) spikes.
 
@@ -125,24 +133,45 @@ def spike_current(trains, start, weights, bit, current):  # type: ignore[no-unty
     for i in range(first):
         train, w = trains[i][start:stop], weights[i]
         for s in range(n):
-            c0[s] += _if_bit(train[s], bit0, w)
-            c1[s] += _if_bit(train[s], bit1, w)
-            c2[s] += _if_bit(train[s], bit2, w)
-            c3[s] += _if_bit(train[s], bit3, w)
+            c0[s] = _add_if(c0[s], train[s], bit0, w)
+            c1[s] = _add_if(c1[s], train[s], bit1, w)
+            c2[s] = _add_if(c2[s], train[s], bit2, w)
+            c3[s] = _add_if(c3[s], train[s], bit3, w)
     for i in range(first, n_pre, 4):
         train0, train1 = trains[i][start:stop], trains[i + 1][start:stop]
         train2, train3 = trains[i + 2][start:stop], trains[i + 3][start:stop]
         w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
         for s in range(n):
             t0, t1, t2, t3 = train0[s], train1[s], train2[s], train3[s]
-            # pairs, for shorter chains of additions: the sums are exact in any order
-            c0[s] += (_if_bit(t0, bit0, w0) + _if_bit(t1, bit0, w1)) + (_if_bit(t2, bit0, w2) + _if_bit(t3, bit0, w3))
-            c1[s] += (_if_bit(t0, bit1, w0) + _if_bit(t1, bit1, w1)) + (_if_bit(t2, bit1, w2) + _if_bit(t3, bit1, w3))
-            c2[s] += (_if_bit(t0, bit2, w0) + _if_bit(t1, bit2, w1)) + (_if_bit(t2, bit2, w2) + _if_bit(t3, bit2, w3))
-            c3[s] += (_if_bit(t0, bit3, w0) + _if_bit(t1, bit3, w1)) + (_if_bit(t2, bit3, w2) + _if_bit(t3, bit3, w3))
+            a, b, c, d = c0[s], c1[s], c2[s], c3[s]
+            a, b, c, d = (
+                _add_if(a, t0, bit0, w0),
+                _add_if(b, t0, bit1, w0),
+                _add_if(c, t0, bit2, w0),
+                _add_if(d, t0, bit3, w0),
+            )
+            a, b, c, d = (
+                _add_if(a, t1, bit0, w1),
+                _add_if(b, t1, bit1, w1),
+                _add_if(c, t1, bit2, w1),
+                _add_if(d, t1, bit3, w1),
+            )
+            a, b, c, d = (
+                _add_if(a, t2, bit0, w2),
+                _add_if(b, t2, bit1, w2),
+                _add_if(c, t2, bit2, w2),
+                _add_if(d, t2, bit3, w2),
+            )
+            a, b, c, d = (
+                _add_if(a, t3, bit0, w3),
+                _add_if(b, t3, bit1, w3),
+                _add_if(c, t3, bit2, w3),
+                _add_if(d, t3, bit3, w3),
+            )
+            c0[s], c1[s], c2[s], c3[s] = a, b, c, d
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def finish_current(circuit, neuron, current):  # type: ignore[no-untyped-def]
     """Turn input currents (rows, n) into drives in place: the distortion of the current, then times 1 - alpha."""
     for row in range(current.shape[0]):
@@ -153,7 +182,7 @@ def finish_current(circuit, neuron, current):  # type: ignore[no-untyped-def]
             line[s] *= circuit.inflow[neuron]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def add_noise(circuit, neuron, drive, first_step, first_sample, key):  # type: ignore[no-untyped-def]
     """Add each step's noise to the drives (STEPS, n) in place."""
     for row in range(STEPS):
@@ -174,6 +203,7 @@ def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ign
     v = np.empty(n, np.float32)
     drive = np.empty((STEPS, n), np.float32)
     held = np.empty((1, n), np.float32)
+    odd = np.empty(n, np.uint8)
     trains[:] = np.uint32(0)
     neuron = 0
     first_pre = 0
@@ -192,8 +222,12 @@ def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ign
             for word in range(n_words):
                 n_steps = min(32, circuit.n_steps - 32 * word)
                 train = trains[word, neuron]
-                if layer == 0 and not noisy:
-                    hold(v, train, held, decay, edges, n_steps)
+                if layer == 0 and circuit.n_marks.shape[0] > 0:
+                    n = circuit.n_marks[neuron]
+                    marks, flips = circuit.marks[neuron][:n], circuit.flips[word, neuron][:n]
+                    recall(train, held[0], marks, flips, circuit.first_train[word, neuron])
+                elif layer == 0 and not noisy:
+                    hold(v, train, held, decay, edges, n_steps, odd)
                 else:
                     for bit in range(0, n_steps, STEPS):
                         if layer == 0:
@@ -205,8 +239,8 @@ def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ign
                             finish_current(circuit, neuron, drive)
                         if noisy:
                             add_noise(circuit, neuron, drive, 32 * word + bit, first_sample, key)
-                        follow(v, train, drive, decay, edges, bit)
-                if n_steps % 8 > 0:
+                        follow(v, train, drive, decay, edges, bit, odd)
+                if n_steps % 8 > 0 and (layer > 0 or circuit.n_marks.shape[0] == 0):
                     mask_bits(train, np.uint32((1 << n_steps) - 1))
             neuron += 1
         first_weight += n_pre * n_post

@@ -15,6 +15,9 @@ from bayes_snn.bits import set_bit, xor
 STEPS = 4  # time steps that `follow` advances a block of samples by; steps beyond n_steps are masked
 EDGE_COUNTS = (0, 1, 3, 5)  # numbers of edges that `hold` and `follow` are compiled for
 
+# Functions compiled with _nrt=False count no references: they allocate nothing, are called thousands of times a run, and
+# would spend much of it on counting the views that they take of their arguments' rows.
+
 _ZERO = np.float32(0.0)
 
 
@@ -39,7 +42,7 @@ def advance_step(v, drive, decay, edges, word, bit):  # type: ignore[no-untyped-
     return (_ZERO if fired else v), set_bit(word, bit, fired)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _hold(v_a, v_b, train_a, train_b, drive_a, drive_b, decay, edges, n_steps):  # type: ignore[no-untyped-def]
     """A word of steps of one neuron under a constant drive, two parts of a block at once; edges is a tuple.
 
@@ -69,7 +72,7 @@ def _hold(v_a, v_b, train_a, train_b, drive_a, drive_b, decay, edges, n_steps): 
             v_a[s], v_b[s], train_a[s], train_b[s] = a, b, word_a, word_b
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _follow(v, train, drive0, drive1, drive2, drive3, decay, edges, bit):  # type: ignore[no-untyped-def]
     """STEPS steps of one neuron, each with its own drive; shapes: each array (n,), edges a tuple."""
     bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
@@ -82,10 +85,9 @@ def _follow(v, train, drive0, drive1, drive2, drive3, decay, edges, bit):  # typ
         v[s], train[s] = x, word
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _any_edges(v, train, drive, decay, edges, bit):  # type: ignore[no-untyped-def]
-    """The same as `_follow` for any number of edges, an array; drive (n_rows, n), the last row held."""
-    odd = np.empty(v.shape[0], np.uint8)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _any_edges(v, train, drive, decay, edges, bit, odd):  # type: ignore[no-untyped-def]
+    """The same as `_follow` for any number of edges, an array; drive (n_rows, n), the last row held; odd (n,)."""
     for step in range(STEPS):
         mask = np.uint32(1 << (bit + step))
         row = drive[min(step, drive.shape[0] - 1)]
@@ -100,12 +102,12 @@ def _any_edges(v, train, drive, decay, edges, bit):  # type: ignore[no-untyped-d
             v[s] = _ZERO if odd[s] != 0 else v[s]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def hold(v, train, drive, decay, edges, n_steps):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def hold(v, train, drive, decay, edges, n_steps, odd):  # type: ignore[no-untyped-def]
     """At most 32 steps of one neuron under a constant drive; the steps are rounded up to a multiple of 8.
 
     Parameters: v (n,) float32 and train (n,) uint32, both updated, n even; drive (1, n) float32; decay alpha;
-    edges (n_edges,) float32, compiled into registers for the common numbers of them.
+    edges (n_edges,) float32, compiled into registers for the common numbers of them; odd (n,) uint8, scratch.
     """
     half, held, n_edges = v.shape[0] // 2, drive[0], edges.shape[0]
     v_a, v_b, train_a, train_b = v[:half], v[half:], train[:half], train[half:]
@@ -119,11 +121,11 @@ def hold(v, train, drive, decay, edges, n_steps):  # type: ignore[no-untyped-def
         _hold(v_a, v_b, train_a, train_b, held_a, held_b, decay, five, n_steps)
     elif n_edges > 0:
         for bit in range(0, n_steps, STEPS):
-            _any_edges(v, train, drive, decay, edges, bit)
+            _any_edges(v, train, drive, decay, edges, bit, odd)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def follow(v, train, drive, decay, edges, bit):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def follow(v, train, drive, decay, edges, bit, odd):  # type: ignore[no-untyped-def]
     """STEPS steps of one neuron from place `bit` of the word on; as `hold`, with drive (STEPS, n)."""
     n_edges = edges.shape[0]
     if n_edges == 1:
@@ -135,10 +137,10 @@ def follow(v, train, drive, decay, edges, bit):  # type: ignore[no-untyped-def]
         five = (edges[0], edges[1], edges[2], edges[3], edges[4])
         _follow(v, train, drive[0], drive[1], drive[2], drive[3], decay, five, bit)
     elif n_edges > 0:
-        _any_edges(v, train, drive, decay, edges, bit)
+        _any_edges(v, train, drive, decay, edges, bit, odd)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def mask_bits(train, mask):  # type: ignore[no-untyped-def]
     """Forget the spikes past n_steps: steps are simulated in fours or eights."""
     for s in range(train.shape[0]):

@@ -12,6 +12,7 @@ from numba import njit
 from bayes_snn.bits import has_bit
 from bayes_snn.lif_kernels import dense_current, finish_current, spike_current
 from bayes_snn.lif_neuron import STEPS, advance_step, follow, hold, mask_bits
+from bayes_snn.lif_recall import recall
 
 _ZERO = np.float32(0.0)
 
@@ -19,10 +20,11 @@ _ZERO = np.float32(0.0)
 @njit(inline="always")
 def _exchange(total, word_old, word_new, w_old, w_new, bit):  # type: ignore[no-untyped-def]
     """A synaptic sum without the old spike's weight and with the new one's; exact, see above."""
-    return (total - (w_old if has_bit(word_old, bit) else _ZERO)) + (w_new if has_bit(word_new, bit) else _ZERO)
+    rest = total - w_old if has_bit(word_old, bit) else total
+    return rest + w_new if has_bit(word_new, bit) else rest
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _exchange_rows(sums, rows, old, new, w_old, w_new, bit):  # type: ignore[no-untyped-def]
     """`_exchange` in STEPS rows of sums (., n), written to rows (STEPS, n), which may be the same ones."""
     sums0, sums1, sums2, sums3 = sums[0], sums[1], sums[2], sums[3]
@@ -36,7 +38,7 @@ def _exchange_rows(sums, rows, old, new, w_old, w_new, bit):  # type: ignore[no-
         rows3[s] = _exchange(sums3[s], a, b, w_old, w_new, bit3)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _follow_exchange(v, train, sums, old, new, w_old, w_new, inflow, decay, edges, bit):  # type: ignore[no-untyped-def]
     """`_exchange_rows` and `follow` in one pass, with nothing written but v and train; edges is a tuple."""
     sums0, sums1, sums2, sums3 = sums
@@ -54,8 +56,8 @@ def _follow_exchange(v, train, sums, old, new, w_old, w_new, inflow, decay, edge
         v[s], train[s] = x, word
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _rerun_first(circuit, neuron, inputs, start, column, proposed, v, held):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _rerun_first(circuit, neuron, inputs, start, column, proposed, v, odd, held):  # type: ignore[no-untyped-def]
     """New spikes of a first-layer neuron, from its weights (n_in,)."""
     n = v.shape[0]
     for s in range(n):
@@ -65,17 +67,22 @@ def _rerun_first(circuit, neuron, inputs, start, column, proposed, v, held):  # 
     edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
     for word in range(proposed.shape[0]):
         train = proposed[word, neuron][start : start + n]
+        if circuit.n_marks.shape[0] > 0:
+            n_marks = circuit.n_marks[neuron]
+            marks, flips = circuit.marks[neuron][:n_marks], circuit.flips[word, neuron][:n_marks]
+            recall(train, held[0], marks, flips, circuit.first_train[word, neuron])
+            continue
         for s in range(n):
             train[s] = np.uint32(0)
         n_steps = min(32, circuit.n_steps - 32 * word)
-        hold(v, train, held, circuit.decay[neuron], edges, n_steps)
+        hold(v, train, held, circuit.decay[neuron], edges, n_steps, odd)
         if n_steps % 8 > 0:
             mask_bits(train, np.uint32((1 << n_steps) - 1))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _rerun_exchanged(  # type: ignore[no-untyped-def]
-    circuit, neuron, sums, start, pre, old, new, w_old, w_new, proposed, v, drive
+    circuit, neuron, sums, start, pre, old, new, w_old, w_new, proposed, v, odd, drive
 ):
     """New spikes of a later neuron in whose sums (n_rows, n_all) one presynaptic neuron is exchanged.
 
@@ -106,7 +113,7 @@ def _rerun_exchanged(  # type: ignore[no-untyped-def]
             if bent or n_edges > 5:
                 _exchange_rows(rows, (drive[0], drive[1], drive[2], drive[3]), a, b, w_old, w_new, bit)
                 finish_current(circuit, neuron, drive)
-                follow(v, train, drive, decay, e[:n_edges], bit)
+                follow(v, train, drive, decay, e[:n_edges], bit, odd)
             elif n_edges == 1:
                 _follow_exchange(v, train, rows, a, b, w_old, w_new, inflow, decay, (e[0],), bit)
             elif n_edges == 3:
@@ -119,9 +126,9 @@ def _rerun_exchanged(  # type: ignore[no-untyped-def]
             mask_bits(train, np.uint32((1 << n_steps) - 1))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _rerun_summed(  # type: ignore[no-untyped-def]
-    circuit, neuron, column, first_pre, start, trains, proposed, v, drive
+    circuit, neuron, column, first_pre, start, trains, proposed, v, odd, drive
 ):
     """New spikes of a later neuron from the trains (n_words, n_neurons, n_all) of all neurons before it."""
     n = v.shape[0]
@@ -137,12 +144,12 @@ def _rerun_summed(  # type: ignore[no-untyped-def]
         for bit in range(0, n_steps, STEPS):
             spike_current(trains[word, first_pre:last_pre], start, column, bit, drive)
             finish_current(circuit, neuron, drive)
-            follow(v, train, drive, circuit.decay[neuron], edges, bit)
+            follow(v, train, drive, circuit.decay[neuron], edges, bit, odd)
         if n_steps % STEPS > 0:
             mask_bits(train, np.uint32((1 << n_steps) - 1))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _differ(trains, proposed, neuron, start, stop):  # type: ignore[no-untyped-def]
     for word in range(trains.shape[0]):
         a, b = trains[word, neuron], proposed[word, neuron]
@@ -152,7 +159,7 @@ def _differ(trains, proposed, neuron, start, stop):  # type: ignore[no-untyped-d
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def propose(  # type: ignore[no-untyped-def]
     circuit,
     inputs,
@@ -169,6 +176,7 @@ def propose(  # type: ignore[no-untyped-def]
     proposed,
     sums,
     v,
+    odd,
     drive,
     held,
 ):
@@ -182,10 +190,14 @@ def propose(  # type: ignore[no-untyped-def]
     n_first = layers[1]
     stop = start + v.shape[0]
     if layer == 0:
-        _rerun_first(circuit, neuron, inputs, start, columns[starts[neuron] : starts[neuron + 1]], proposed, v, held)
+        _rerun_first(
+            circuit, neuron, inputs, start, columns[starts[neuron] : starts[neuron + 1]], proposed, v, odd, held
+        )
     else:
         rows = sums[neuron - n_first]
-        _rerun_exchanged(circuit, neuron, rows, start, before + pre, trains, trains, w_old, w_new, proposed, v, drive)
+        _rerun_exchanged(
+            circuit, neuron, rows, start, before + pre, trains, trains, w_old, w_new, proposed, v, odd, drive
+        )
     if not _differ(trains, proposed, neuron, start, stop):
         return False
     first_pre = before + layers[layer] if layer > 0 else 0
@@ -203,14 +215,14 @@ def propose(  # type: ignore[no-untyped-def]
             if post_layer == layer + 1:  # one neuron before it has changed
                 w = column[neuron - first_pre]
                 rows = sums[target - n_first]
-                _rerun_exchanged(circuit, target, rows, start, neuron, trains, proposed, w, w, proposed, v, drive)
+                _rerun_exchanged(circuit, target, rows, start, neuron, trains, proposed, w, w, proposed, v, odd, drive)
             else:  # all of them may have
-                _rerun_summed(circuit, target, column, first_pre, start, proposed, proposed, v, drive)
+                _rerun_summed(circuit, target, column, first_pre, start, proposed, proposed, v, odd, drive)
         first_pre = first_post
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _exchange_in_place(sums0, sums1, sums2, sums3, old, new, w_old, w_new, bit):  # type: ignore[no-untyped-def]
     # apart from `_exchange_rows`: written for two arrays that may be one, its loops could not use vectors
     bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
@@ -222,7 +234,7 @@ def _exchange_in_place(sums0, sums1, sums2, sums3, old, new, w_old, w_new, bit):
         sums3[s] = _exchange(sums3[s], a, b, w_old, w_new, bit3)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _exchange_all(circuit, sums, start, stop, pre, old, new, w_old, w_new):  # type: ignore[no-untyped-def]
     """Exchange a presynaptic neuron in all rows of one neuron's sums (n_rows, n_all), in place."""
     for step in range(0, circuit.n_steps, STEPS):
@@ -232,7 +244,7 @@ def _exchange_all(circuit, sums, start, stop, pre, old, new, w_old, w_new):  # t
         _exchange_in_place(row0, row1, row2, row3, a, b, w_old, w_new, step % 32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def keep(  # type: ignore[no-untyped-def]
     circuit, start, stop, columns, starts, layer, neuron, before, pre, w_old, w_new, changed, trains, proposed, sums
 ):
@@ -264,7 +276,7 @@ def keep(  # type: ignore[no-untyped-def]
         first_pre = first_post
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def sum_up(circuit, column, first_pre, trains, sums):  # type: ignore[no-untyped-def]
     """Synaptic sums (n_rows, n_all) of a neuron, from all neurons before it."""
     last_pre = first_pre + column.shape[0]

@@ -140,7 +140,8 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     first_out = trains.shape[1] - circuit.layers[-1]
     widest = np.max(np.diff(ends)) if n_blocks > 1 else ends[0]
     widest = max(widest, ends[0])
-    v_all, drives, helds = np.empty(widest, np.float32), [], []
+    v_all, odd_all = np.empty(widest, np.float32), np.empty(widest, np.uint8)
+    drives, helds = [], []
     new_terms = np.empty(n_blocks)
     changed = np.empty(n_blocks, np.bool_)
     for block in range(n_blocks):
@@ -187,6 +188,7 @@ def sweep_sites(  # type: ignore[no-untyped-def]
                 proposed,
                 sums,
                 v_all[: stop - start],
+                odd_all[: stop - start],
                 drives[block],
                 helds[block],
             )

@@ -119,3 +119,15 @@ def z_scores(draws: np.ndarray, expected: dict[str, float], moments: dict[str, C
         error = float(az.mcse(values.to_dataset(name="x"))["x"])
         scores[name] = (float(values.mean()) - expected[name]) / error
     return scores
+
+
+def population_scores(
+    draws: np.ndarray, expected: dict[str, float], moments: dict[str, Callable] = MOMENTS
+) -> dict[str, float]:
+    """The same for particles, which are no chain: the error is that between populations, t made into normal scores."""
+    scores = {}
+    for name, f in moments.items():
+        means = f(*np.moveaxis(draws, -1, 0)).mean(axis=1)
+        t = (means.mean() - expected[name]) / (means.std(ddof=1) / len(means) ** 0.5)
+        scores[name] = float(np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), len(means) - 1)))
+    return scores

@@ -1,4 +1,4 @@
-"""Metropolis-Hastings step methods for the weights, by name: each file holds one, and `pm.sample` takes any."""
+"""Samplers for the weights, by name: each file holds one. All but `smc` are step methods, which `pm.sample` takes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,40 @@ from typing import Any
 
 import pymc as pm
 
-from bayes_snn.errors import unknown_name
+from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.model import weight_variables
 from bayes_snn.steps.block import BlockMetropolis
+from bayes_snn.steps.demetropolis import StockDEMetropolis
+from bayes_snn.steps.pcn import PCNMetropolis
 from bayes_snn.steps.sitewise import SitewiseMetropolis, sitewise_or_stock
+from bayes_snn.steps.smc import sample_smc
 from bayes_snn.steps.stock import StockMetropolis
 
-SAMPLERS: dict[str, Callable[..., Any]] = {
+STEPS: dict[str, Callable[..., Any]] = {
     "sitewise": sitewise_or_stock,
     "block": BlockMetropolis,
+    "pcn": PCNMetropolis,
     "pymc": StockMetropolis,
+    "demetropolis": StockDEMetropolis,
 }
-__all__ = ["SAMPLERS", "BlockMetropolis", "SitewiseMetropolis", "StockMetropolis", "make_step"]
+SAMPLERS = (*STEPS, "smc")
+__all__ = [
+    "SAMPLERS",
+    "STEPS",
+    "BlockMetropolis",
+    "PCNMetropolis",
+    "SitewiseMetropolis",
+    "StockDEMetropolis",
+    "StockMetropolis",
+    "make_step",
+    "sample_smc",
+]
 
 
 def make_step(sampler: str, model: pm.Model) -> Any:
     """The step method of this name for all weights of `model`; an `InputError` lists the names."""
-    if sampler not in SAMPLERS:
+    if sampler == "smc":
+        raise InputError("Sampler 'smc' moves a population and is no step method: call fit(sampler='smc').")
+    if sampler not in STEPS:
         raise unknown_name("sampler", sampler, SAMPLERS)
-    return SAMPLERS[sampler](weight_variables(model), model=model)
+    return STEPS[sampler](weight_variables(model), model=model)

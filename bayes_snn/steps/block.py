@@ -19,7 +19,7 @@ from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
-from bayes_snn.model import weight_variables
+from bayes_snn.steps.likelihood import CarriedLikelihood
 from bayes_snn.steps.tally import Tally
 
 TARGET_ACCEPTANCE = 0.234
@@ -75,16 +75,14 @@ class BlockMetropolis(Tally, ArrayStepShared):
         model = pm.modelcontext(model)
         point = model.initial_point() if initial_point is None else initial_point
         shared = make_shared_replacements(point, vars, model)
-        densities = [model.logp(vars=model.free_RVs), model.logp(vars=model.observed_RVs)]
-        [prior, likelihood], joined = join_nonshared_inputs(
-            point=point, outputs=densities, inputs=vars, shared_inputs=shared
+        # potentials and other observed variables, if a model file has any, need no run of the chip
+        terms = [term for term in (*model.basic_RVs, *model.potentials) if term is not model.chip_label]
+        [prior], joined = join_nonshared_inputs(
+            point=point, outputs=[model.logp(vars=terms)], inputs=vars, shared_inputs=shared
         )
         self.log_prior = compile_function([joined], prior, on_unused_input="ignore", **(compile_kwargs or {}))
-        self.log_likelihood = compile_function([joined], likelihood, **(compile_kwargs or {}))
-        self.log_prior.trust_input = self.log_likelihood.trust_input = True
-        # where the chip depends on other variables too, they may have moved since the last draw
-        self._alone = set(weight_variables(model)) <= set(vars)
-        self._last: tuple[np.ndarray, float] | None = None
+        self.log_prior.trust_input = True
+        self.log_likelihood = CarriedLikelihood(model, vars, shared, point, compile_kwargs)
         self.proposals = int(proposals)
         self._n = sum(int(np.size(point[v.name])) for v in vars)
         self._first_log_scale = float(np.log(scale))
@@ -104,13 +102,13 @@ class BlockMetropolis(Tally, ArrayStepShared):
         q = np.array(q0.data, dtype=np.float64)
         # hyperparameters may have moved since the last draw, the chip has not
         prior = float(self.log_prior(q))
-        likelihood = self._carried(q)
+        likelihood = self.log_likelihood.current(q)
         accepted = 0.0
         for _ in range(self.proposals):
             # 1. propose a jump of all weights
             proposal = q + self.step_sizes() * self.rng.normal(size=self._n)
             # 2. evaluate the posterior there: one chip run
-            new_prior, new_likelihood = float(self.log_prior(proposal)), float(self.log_likelihood(proposal))
+            new_prior, new_likelihood = float(self.log_prior(proposal)), self.log_likelihood(proposal)
             # 3. accept with probability min(1, p(proposal) / p(q)); a log-density of nan is never accepted
             log_ratio = (new_prior - prior) + (new_likelihood - likelihood)
             if np.log(self.rng.uniform()) < log_ratio:
@@ -120,19 +118,13 @@ class BlockMetropolis(Tally, ArrayStepShared):
             # 4. in the warm-up alone, learn from it
             if self.tune:
                 self.learn(q, acceptance)
-        self._last = (q, likelihood)
+        self.log_likelihood.carry(q, likelihood)
         stats = {"accept": accepted / self.proposals, "scale": float(np.mean(self.step_sizes()))}
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
-    def _carried(self, q: np.ndarray) -> float:
-        """Log-likelihood of the current point: from the last draw, which saves a run, or evaluated."""
-        if self._alone and self._last is not None and np.array_equal(q, self._last[0]):
-            return self._last[1]
-        return float(self.log_likelihood(q))
-
     def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
         super().setup_chain(rng, tune, draws)
-        self._last = None
+        self.log_likelihood.forget()
 
     def step_sizes(self) -> np.ndarray:
         """Standard deviation of the proposal in each weight, (n_weights,)."""

@@ -1,8 +1,8 @@
-"""The prior of each single weight, from the PyMC graph: what a sweep over single weights must know of it.
+"""The prior of each single weight, from the PyMC graph: what steps that make use of its form must know of it.
 
-In one sweep each weight is visited once and hyperparameters stand still. Under a prior that is a product over
-weights, given the hyperparameters, the prior ratios of all proposals are therefore known before the sweep begins: two
-calls of one compiled function, whatever the prior, instead of one for each proposal.
+In one sweep over single weights each is visited once and hyperparameters stand still. Under a prior that is a product
+over weights, given the hyperparameters, the prior ratios of all proposals are therefore known before the sweep begins:
+two calls of one compiled function, whatever the prior, instead of one for each proposal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pymc as pm
 import pytensor.tensor as pt
 from pymc.pytensorf import compile as compile_function
 from pymc.pytensorf import join_nonshared_inputs
+from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.basic import NormalRV
 
 
 def why_not_separable(model: pm.Model, variables: Sequence[Any]) -> str | None:
@@ -28,6 +30,22 @@ def why_not_separable(model: pm.Model, variables: Sequence[Any]) -> str | None:
             return f"{rv.name} is sampled on a transformed scale"
         if getattr(rv.owner.op, "ndim_supp", 1) > 0:
             return f"the prior of {rv.name} ties its weights together"
+    return _why_tied(model, variables)
+
+
+def why_not_normal(model: pm.Model, variables: Sequence[Any]) -> str | None:
+    """None when the prior is a product of Normals given all other variables, else the reason in words."""
+    for value in variables:
+        rv = model.values_to_rvs[value]
+        if not isinstance(rv.owner.op, NormalRV):
+            return f"the prior of {rv.name} is {type(rv.owner.op).__name__.removesuffix('RV')}"
+        if model.rvs_to_transforms[rv] is not None:
+            return f"{rv.name} is sampled on a transformed scale"
+    return _why_tied(model, variables)
+
+
+def _why_tied(model: pm.Model, variables: Sequence[Any]) -> str | None:
+    """None when each of these variables stands in its own prior and in the likelihood alone, else the reason."""
     own = {model.values_to_rvs[value] for value in variables}
     others = [rv for rv in model.free_RVs if rv not in own]
     terms = model.logp(vars=others, sum=False) if others else []
@@ -61,3 +79,24 @@ def separable_log_prior(
     function = compile_function([joined], joined_terms)
     function.trust_input = True
     return function  # type: ignore[no-any-return]
+
+
+def normal_parameters(
+    model: pm.Model, variables: Sequence[Any], shared: dict[Any, Any], point: dict[str, np.ndarray]
+) -> Callable[[], Sequence[np.ndarray]]:
+    """Means and standard deviations of weights with a Normal prior, given the other variables: () -> two (n_weights,).
+
+    They are the parameters of the random variables in the graph; other variables in them become the shared ones.
+    """
+    nodes = [model.values_to_rvs[value].owner for value in variables]
+    parameters = [
+        pt.concatenate(
+            [
+                pt.broadcast_to(parameter, np.shape(point[value.name])).ravel().astype("float64")
+                for value, parameter in zip(variables, column, strict=True)
+            ]
+        )
+        for column in zip(*(node.op.dist_params(node) for node in nodes), strict=True)
+    ]
+    graphs = clone_replace(model.replace_rvs_by_values(parameters), shared)
+    return compile_function([], graphs)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What every step method here shares: it counts presentations, and it prepares the chip for a chain."""
+"""What every sampler here shares: it counts presentations, and it prepares the chip for a chain."""
 
 from __future__ import annotations
 
@@ -25,15 +25,19 @@ class Tally:
         self.op = pm.modelcontext(model).chip_op
 
     def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
-        """Start counting; copies of a noisy chip get noise of their own; Ctrl-C is for the main process."""
+        """Start counting; Ctrl-C is for the main process."""
         super().setup_chain(rng, tune, draws)  # type: ignore[misc]
+        self.start_count(self.rng)  # type: ignore[attr-defined]
+        if multiprocessing.parent_process() is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def start_count(self, rng: np.random.Generator) -> None:
+        """A chain begins; copies of a noisy chip get noise of their own."""
         self._counted = self.op.presentations
         restart_noise = getattr(self.op.chip, "restart_noise", None)
         if restart_noise is not None and not self.op.chip.spec.deterministic:
-            restart_noise(int(self.rng.integers(2**32)))  # type: ignore[attr-defined]
+            restart_noise(int(rng.integers(2**32)))
             self.op.forget()
-        if multiprocessing.parent_process() is not None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def tally(self) -> dict[str, int]:
         """The stat to add to a draw's stats."""

@@ -1,0 +1,134 @@
+"""A neuron under a constant drive repeats itself: its spike train is a step function of the drive, drawn up once.
+
+Between resets v_t(d), the voltage after t steps under drive d, is computed by additions and multiplications by a
+positive number, which float32 rounding keeps monotone in d. So for each step t and each edge of the neuron's firing
+region there is one smallest float32 drive that reaches it, found by bisection. Between two such marks every comparison
+falls the same way, and with it the whole train. A train is then looked up by flipping bits at each mark passed, which is
+two operations a mark and exact, spike by spike, instead of five a step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from bayes_snn.bits import flip_if
+from bayes_snn.lif_neuron import integrate
+
+MOST_STEPS = 64  # beyond, marks are too many to be worth it
+CHUNK = 8  # marks that one pass over the samples looks at
+
+_ZERO = np.float32(0.0)
+_FAR = np.float32(1e30)  # no drive is as large: inputs are at most 1e6
+
+
+@njit(cache=True, error_model="numpy")
+def _voltage(drive, decay, n_steps):  # type: ignore[no-untyped-def]
+    v = _ZERO
+    for _ in range(n_steps):
+        v = integrate(v, drive, decay)
+    return v
+
+
+@njit(cache=True, error_model="numpy")
+def _smallest_drive(edge, decay, n_steps):  # type: ignore[no-untyped-def]
+    """The smallest float32 drive, to one unit in the last place, whose voltage after n_steps is >= edge."""
+    low, high = -_FAR, _FAR
+    while True:
+        middle = np.float32(0.5 * (np.float64(low) + np.float64(high)))
+        if middle <= low or middle >= high:
+            return high
+        if _voltage(middle, decay, n_steps) >= edge:
+            high = middle
+        else:
+            low = middle
+
+
+@njit(cache=True, error_model="numpy")
+def _train(drive, decay, edges, n_steps, words):  # type: ignore[no-untyped-def]
+    """Spike train of a constant drive, step by step, into words (n_words,) uint32."""
+    words[:] = np.uint32(0)
+    v = _ZERO
+    for step in range(n_steps):
+        v = integrate(v, drive, decay)
+        odd = False
+        for e in range(edges.shape[0]):
+            odd ^= v >= edges[e]
+        if odd:
+            words[step // 32] |= np.uint32(1 << (step % 32))
+            v = _ZERO
+
+
+@njit(cache=True, error_model="numpy")
+def drive_marks(decay, edges, n_steps):  # type: ignore[no-untyped-def]
+    """Marks of one neuron: (n_marks,) ascending drives, (n_marks, n_words) bits to flip there, (n_words,) first train.
+
+    edges (n_edges,) float32 are those of the firing region; +inf among them are never reached.
+    """
+    n_words = (n_steps + 31) // 32
+    finite = edges[edges < np.inf]
+    candidates = np.empty(n_steps * finite.shape[0], np.float32)
+    i = 0
+    for e in range(finite.shape[0]):
+        for step in range(n_steps):
+            candidates[i] = _smallest_drive(finite[e], decay, step + 1)
+            i += 1
+    candidates = np.sort(candidates)
+    marks = np.empty(candidates.shape[0], np.float32)
+    flips = np.empty((candidates.shape[0], n_words), np.uint32)
+    first, last, now = np.empty(n_words, np.uint32), np.empty(n_words, np.uint32), np.empty(n_words, np.uint32)
+    _train(-_FAR, decay, finite, n_steps, first)
+    last[:] = first
+    n_marks = 0
+    for i in range(candidates.shape[0]):
+        if i > 0 and candidates[i] == candidates[i - 1]:
+            continue
+        _train(candidates[i], decay, finite, n_steps, now)
+        if (now != last).any():
+            marks[n_marks] = candidates[i]
+            flips[n_marks] = now ^ last
+            last[:] = now
+            n_marks += 1
+    return marks[:n_marks], flips[:n_marks], first
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def recall(train, drive, marks, flips, first):  # type: ignore[no-untyped-def]
+    """Spike train (n,) of a constant drive (n,): one word of it.
+
+    marks and flips (n_marks,), padded to a multiple of CHUNK with marks at +inf; first the word below all marks.
+    """
+    for s in range(train.shape[0]):
+        train[s] = first
+    for m in range(0, marks.shape[0], CHUNK):
+        m0, m1, m2, m3, m4, m5, m6, m7 = (
+            marks[m],
+            marks[m + 1],
+            marks[m + 2],
+            marks[m + 3],
+            marks[m + 4],
+            marks[m + 5],
+            marks[m + 6],
+            marks[m + 7],
+        )
+        f0, f1, f2, f3, f4, f5, f6, f7 = (
+            flips[m],
+            flips[m + 1],
+            flips[m + 2],
+            flips[m + 3],
+            flips[m + 4],
+            flips[m + 5],
+            flips[m + 6],
+            flips[m + 7],
+        )
+        for s in range(train.shape[0]):
+            d, word = drive[s], train[s]
+            word = flip_if(word, f0, d >= m0)
+            word = flip_if(word, f1, d >= m1)
+            word = flip_if(word, f2, d >= m2)
+            word = flip_if(word, f3, d >= m3)
+            word = flip_if(word, f4, d >= m4)
+            word = flip_if(word, f5, d >= m5)
+            word = flip_if(word, f6, d >= m6)
+            word = flip_if(word, f7, d >= m7)
+            train[s] = word

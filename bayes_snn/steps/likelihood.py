@@ -1,0 +1,64 @@
+"""The likelihood for steps that move all weights at once: each evaluation is a chip run, and none is done twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pymc.pytensorf import compile as compile_function
+from pymc.pytensorf import join_nonshared_inputs
+
+from bayes_snn.model import weight_variables
+
+
+class CarriedLikelihood:
+    """log L of weights, (n_weights,) -> float, ravelled and joined; its value at the chain's current point is carried.
+
+    On a chip that answers differently each time the current point keeps its answer until a proposal is accepted: the
+    chain is pseudo-marginal, whatever the Op remembers.
+
+    Parameters
+    ----------
+    model, variables
+        The model and the value variables of the step.
+    shared
+        Shared variables in the place of all other value variables.
+    point
+        Any point, for shapes.
+    """
+
+    def __init__(
+        self,
+        model: pm.Model,
+        variables: Any,
+        shared: dict[Any, Any],
+        point: dict[str, np.ndarray],
+        compile_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        [likelihood], joined = join_nonshared_inputs(
+            point=point, outputs=[model.logp(vars=[model.chip_label])], inputs=variables, shared_inputs=shared
+        )
+        self.function = compile_function([joined], likelihood, **(compile_kwargs or {}))
+        self.function.trust_input = True
+        # where the chip depends on other variables too, they may have moved since the last draw
+        self._alone = set(weight_variables(model)) <= set(variables)
+        self._last: tuple[np.ndarray, float] | None = None
+
+    def __call__(self, q: np.ndarray) -> float:
+        """A chip run."""
+        return float(self.function(q))
+
+    def current(self, q: np.ndarray) -> float:
+        """Of the point that a draw begins at: from the last draw, which saves a run, or evaluated."""
+        if self._alone and self._last is not None and np.array_equal(q, self._last[0]):
+            return self._last[1]
+        return self(q)
+
+    def carry(self, q: np.ndarray, value: float) -> None:
+        """Keep the value of the point that a draw ends at, for the next one."""
+        self._last = (q, value)
+
+    def forget(self) -> None:
+        """Carry nothing into a new chain."""
+        self._last = None

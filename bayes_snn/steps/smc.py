@@ -1,0 +1,87 @@
+"""`smc`: tempered sequential Monte Carlo, by `pm.sample_smc`.
+
+No chain but a population: `draws` particles begin as draws from the prior. Stage by stage the likelihood is raised to a
+power that grows from 0 to 1, each time so far that half of the particles would still count; particles are resampled
+by their weights and moved by a few Metropolis steps, whose scale and shape come from the population (Del Moral, Doucet,
+Jasra, J. R. Stat. Soc. B 2006; Ching and Chen, J. Eng. Mech. 2007). It costs one chip run for each particle and step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from pymc.smc.kernels import MH
+
+from bayes_snn.steps.tally import Tally
+
+
+class CountingMH(Tally, MH):
+    """PyMC's Metropolis kernel that counts presentations; its stats are those of a stage."""
+
+    stats_dtypes_shapes: ClassVar[dict[str, Any]] = {
+        "accept": (np.float64, [None]),  # of each particle
+        "beta": (np.float64, []),  # power of the likelihood
+        "log_marginal_likelihood": (np.float64, []),
+        **Tally.stats_dtypes_shapes,
+    }
+
+    def __init__(self, *args: Any, model: pm.Model | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, model=model, **kwargs)
+        self.find_op(model)
+
+    def initialize(self, start: dict[str, Any] | None, rng: np.random.Generator) -> None:
+        """Draw a population from the prior; it is run too."""
+        self.start_count(rng)
+        super().initialize(start, rng)
+
+    def mutate(self) -> None:
+        """Move every particle."""
+        with np.errstate(divide="ignore", invalid="ignore"):  # the correlation of a population that is one point
+            super().mutate()
+
+    def sample_stats(self) -> dict[str, Any]:
+        """Of the stage that has just ended."""
+        stats = super().sample_stats()
+        kept = {name: stats[name] for name in ("beta", "log_marginal_likelihood")}
+        return {"accept": np.array(self.chain_acc_rate), **kept, **self.tally()}
+
+
+def sample_smc(model: pm.Model, draws: int, chains: int, seed: np.random.Generator, progress: bool) -> xr.DataTree:
+    """Populations of `draws` particles, as many as `chains`, one after the other.
+
+    Returns
+    -------
+    A DataTree as of `pm.sample`. Its sample stats are the acceptance rate of each particle in the last stage, the
+    presentations of its population from first to last, and for each population the number of stages and the log of the
+    marginal likelihood.
+    """
+    trace = pm.sample_smc(
+        draws=draws,
+        kernel=CountingMH,
+        model=model,
+        chains=chains,
+        cores=1,  # one object counts all presentations
+        random_seed=seed,
+        progressbar=progress,
+        compute_convergence_checks=False,
+        return_inferencedata=False,
+    )
+    # PyMC leaves the axis out where it is of length 1
+    stages = {name: [found] if chains == 1 else found for name, found in vars(trace.report).items() if name in _STATS}
+    last = {name: np.array([chain[-1] for chain in found]) for name, found in stages.items()}
+    stats = {
+        "accept": (("chain", "draw"), last["accept"]),
+        "presentations": (("chain", "draw"), np.repeat(last["presentations"][:, None], draws, axis=1)),
+        "stages": ("chain", [len(chain) for chain in stages["beta"]]),
+        "log_marginal_likelihood": ("chain", last["log_marginal_likelihood"]),
+    }
+    tree = pm.to_inference_data(trace, model=model)
+    coords = {dim: tree.posterior[dim] for dim in ("chain", "draw")}
+    tree["sample_stats"] = xr.DataTree(xr.Dataset(stats, coords))
+    return tree
+
+
+_STATS = CountingMH.stats_dtypes_shapes
