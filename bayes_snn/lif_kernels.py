@@ -172,14 +172,14 @@ def spike_current(trains, start, weights, bit, current):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def finish_current(circuit, neuron, current):  # type: ignore[no-untyped-def]
+def finish_current(table, neuron, inflow, current):  # type: ignore[no-untyped-def]
     """Turn input currents (rows, n) into drives in place: the distortion of the current, then times 1 - alpha."""
     for row in range(current.shape[0]):
         line = current[row]
-        if circuit.current_table.shape[0] > 0:
-            bend_current(line, circuit.current_table[neuron])
+        if table.shape[0] > 0:
+            bend_current(line, table[neuron])
         for s in range(line.shape[0]):
-            line[s] *= circuit.inflow[neuron]
+            line[s] *= inflow
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
@@ -200,11 +200,11 @@ def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ign
     """
     n_words, _, n = trains.shape
     noisy = circuit.noise.shape[0] > 0
+    table = circuit.current_table
     v = np.empty(n, np.float32)
     drive = np.empty((STEPS, n), np.float32)
     held = np.empty((1, n), np.float32)
     odd = np.empty(n, np.uint8)
-    trains[:] = np.uint32(0)
     neuron = 0
     first_pre = 0
     first_weight = 0
@@ -214,19 +214,23 @@ def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ign
         for post in range(n_post):
             column = matrix[:, post].copy()
             edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
-            decay = circuit.decay[neuron]
-            v[:] = _ZERO
+            decay, inflow = circuit.decay[neuron], circuit.inflow[neuron]
+            for s in range(n):
+                v[s] = _ZERO
             if layer == 0:
                 dense_current(inputs, 0, column, held[0])
-                finish_current(circuit, neuron, held)
+                finish_current(table, neuron, inflow, held)
             for word in range(n_words):
                 n_steps = min(32, circuit.n_steps - 32 * word)
                 train = trains[word, neuron]
                 if layer == 0 and circuit.n_marks.shape[0] > 0:
-                    n = circuit.n_marks[neuron]
-                    marks, flips = circuit.marks[neuron][:n], circuit.flips[word, neuron][:n]
+                    n_marks = circuit.n_marks[neuron]
+                    marks, flips = circuit.marks[neuron][:n_marks], circuit.flips[word, neuron][:n_marks]
                     recall(train, held[0], marks, flips, circuit.first_train[word, neuron])
-                elif layer == 0 and not noisy:
+                    continue
+                for s in range(n):
+                    train[s] = np.uint32(0)
+                if layer == 0 and not noisy:
                     hold(v, train, held, decay, edges, n_steps, odd)
                 else:
                     for bit in range(0, n_steps, STEPS):
@@ -236,11 +240,11 @@ def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ign
                                     drive[row, s] = held[0, s]
                         else:
                             spike_current(trains[word, first_pre : first_pre + n_pre], 0, column, bit, drive)
-                            finish_current(circuit, neuron, drive)
+                            finish_current(table, neuron, inflow, drive)
                         if noisy:
                             add_noise(circuit, neuron, drive, 32 * word + bit, first_sample, key)
                         follow(v, train, drive, decay, edges, bit, odd)
-                if n_steps % 8 > 0 and (layer > 0 or circuit.n_marks.shape[0] == 0):
+                if n_steps % 8 > 0:
                     mask_bits(train, np.uint32((1 << n_steps) - 1))
             neuron += 1
         first_weight += n_pre * n_post

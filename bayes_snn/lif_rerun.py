@@ -63,7 +63,7 @@ def _rerun_first(circuit, neuron, inputs, start, column, proposed, v, odd, held)
     for s in range(n):
         v[s] = _ZERO
     dense_current(inputs, start, column, held[0])
-    finish_current(circuit, neuron, held)
+    finish_current(circuit.current_table, neuron, circuit.inflow[neuron], held)
     edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
     for word in range(proposed.shape[0]):
         train = proposed[word, neuron][start : start + n]
@@ -112,7 +112,7 @@ def _rerun_exchanged(  # type: ignore[no-untyped-def]
             )
             if bent or n_edges > 5:
                 _exchange_rows(rows, (drive[0], drive[1], drive[2], drive[3]), a, b, w_old, w_new, bit)
-                finish_current(circuit, neuron, drive)
+                finish_current(circuit.current_table, neuron, circuit.inflow[neuron], drive)
                 follow(v, train, drive, decay, e[:n_edges], bit, odd)
             elif n_edges == 1:
                 _follow_exchange(v, train, rows, a, b, w_old, w_new, inflow, decay, (e[0],), bit)
@@ -143,7 +143,7 @@ def _rerun_summed(  # type: ignore[no-untyped-def]
         n_steps = min(32, circuit.n_steps - 32 * word)
         for bit in range(0, n_steps, STEPS):
             spike_current(trains[word, first_pre:last_pre], start, column, bit, drive)
-            finish_current(circuit, neuron, drive)
+            finish_current(circuit.current_table, neuron, circuit.inflow[neuron], drive)
             follow(v, train, drive, circuit.decay[neuron], edges, bit, odd)
         if n_steps % STEPS > 0:
             mask_bits(train, np.uint32((1 << n_steps) - 1))

@@ -78,6 +78,34 @@ def make_numpy(
     return run
 
 
+def make_numpy_plain(
+    weights: Sequence[Float32Array],
+    inputs: Float32Array,
+    n_steps: int = 32,
+    alpha: float = 0.9,
+    theta: float = 1.0,
+) -> Run:
+    """NumPy, the equations as they are written down, samples first; what `make_numpy` does better."""
+    leak, inflow = np.float32(alpha), np.float32(1.0 - alpha)
+
+    def run() -> Float32Array:
+        drive = inputs @ weights[0]
+        voltages = [np.zeros((len(inputs), w.shape[1]), np.float32) for w in weights]
+        counts = np.zeros((len(inputs), weights[-1].shape[1]), np.float32)
+        for _ in range(n_steps):
+            signal = drive
+            for layer, w in enumerate(weights):
+                current = signal if layer == 0 else signal @ w
+                voltages[layer] = leak * voltages[layer] + inflow * current
+                fired = voltages[layer] >= theta
+                voltages[layer][fired] = 0
+                signal = fired.astype(np.float32)
+            counts += signal
+        return counts
+
+    return run
+
+
 def _torch_run(
     weights: Sequence[Float32Array],
     inputs: Float32Array,
@@ -310,6 +338,7 @@ def _has_compiler() -> bool:
 
 PEERS: dict[str, Peer] = {
     "numpy": Peer(make_numpy),
+    "numpy_plain": Peer(make_numpy_plain),
     "torch_loop": Peer(make_torch_loop, ("torch",)),
     "torch_compile": Peer(make_torch_compile, ("torch",)),
     "jax_scan": Peer(make_jax_scan, ("jax",)),
