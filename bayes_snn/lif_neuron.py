@@ -15,8 +15,8 @@ from bayes_snn.bits import set_bit, xor
 STEPS = 4  # time steps that `follow` advances a block of samples by; steps beyond n_steps are masked
 EDGE_COUNTS = (0, 1, 3, 5)  # numbers of edges that `hold` and `follow` are compiled for
 
-# Functions compiled with _nrt=False count no references: they allocate nothing, are called thousands of times a run, and
-# would spend much of it on counting the views that they take of their arguments' rows.
+# Functions compiled with _nrt=False count no references: they allocate nothing, are called thousands of times a run,
+# and would spend much of it on counting the views that they take of their arguments' rows.
 
 _ZERO = np.float32(0.0)
 

@@ -2,9 +2,9 @@
 
 Between resets v_t(d), the voltage after t steps under drive d, is computed by additions and multiplications by a
 positive number, which float32 rounding keeps monotone in d. So for each step t and each edge of the neuron's firing
-region there is one smallest float32 drive that reaches it, found by bisection. Between two such marks every comparison
-falls the same way, and with it the whole train. A train is then looked up by flipping bits at each mark passed, which is
-two operations a mark and exact, spike by spike, instead of five a step.
+region there is one smallest float32 drive that reaches it, found by bisection. Between two such marks every
+comparison falls the same way, and with it the whole train. A train is then looked up by flipping bits at each mark
+passed, which is two operations a mark and exact, spike by spike, instead of five a step.
 """
 
 from __future__ import annotations

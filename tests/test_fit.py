@@ -19,7 +19,7 @@ from bayes_snn.likelihood import log_likelihood
 from bayes_snn.model import available_models
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.result import load_fit
-from bayes_snn.steps import SAMPLERS
+from bayes_snn.steps import SAMPLERS, STEPS
 from tests.fits import CountingChip, FaultyChip, InterruptingChip, same_draws
 from tests.toys import INPUTS, LABELS, SigmoidChip
 
@@ -68,9 +68,11 @@ def test_a_fit_of_three_classes(sampler, tmp_path):
     # before the first draw
     assert result.presentations <= shown - 10 * len(X) <= result.presentations + 16 * len(X)
     assert result.passes == pytest.approx(result.presentations / len(X))
-    if sampler != "sitewise":  # whose proposals show as much as is needed
+    if sampler == "smc":
+        assert result.presentations == shown - 10 * len(X)
+    elif sampler != "sitewise":  # whose proposals show as much as is needed
         # a presentation of each sample for each proposal, and at most one for each chain's start
-        proposals = 2 * 9 * (100 if sampler == "block" else chip.spec.n_weights)
+        proposals = 2 * 9 * {"block": 100, "pcn": 100, "pymc": chip.spec.n_weights, "demetropolis": 1}[sampler]
         assert proposals <= result.passes <= proposals + 2
 
     for estimate in ESTIMATES:
@@ -124,10 +126,11 @@ def test_cores_do_not_change_the_draws_and_seeds_do(sampler):
 
 
 @forks
-def test_noise_does_not_depend_on_cores():
+@pytest.mark.parametrize("sampler", ["block", "smc"])
+def test_noise_does_not_depend_on_cores(sampler):
     def noisy_fit(cores):
         chip = LIFChip((1, 3, 2), ["noise", "gain"], [0.3, 0.1])
-        return small_fit(chip, draws=2, tune=2, cores=cores)
+        return small_fit(chip, sampler, draws=2, tune=2, cores=cores)
 
     assert same_draws(noisy_fit(1), noisy_fit(2))
 
@@ -260,17 +263,17 @@ def handler():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", STEPS)
 def test_ctrl_c_keeps_the_draws_so_far(sampler, handler):
-    # a draw takes 100 runs of the block sampler, and at most 2 of the others: 4 draws of warm-up are over by then
-    when = 750 if sampler == "block" else 30
+    # a draw takes 100 runs of block and pcn, and at most 2 of the others: 4 draws of warm-up are over by then
+    when = 750 if sampler in ("block", "pcn") else 30
     result = small_fit(InterruptingChip(when), sampler, draws=300, chains=3)
     assert result.interrupted
     sizes = result.posterior.posterior.sizes
     assert sizes["chain"] == 1
     assert 2 <= sizes["draw"] < 300
     assert result.predict(INPUTS).shape == (6, 2)
-    if sampler == "block":
+    if sampler in ("block", "pcn"):
         assert sizes["draw"] in (3, 4)
         # the chip was also used by the two chains that were not kept: a draw each
         assert 900 <= result.passes - 100 * (sizes["draw"] - 3) <= 903
@@ -286,6 +289,18 @@ def test_ctrl_c_in_a_later_chain_keeps_the_whole_ones(handler):
 def test_ctrl_c_in_the_warm_up_leaves_nothing(handler):
     with pytest.raises(KeyboardInterrupt):
         small_fit(InterruptingChip(250), chains=3)
+
+
+def test_ctrl_c_ends_populations(handler):
+    chip = InterruptingChip(750)
+    with pytest.raises(KeyboardInterrupt):
+        small_fit(chip, "smc", draws=200)
+    assert chip.runs == 750
+
+
+def test_one_particle_is_refused():
+    with pytest.raises(InputError, match="draws was 1, but a whole number from 2"):
+        small_fit(SigmoidChip(), "smc", draws=1)
 
 
 def test_a_second_ctrl_c_ends_everything(handler):

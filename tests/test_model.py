@@ -335,7 +335,7 @@ def test_prior_predictive_runs_the_chip_on_each_draw():
     assert chip.runs == 6
 
 
-@pytest.mark.parametrize("sampler", ["block", "pymc"])
+@pytest.mark.parametrize("sampler", ["block", "pcn", "pymc", "demetropolis"])
 def test_steps_travel_to_other_processes(sampler):
     """What PyMC does where processes cannot be forked (macOS, Windows)."""
     model = build_model(SigmoidChip(), INPUTS, LABELS)

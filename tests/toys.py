@@ -8,6 +8,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 from scipy import stats
+from scipy.special import expit
 
 from bayes_snn.chip import Chip, ChipSpec
 from bayes_snn.likelihood import log_likelihood
@@ -22,7 +23,7 @@ class SigmoidChip:
 
     def run(self, weights, inputs):
         self.runs += 1
-        return np.rint(self.spec.n_steps / (1.0 + np.exp(-inputs @ np.asarray(weights[0])))).astype(np.int64)
+        return np.rint(self.spec.n_steps * expit(inputs @ np.asarray(weights[0]))).astype(np.int64)
 
 
 class HiddenChip:

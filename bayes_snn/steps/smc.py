@@ -69,8 +69,9 @@ def sample_smc(model: pm.Model, draws: int, chains: int, seed: np.random.Generat
         compute_convergence_checks=False,
         return_inferencedata=False,
     )
-    # PyMC leaves the axis out where it is of length 1
-    stages = {name: [found] if chains == 1 else found for name, found in vars(trace.report).items() if name in _STATS}
+    stages = {name: getattr(trace.report, name) for name in CountingMH.stats_dtypes_shapes}
+    if chains == 1:  # PyMC leaves this axis out then
+        stages = {name: [found] for name, found in stages.items()}
     last = {name: np.array([chain[-1] for chain in found]) for name, found in stages.items()}
     stats = {
         "accept": (("chain", "draw"), last["accept"]),
@@ -78,10 +79,7 @@ def sample_smc(model: pm.Model, draws: int, chains: int, seed: np.random.Generat
         "stages": ("chain", [len(chain) for chain in stages["beta"]]),
         "log_marginal_likelihood": ("chain", last["log_marginal_likelihood"]),
     }
-    tree = pm.to_inference_data(trace, model=model)
+    tree: xr.DataTree = pm.to_inference_data(trace, model=model)
     coords = {dim: tree.posterior[dim] for dim in ("chain", "draw")}
     tree["sample_stats"] = xr.DataTree(xr.Dataset(stats, coords))
     return tree
-
-
-_STATS = CountingMH.stats_dtypes_shapes
