@@ -268,11 +268,11 @@ def _report(result: FitResult, split: Split, folder: Path) -> None:
         highlight=False,
     )
     console.print(f"[bold]Verdict.[/bold] {result.diagnosis.verdict}", highlight=False)
-    console.print(
-        f"Training took {result.presentations:,} presentations ({result.passes:,.0f} passes of the training set) and "
-        f"{result.seconds:.0f} s.",
-        highlight=False,
-    )
+    cost = f"Training took {result.presentations:,} presentations ({result.passes:,.0f} passes of the training set)"
+    if saved := result.presentations_saved:
+        share = saved / (saved + result.presentations)
+        cost += f", {share:.1%} fewer than showing every sample for every proposal,"
+    console.print(f"{cost} and {result.seconds:.0f} s.", highlight=False)
     console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
 
 

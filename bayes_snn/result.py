@@ -83,6 +83,12 @@ class FitResult:
         """Training presentations in units of the training set."""
         return self.presentations / len(self.train_inputs)
 
+    @property
+    def presentations_saved(self) -> int:
+        """Samples that were not shown because a proposal was lost already; 0 for a sampler that shows them all."""
+        stats = self.posterior.sample_stats
+        return int(stats["saved"].isel(draw=-1).sum()) if "saved" in stats else 0
+
     @cached_property
     def draws(self) -> Draws:
         """Draws of the weights, chains one after the other."""
@@ -147,6 +153,7 @@ class FitResult:
             "chip": describe_chip(self.chip),
             "presentations": self.presentations,
             "passes": self.passes,
+            "presentations_saved": self.presentations_saved,
             "seconds": self.seconds,
             "interrupted": self.interrupted,
             **self.scores,
