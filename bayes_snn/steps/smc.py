@@ -17,6 +17,10 @@ from pymc.smc.kernels import MH
 
 from bayes_snn.steps.tally import Tally
 
+# a stage's moves end when the particles' correlation with where they began falls by less than this in a move; PyMC's
+# 0.01 ends them after two where there are tens of weights, with copies of particles still side by side
+CORRELATION_THRESHOLD = 1e-4
+
 
 class CountingMH(Tally, MH):
     """PyMC's Metropolis kernel that counts presentations; its stats are those of a stage."""
@@ -66,6 +70,7 @@ def sample_smc(model: pm.Model, draws: int, chains: int, seed: np.random.Generat
         cores=1,  # one object counts all presentations
         random_seed=seed,
         progressbar=progress,
+        correlation_threshold=CORRELATION_THRESHOLD,
         compute_convergence_checks=False,
         return_inferencedata=False,
     )
