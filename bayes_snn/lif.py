@@ -33,9 +33,10 @@ from bayes_snn.distortion import (
     stuck_elements,
 )
 from bayes_snn.errors import InputError
-from bayes_snn.lif_kernels import BLOCK, LANES, Circuit, run_block, run_blocks
+from bayes_snn.lanes import GROUP
+from bayes_snn.lif_kernels import Circuit, group_inputs, run_group, run_groups
 from bayes_snn.lif_neuron import EDGE_COUNTS
-from bayes_snn.lif_recall import CHUNK, MOST_STEPS, drive_marks
+from bayes_snn.lif_recall import MOST_STEPS, drive_marks
 from bayes_snn.noise import mix
 
 DT = 1.0  # ms
@@ -130,9 +131,13 @@ class LIFChip:
         table = np.concatenate(tables) if tables else np.zeros((0, 0), np.float32)
         inflow = np.float32(1.0) - decay
         layers = np.array(self.spec.layers, np.int64)
+        firsts = np.cumsum([0, *layers[1:-1]])
+        starts = np.cumsum([0, *np.repeat(layers[:-1], layers[1:])])
         n_first = self.spec.layers[1] if self.spec.n_steps <= MOST_STEPS and len(noise) == 0 else 0
         marks = _pad_marks([drive_marks(decay[n], edges[n], self.spec.n_steps) for n in range(n_first)])
-        self.circuit = Circuit(layers, self.spec.n_steps, decay, inflow, n_edges, padded, table, noise, *marks)
+        self.circuit = Circuit(
+            layers, firsts, starts, self.spec.n_steps, decay, inflow, n_edges, padded, table, noise, *marks
+        )
         self._gain, self._grid = np.concatenate(gains), np.array(grids, np.float32)
 
     def _spread(self, name: str, layer: int, *shape: int) -> NDArray[np.float64]:
@@ -158,19 +163,18 @@ class LIFChip:
 
         Inputs set read-only (`inputs.setflags(write=False)`) are checked and prepared once.
         """
-        programmed = self._program(weights)
-        blocks = self._blocks(inputs)
+        columns = self._program(weights)
+        groups = self._groups(inputs)
         counts = np.empty((len(inputs), self.spec.layers[-1]), np.int32)
         key = self._next_key()
-        if self.threads == 1 or len(blocks) == 1:
-            run_blocks(self.circuit, programmed, blocks, 0, key, counts)
+        if self.threads == 1 or len(groups) == 1:
+            run_groups(self.circuit, columns, groups, 0, key, counts)
             return counts
-        size = blocks.shape[2]
-        bounds = np.linspace(0, len(blocks), min(self.threads, len(blocks)) + 1).astype(int)
+        bounds = np.linspace(0, len(groups), min(self.threads, len(groups)) + 1).astype(int)
         with ThreadPoolExecutor(self.threads) as pool:
             for start, stop in itertools.pairwise(bounds):
-                part = counts[start * size : stop * size]
-                pool.submit(run_blocks, self.circuit, programmed, blocks[start:stop], start, key, part)
+                part = counts[start * GROUP : stop * GROUP]
+                pool.submit(run_groups, self.circuit, columns, groups[start:stop], start, key, part)
         return counts
 
     def spikes(self, weights: Sequence[FloatArray], inputs: FloatArray) -> list[NDArray[np.bool_]]:
@@ -178,16 +182,16 @@ class LIFChip:
 
         An optional capability: not every chip can show its hidden neurons. Counts as one presentation each sample.
         """
-        programmed, blocks, key = self._program(weights), self._blocks(inputs), self._next_key()
-        n_words = -(-self.spec.n_steps // 32)
-        size = blocks.shape[2]
-        trains = np.empty((len(blocks), n_words, sum(self.spec.layers[1:]), size), np.uint32)
-        for block, block_inputs in enumerate(blocks):
-            run_block(self.circuit, programmed, block_inputs, block * size, key, trains[block])
+        columns, groups, key = self._program(weights), self._groups(inputs), self._next_key()
+        n_words, n_neurons = -(-self.spec.n_steps // 32), len(self.circuit.decay)
+        trains = np.empty((len(groups), n_words, n_neurons, GROUP), np.uint32)
+        scratch = np.empty((2, GROUP), np.float32)
+        for group, shown in enumerate(groups):
+            run_group(self.circuit, columns, shown, group * GROUP, key, trains[group], *scratch)
         steps = np.arange(self.spec.n_steps)
-        # (block, step, neuron, sample) -> (sample, step, neuron)
+        # (group, step, neuron, sample) -> (sample, step, neuron)
         fired = (trains[:, steps // 32] >> (steps % 32)[None, :, None, None].astype(np.uint32)) & 1
-        fired = fired.transpose(0, 3, 1, 2).reshape(len(blocks) * size, len(steps), -1)[: len(inputs)]
+        fired = fired.transpose(0, 3, 1, 2).reshape(len(groups) * GROUP, len(steps), -1)[: len(inputs)]
         return np.split(fired.astype(np.bool_), np.cumsum(self.spec.layers[1:-1]), axis=2)
 
     def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], beta: float, early: bool = True) -> Any:
@@ -201,14 +205,14 @@ class LIFChip:
         from bayes_snn.lif_sweep import LIFSweeper
 
         checked = check_inputs(inputs, self.spec.layers[0])
-        return LIFSweeper(self.circuit, self._program, self.run, checked, labels, beta, early)
+        return LIFSweeper(self.circuit, self._program, checked, labels, beta, early)
 
     def effective_weights(self, weights: Sequence[FloatArray]) -> list[NDArray[np.float32]]:
         """The weights that the circuit computes with: saturated, quantised, mismatched, stuck, on its grid."""
-        programmed, start, matrices = self._program(weights), 0, []
-        for shape in self.spec.weight_shapes:
-            matrices.append(programmed[start : start + shape[0] * shape[1]].reshape(shape))
-            start += shape[0] * shape[1]
+        columns, start, matrices = self._program(weights), 0, []
+        for n_pre, n_post in self.spec.weight_shapes:
+            matrices.append(columns[start : start + n_pre * n_post].reshape(n_post, n_pre).T.copy())
+            start += n_pre * n_post
         return matrices
 
     def restart_noise(self, seed: int) -> None:
@@ -227,7 +231,7 @@ class LIFChip:
         return np.uint64(mix(self._noise_key ^ np.uint64(self._n_runs)))
 
     def _program(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:
-        """Effective weights of all layers in one row."""
+        """Effective weights, neuron by neuron; see `Circuit.starts`."""
         shapes = self.spec.weight_shapes
         if len(weights) != len(shapes) or any(np.shape(w) != s for w, s in zip(weights, shapes, strict=True)):
             raise InputError(
@@ -245,22 +249,16 @@ class LIFChip:
             )
         return programmed
 
-    def _blocks(self, inputs: FloatArray) -> NDArray[np.float32]:
-        """Inputs as (n_blocks, n_in, block) float32: samples contiguous, the last block padded with zeros."""
-        for known, blocks in self._prepared:
+    def _groups(self, inputs: FloatArray) -> NDArray[np.float32]:
+        """Inputs as (n_groups, n_in, GROUP) float32, the last group padded with zeros."""
+        for known, groups in self._prepared:
             if known is inputs:
-                return blocks
-        checked = check_inputs(inputs, self.spec.layers[0])
-        n_samples, n_in = checked.shape
-        n_blocks = -(-n_samples // BLOCK)
-        size = -(-n_samples // (n_blocks * LANES)) * LANES
-        padded = np.zeros((n_blocks * size, n_in), np.float32)
-        padded[:n_samples] = checked
-        blocks = np.ascontiguousarray(padded.reshape(n_blocks, size, n_in).transpose(0, 2, 1))
+                return groups
+        groups = group_inputs(check_inputs(inputs, self.spec.layers[0]))
         # only an array that owns its data and cannot be written to is sure to be the same next time
         if isinstance(inputs, np.ndarray) and inputs.base is None and not inputs.flags.writeable:
-            self._prepared = [(inputs, blocks), *self._prepared[: _CACHED_INPUTS - 1]]
-        return blocks
+            self._prepared = [(inputs, groups), *self._prepared[: _CACHED_INPUTS - 1]]
+        return groups
 
     def _arguments(self) -> tuple[Any, ...]:
         return self.spec, self.strengths, self.seed, self.tau_m
@@ -282,8 +280,8 @@ class LIFChip:
 
 def _pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Edges in one array, their number rounded up to one that the kernels compile for; +inf is never reached."""
-    n_edges = [next((n for n in EDGE_COUNTS if n >= len(e)), len(e)) if len(e) else 0 for e in edges]
-    padded = np.full((len(edges), max(1, *n_edges)), np.inf, np.float32)
+    n_edges = [next((n for n in EDGE_COUNTS if n >= len(e)), len(e)) for e in edges]
+    padded = np.full((len(edges), max(n_edges)), np.inf, np.float32)
     for neuron, e in enumerate(edges):
         padded[neuron, : len(e)] = e
     return np.array(n_edges, np.int64), padded
@@ -292,11 +290,11 @@ def _pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDA
 def _pad_marks(
     found: list[tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint32]]],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint32]]:
-    """Marks of all first-layer neurons in four arrays, see `Circuit`; their number rounded up to whole chunks."""
+    """Marks of all first-layer neurons in four arrays, see `Circuit`."""
     n_words = found[0][2].shape[0] if found else 1
-    n_marks = [-(-len(marks) // CHUNK) * CHUNK for marks, _, _ in found]
-    most = max([CHUNK, *n_marks])
-    marks = np.full((len(found), most), np.inf, np.float32)
+    n_marks = [len(marks) for marks, _, _ in found]
+    most = max([1, *n_marks])
+    marks = np.zeros((len(found), most), np.float32)
     flips = np.zeros((n_words, len(found), most), np.uint32)
     first = np.zeros((n_words, len(found)), np.uint32)
     for neuron, (mark, flip, train) in enumerate(found):
@@ -308,21 +306,26 @@ def _pad_marks(
 
 @njit(cache=True, error_model="numpy")
 def _program(weights, layers, low, high, step, gain, grid, programmed):  # type: ignore[no-untyped-def]
-    """Saturate, quantise (step > 0), mismatch and round to the layer's grid (> 0); False when a weight is NaN."""
+    """Saturate, quantise (step > 0), mismatch and round to the layer's grid (> 0); False when a weight is NaN.
+
+    weights and gain lie matrix by matrix, (n_pre, n_post) each; programmed neuron by neuron, see `Circuit.starts`.
+    """
     low, high, step = np.float32(low), np.float32(high), np.float32(step)
-    i = 0
+    i = first = 0
     for layer in range(layers.shape[0] - 1):
-        unit = grid[layer]
-        for _ in range(layers[layer] * layers[layer + 1]):
-            w = np.float32(weights[i])
-            if np.isnan(w):
-                return False
-            w = min(max(w, low), high)
-            if step > 0:
-                w = min(max(np.rint(w / step) * step, low), high)
-            w = w * gain[i]
-            if unit > 0:
-                w = np.rint(w / unit) * unit
-            programmed[i] = w
-            i += 1
+        unit, n_pre, n_post = grid[layer], layers[layer], layers[layer + 1]
+        for pre in range(n_pre):
+            for post in range(n_post):
+                w = np.float32(weights[i])
+                if np.isnan(w):
+                    return False
+                w = min(max(w, low), high)
+                if step > 0:
+                    w = min(max(np.rint(w / step) * step, low), high)
+                w = w * gain[i]
+                if unit > 0:
+                    w = np.rint(w / unit) * unit
+                programmed[first + post * n_pre + pre] = w
+                i += 1
+        first += n_pre * n_post
     return True

@@ -1,8 +1,9 @@
-"""Numba kernels of the simulated chip: samples lie contiguous, so that every inner loop is a vector loop.
+"""Numba kernels of the simulated chip.
 
-A block of samples passes through the layers one after the other. A neuron's spike train is packed 32 steps to a
-word, which is all that the next layer needs. The arithmetic is float32 in a stated order, without fused
-multiply-add, so that a plain NumPy loop gives the same spike counts (tests/reference.py):
+Samples pass through the layers in groups of GROUP, one lane of a vector each (`bayes_snn.lanes`): a neuron's voltage
+and its spike train stay in registers through all steps of a presentation. A train is packed 32 steps to a word, which
+is all that the next layer needs. The arithmetic is float32 in a stated order, without fused multiply-add, so that a
+plain NumPy loop gives the same spike counts (tests/reference.py):
 
 - first layer: I = (((x_0 w_0 + x_1 w_1) + x_2 w_2) + ...), inputs in order;
 - later layers: I[t] = sum of the weights of the neurons that spiked. These weights are multiples of a power of two,
@@ -19,17 +20,15 @@ from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from bayes_snn.bits import count_bits, has_bit
-from bayes_snn.lif_neuron import STEPS, follow, hold, mask_bits
+from bayes_snn.lanes import GROUP, count_bits, lacks_bit, load, splat, store, where
+from bayes_snn.lif_neuron import advance
 from bayes_snn.lif_recall import recall
 from bayes_snn.noise import standard_normal
 
-BLOCK = 288  # samples of a block: its buffers stay in the first-level cache
-LANES = 32  # a block is a multiple of this: two vectors of 16 samples are advanced together
-
 TABLE_REACH = 64.0  # the current tables reach this far either way, in units of the threshold
 
-_ZERO = np.float32(0.0)
+# Functions compiled with _nrt=False count no references: they allocate nothing, are called thousands of times a run,
+# and would spend much of it on counting the views that they take of their arguments' rows.
 
 
 class Circuit(NamedTuple):
@@ -39,13 +38,16 @@ class Circuit(NamedTuple):
     ----------
     layers
         (n_layers + 1,) neurons of each layer, inputs first.
+    firsts, starts
+        (n_layers,) the first neuron of each layer behind the inputs; (n_neurons + 1,) where the weights of each
+        neuron start: programmed weights lie neuron by neuron, each neuron's in a row.
     n_steps
         Time steps of a presentation.
     decay, inflow
         (n_neurons,) alpha and 1 - alpha of each neuron.
     n_edges, edges
         (n_neurons,) and (n_neurons, max_edges): a neuron fires where an odd number of its edges are <= v.
-        The ideal neuron has one edge, the threshold; a silent neuron has none.
+        The ideal neuron has one edge, the threshold; that of a silent neuron is infinite.
     current_table
         (n_neurons or 0, n_knots): distortion added to the input current, tabulated; see `bend_current`.
     noise
@@ -56,6 +58,8 @@ class Circuit(NamedTuple):
     """
 
     layers: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    starts: NDArray[np.int64]
     n_steps: int
     decay: NDArray[np.float32]
     inflow: NDArray[np.float32]
@@ -69,206 +73,238 @@ class Circuit(NamedTuple):
     first_train: NDArray[np.uint32]
 
 
+def group_inputs(inputs: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Inputs (n_samples, n_in) as (n_groups, n_in, GROUP), the last group padded with zeros."""
+    n_samples, n_in = inputs.shape
+    padded = np.zeros((-(-n_samples // GROUP) * GROUP, n_in), np.float32)
+    padded[:n_samples] = inputs
+    return np.ascontiguousarray(padded.reshape(-1, GROUP, n_in).transpose(0, 2, 1))
+
+
 @register_jitable
 def knot(current, n_knots):  # type: ignore[no-untyped-def]
     """Place of a current in a table over [-TABLE_REACH, TABLE_REACH], in knots, clipped to the table's ends."""
     scale = np.float32((n_knots - 1) / (2.0 * TABLE_REACH))
     place = (current + np.float32(TABLE_REACH)) * scale
-    return np.minimum(np.maximum(place, _ZERO), np.float32(n_knots - 1))
+    return np.minimum(np.maximum(place, np.float32(0.0)), np.float32(n_knots - 1))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def bend_current(current, table):  # type: ignore[no-untyped-def]
     """I + sigma g(I) of each sample: sigma g from equidistant knots, linear between them, constant outside."""
     last = table.shape[0] - 2
-    for s in range(current.shape[0]):
+    for s in range(GROUP):
         place = knot(current[s], table.shape[0])
         left = min(np.int64(place), last)
         low = table[left]
         current[s] += low + (place - np.float32(left)) * (table[left + 1] - low)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def dense_current(inputs, start, weights, current):  # type: ignore[no-untyped-def]
-    """First layer: current (n,) = sum over inputs, in their order, of weights (n_in,) times inputs (n_in, n_all).
+@njit(inline="always")
+def driven(current, inflow, table, neuron, scratch):  # type: ignore[no-untyped-def]
+    """Drive of an input current: the distortion of the current, then times 1 - alpha."""
+    if table.shape[0] > 0:
+        store(scratch, current)
+        bend_current(scratch, table[neuron])
+        current = load(scratch)
+    return current * inflow
 
-    Samples start, ..., start + n - 1 are taken.
-    """
-    n_in, n = inputs.shape[0], current.shape[0]
-    stop = start + n
-    for s in range(n):
-        current[s] = _ZERO
-    first = n_in % 4
-    for i in range(first):
-        x, w = inputs[i][start:stop], weights[i]
-        for s in range(n):
-            current[s] += x[s] * w
-    for i in range(first, n_in, 4):
-        x0, x1 = inputs[i][start:stop], inputs[i + 1][start:stop]
-        x2, x3 = inputs[i + 2][start:stop], inputs[i + 3][start:stop]
-        w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
-        for s in range(n):
-            current[s] = (((current[s] + x0[s] * w0) + x1[s] * w1) + x2[s] * w2) + x3[s] * w3
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def draw_noise(scale, key, neuron, step, first_sample, drawn):  # type: ignore[no-untyped-def]
+    """Noise of one neuron at one step for GROUP samples, into drawn (GROUP,)."""
+    for s in range(GROUP):
+        drawn[s] = scale * standard_normal(key, neuron, step, first_sample + s)
 
 
 @njit(inline="always")
-def _add_if(total, word, mask, weight):  # type: ignore[no-untyped-def]
-    return total + weight if has_bit(word, mask) else total  # one masked addition; adding a zero would be two
+def dense_current(inputs, column):  # type: ignore[no-untyped-def]
+    """First layer: sum over inputs (n_in, GROUP), in their order, of weights (n_in,) times inputs."""
+    current = splat(np.float32(0.0))
+    for i in range(column.shape[0]):
+        current = current + load(inputs[i]) * splat(column[i])
+    return current
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def spike_current(trains, start, weights, bit, current):  # type: ignore[no-untyped-def]
-    """Later layers: current (STEPS, n) = sum of the weights (n_pre,) of the neurons whose train (n_pre, n_all) spikes.
+@njit(inline="always")
+def column_sum(column):  # type: ignore[no-untyped-def]
+    total = np.float32(0.0)
+    for i in range(column.shape[0]):
+        total += column[i]
+    return splat(total)
 
-    Samples start, ..., start + n - 1 are taken.
+
+@njit(inline="always")
+def spike_currents(trains, column_a, column_b, all_a, all_b, bit, next_bit):  # type: ignore[no-untyped-def]
+    """Later layers: sums of the weights (n_pre,) of the neurons whose trains (n_pre, GROUP) have a bit.
+
+    They are the sums of all weights (all_a, all_b) less those of the silent neurons, which is one masked subtraction
+    a neuron; exact, like any order. Two neurons and two bits at once share the reading of trains and weights, and hide
+    each other's latencies.
     """
-    n_pre = trains.shape[0]
-    n = current.shape[1]
-    stop = start + n
-    c0, c1, c2, c3 = current[0], current[1], current[2], current[3]
-    bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
-    for s in range(n):
-        c0[s], c1[s], c2[s], c3[s] = _ZERO, _ZERO, _ZERO, _ZERO
-    first = n_pre % 4
-    for i in range(first):
-        train, w = trains[i][start:stop], weights[i]
-        for s in range(n):
-            c0[s] = _add_if(c0[s], train[s], bit0, w)
-            c1[s] = _add_if(c1[s], train[s], bit1, w)
-            c2[s] = _add_if(c2[s], train[s], bit2, w)
-            c3[s] = _add_if(c3[s], train[s], bit3, w)
-    for i in range(first, n_pre, 4):
-        train0, train1 = trains[i][start:stop], trains[i + 1][start:stop]
-        train2, train3 = trains[i + 2][start:stop], trains[i + 3][start:stop]
-        w0, w1, w2, w3 = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
-        for s in range(n):
-            t0, t1, t2, t3 = train0[s], train1[s], train2[s], train3[s]
-            a, b, c, d = c0[s], c1[s], c2[s], c3[s]
-            a, b, c, d = (
-                _add_if(a, t0, bit0, w0),
-                _add_if(b, t0, bit1, w0),
-                _add_if(c, t0, bit2, w0),
-                _add_if(d, t0, bit3, w0),
+    a, b, next_a, next_b = all_a, all_b, all_a, all_b
+    for i in range(column_a.shape[0]):
+        train, w_a, w_b = load(trains[i]), splat(column_a[i]), splat(column_b[i])
+        silent, next_silent = lacks_bit(train, bit), lacks_bit(train, next_bit)
+        a, b = where(silent, a - w_a, a), where(silent, b - w_b, b)
+        next_a, next_b = where(next_silent, next_a - w_a, next_a), where(next_silent, next_b - w_b, next_b)
+    return a, b, next_a, next_b
+
+
+@njit(inline="always")
+def steps_of_word(circuit, word):  # type: ignore[no-untyped-def]
+    """How many of a word's 32 steps are shown."""
+    return min(32, circuit.n_steps - 32 * word)
+
+
+@njit(inline="always")
+def _noisy(drive, circuit, neuron, step, first_sample, key, scratch):  # type: ignore[no-untyped-def]
+    if circuit.noise.shape[0] > 0:
+        draw_noise(circuit.noise[neuron], key, neuron, step, first_sample, scratch)
+        drive = drive + load(scratch)
+    return drive
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+def _follow_held(circuit, neuron, drive, edges, first_sample, key, trains, scratch):  # type: ignore[no-untyped-def]
+    """Spikes of a neuron under a constant drive (GROUP,), step by step; edges is a tuple or an array."""
+    v, held, decay = splat(np.float32(0.0)), load(drive), splat(circuit.decay[neuron])
+    for word in range(trains.shape[0]):
+        train = splat(np.uint32(0))
+        for step in range(steps_of_word(circuit, word)):
+            now = _noisy(held, circuit, neuron, 32 * word + step, first_sample, key, scratch)
+            v, train = advance(v, train, now, decay, edges, splat(np.uint32(1 << step)))
+        store(trains[word, neuron], train)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+def run_first(circuit, neuron, inputs, columns, first_sample, key, trains, drive, scratch):  # type: ignore[no-untyped-def]
+    """Spikes of a first-layer neuron, to trains (n_words, n_neurons, GROUP); drive and scratch (GROUP,)."""
+    column = columns[circuit.starts[neuron] : circuit.starts[neuron + 1]]
+    inflow = splat(circuit.inflow[neuron])
+    held = driven(dense_current(inputs, column), inflow, circuit.current_table, neuron, scratch)
+    if circuit.n_marks.shape[0] > 0:
+        for word in range(trains.shape[0]):
+            n_marks = circuit.n_marks[neuron]
+            marks, flips = circuit.marks[neuron, :n_marks], circuit.flips[word, neuron, :n_marks]
+            store(trains[word, neuron], recall(held, marks, flips, circuit.first_train[word, neuron]))
+        return
+    store(drive, held)
+    n_edges, e = circuit.n_edges[neuron], circuit.edges[neuron]
+    if n_edges == 1:
+        _follow_held(circuit, neuron, drive, (e[0],), first_sample, key, trains, scratch)
+    elif n_edges == 3:
+        _follow_held(circuit, neuron, drive, (e[0], e[1], e[2]), first_sample, key, trains, scratch)
+    elif n_edges == 5:
+        _follow_held(circuit, neuron, drive, (e[0], e[1], e[2], e[3], e[4]), first_sample, key, trains, scratch)
+    else:
+        _follow_held(circuit, neuron, drive, e[:n_edges], first_sample, key, trains, scratch)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+def _follow_spikes(  # type: ignore[no-untyped-def]
+    circuit, a, b, first_pre, columns, edges_a, edges_b, first_sample, key, trains, scratch
+):
+    """Spikes of two later neurons from those of the neurons before them; edges are tuples or arrays."""
+    starts, table = circuit.starts, circuit.current_table
+    column_a, column_b = columns[starts[a] : starts[a + 1]], columns[starts[b] : starts[b + 1]]
+    all_a, all_b = column_sum(column_a), column_sum(column_b)
+    v_a = v_b = splat(np.float32(0.0))
+    decay_a, decay_b = splat(circuit.decay[a]), splat(circuit.decay[b])
+    inflow_a, inflow_b = splat(circuit.inflow[a]), splat(circuit.inflow[b])
+    for word in range(trains.shape[0]):
+        before = trains[word, first_pre:]
+        train_a = train_b = splat(np.uint32(0))
+        n_steps = steps_of_word(circuit, word)
+        for step in range(0, n_steps, 2):
+            bit, next_bit = splat(np.uint32(1 << step)), splat(np.uint32(2 << step))
+            current_a, current_b, next_a, next_b = spike_currents(
+                before, column_a, column_b, all_a, all_b, bit, next_bit
             )
-            a, b, c, d = (
-                _add_if(a, t1, bit0, w1),
-                _add_if(b, t1, bit1, w1),
-                _add_if(c, t1, bit2, w1),
-                _add_if(d, t1, bit3, w1),
-            )
-            a, b, c, d = (
-                _add_if(a, t2, bit0, w2),
-                _add_if(b, t2, bit1, w2),
-                _add_if(c, t2, bit2, w2),
-                _add_if(d, t2, bit3, w2),
-            )
-            a, b, c, d = (
-                _add_if(a, t3, bit0, w3),
-                _add_if(b, t3, bit1, w3),
-                _add_if(c, t3, bit2, w3),
-                _add_if(d, t3, bit3, w3),
-            )
-            c0[s], c1[s], c2[s], c3[s] = a, b, c, d
+            drive_a = driven(current_a, inflow_a, table, a, scratch)
+            drive_b = driven(current_b, inflow_b, table, b, scratch)
+            drive_a = _noisy(drive_a, circuit, a, 32 * word + step, first_sample, key, scratch)
+            drive_b = _noisy(drive_b, circuit, b, 32 * word + step, first_sample, key, scratch)
+            v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, bit)
+            v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, bit)
+            if step + 1 < n_steps:
+                drive_a = driven(next_a, inflow_a, table, a, scratch)
+                drive_b = driven(next_b, inflow_b, table, b, scratch)
+                drive_a = _noisy(drive_a, circuit, a, 32 * word + step + 1, first_sample, key, scratch)
+                drive_b = _noisy(drive_b, circuit, b, 32 * word + step + 1, first_sample, key, scratch)
+                v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, next_bit)
+                v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, next_bit)
+        store(trains[word, a], train_a)
+        store(trains[word, b], train_b)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+def run_later(circuit, a, b, first_pre, columns, first_sample, key, trains, scratch):  # type: ignore[no-untyped-def]
+    """Spikes of two later neurons from those of all neurons before them, the first of them first_pre, in trains.
+
+    Two share the reading of the trains; a and b may be the same one.
+    """
+    n_edges, e, f = max(circuit.n_edges[a], circuit.n_edges[b]), circuit.edges[a], circuit.edges[b]
+    if n_edges == 1:
+        _follow_spikes(circuit, a, b, first_pre, columns, (e[0],), (f[0],), first_sample, key, trains, scratch)
+    elif n_edges == 3:
+        three_a, three_b = (e[0], e[1], e[2]), (f[0], f[1], f[2])
+        _follow_spikes(circuit, a, b, first_pre, columns, three_a, three_b, first_sample, key, trains, scratch)
+    elif n_edges == 5:
+        five_a, five_b = (e[0], e[1], e[2], e[3], e[4]), (f[0], f[1], f[2], f[3], f[4])
+        _follow_spikes(circuit, a, b, first_pre, columns, five_a, five_b, first_sample, key, trains, scratch)
+    else:
+        many_a, many_b = e[:n_edges], f[:n_edges]
+        _follow_spikes(circuit, a, b, first_pre, columns, many_a, many_b, first_sample, key, trains, scratch)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+def run_layer(circuit, layer, columns, first_sample, key, trains, scratch):  # type: ignore[no-untyped-def]
+    """Spikes of a layer behind the first, two neurons at a time."""
+    first = circuit.firsts[layer]
+    last = first + circuit.layers[layer + 1] - 1
+    for neuron in range(first, last + 1, 2):
+        other = min(neuron + 1, last)
+        run_later(circuit, neuron, other, circuit.firsts[layer - 1], columns, first_sample, key, trains, scratch)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def finish_current(table, neuron, inflow, current):  # type: ignore[no-untyped-def]
-    """Turn input currents (rows, n) into drives in place: the distortion of the current, then times 1 - alpha."""
-    for row in range(current.shape[0]):
-        line = current[row]
-        if table.shape[0] > 0:
-            bend_current(line, table[neuron])
-        for s in range(line.shape[0]):
-            line[s] *= inflow
+def run_group(circuit, columns, inputs, first_sample, key, trains, drive, scratch):  # type: ignore[no-untyped-def]
+    """Show a group of samples to the chip.
+
+    Parameters: columns (n_weights,) float32, see `Circuit.starts`; inputs (n_in, GROUP) float32; first_sample the
+    number of the first, and key the name of the run, on which noise depends; trains (n_words, n_neurons, GROUP)
+    uint32, filled with the spike trains of all neurons; drive and scratch (GROUP,) float32.
+    """
+    for neuron in range(circuit.layers[1]):
+        run_first(circuit, neuron, inputs, columns, first_sample, key, trains, drive, scratch)
+    for layer in range(1, circuit.firsts.shape[0]):
+        run_layer(circuit, layer, columns, first_sample, key, trains, scratch)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def add_noise(circuit, neuron, drive, first_step, first_sample, key):  # type: ignore[no-untyped-def]
-    """Add each step's noise to the drives (STEPS, n) in place."""
-    for row in range(STEPS):
-        for s in range(drive.shape[1]):
-            xi = standard_normal(key, neuron, first_step + row, first_sample + s)
-            drive[row, s] += circuit.noise[neuron] * xi
+@njit(inline="always")
+def count_spikes(trains, neuron):  # type: ignore[no-untyped-def]
+    """Spikes of one neuron in each sample, from trains (n_words, n_neurons, GROUP)."""
+    total = count_bits(load(trains[0, neuron]))
+    for word in range(1, trains.shape[0]):
+        total = total + count_bits(load(trains[word, neuron]))
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def run_block(circuit, weights, inputs, first_sample, key, trains):  # type: ignore[no-untyped-def]
-    """Show a block of samples to the chip.
+def run_groups(circuit, columns, groups, first_group, key, counts):  # type: ignore[no-untyped-def]
+    """Spike counts (n_samples, n_out) int32 of groups of inputs (n_groups, n_in, GROUP), the last one padded.
 
-    Parameters: weights (n_weights,) float32, each layer's (n_pre, n_post) in a row; inputs (n_in, n) float32;
-    trains (n_words, n_neurons, n) uint32, filled with the spike trains of all neurons.
+    `first_group` is the place of groups[0] among all of a run: noise depends on it.
     """
-    n_words, _, n = trains.shape
-    noisy = circuit.noise.shape[0] > 0
-    table = circuit.current_table
-    v = np.empty(n, np.float32)
-    drive = np.empty((STEPS, n), np.float32)
-    held = np.empty((1, n), np.float32)
-    odd = np.empty(n, np.uint8)
-    neuron = 0
-    first_pre = 0
-    first_weight = 0
-    for layer in range(circuit.layers.shape[0] - 1):
-        n_pre, n_post = circuit.layers[layer], circuit.layers[layer + 1]
-        matrix = weights[first_weight : first_weight + n_pre * n_post].reshape(n_pre, n_post)
-        for post in range(n_post):
-            column = matrix[:, post].copy()
-            edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
-            decay, inflow = circuit.decay[neuron], circuit.inflow[neuron]
-            for s in range(n):
-                v[s] = _ZERO
-            if layer == 0:
-                dense_current(inputs, 0, column, held[0])
-                finish_current(table, neuron, inflow, held)
-            for word in range(n_words):
-                n_steps = min(32, circuit.n_steps - 32 * word)
-                train = trains[word, neuron]
-                if layer == 0 and circuit.n_marks.shape[0] > 0:
-                    n_marks = circuit.n_marks[neuron]
-                    marks, flips = circuit.marks[neuron][:n_marks], circuit.flips[word, neuron][:n_marks]
-                    recall(train, held[0], marks, flips, circuit.first_train[word, neuron])
-                    continue
-                for s in range(n):
-                    train[s] = np.uint32(0)
-                if layer == 0 and not noisy:
-                    hold(v, train, held, decay, edges, n_steps, odd)
-                else:
-                    for bit in range(0, n_steps, STEPS):
-                        if layer == 0:
-                            for row in range(STEPS):
-                                for s in range(n):
-                                    drive[row, s] = held[0, s]
-                        else:
-                            spike_current(trains[word, first_pre : first_pre + n_pre], 0, column, bit, drive)
-                            finish_current(table, neuron, inflow, drive)
-                        if noisy:
-                            add_noise(circuit, neuron, drive, 32 * word + bit, first_sample, key)
-                        follow(v, train, drive, decay, edges, bit, odd)
-                if n_steps % 8 > 0:
-                    mask_bits(train, np.uint32((1 << n_steps) - 1))
-            neuron += 1
-        first_weight += n_pre * n_post
-        if layer > 0:
-            first_pre += n_pre
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def run_blocks(circuit, weights, blocks, first_block, key, counts):  # type: ignore[no-untyped-def]
-    """Spike counts (n_samples, n_out) int32 of blocks of inputs (n_blocks, n_in, n), the last one padded.
-
-    `first_block` is the place of blocks[0] among all of a run: noise depends on it.
-    """
-    n_blocks, _, n = blocks.shape
-    n_out = circuit.layers[-1]
-    n_neurons = circuit.decay.shape[0]
-    n_words = (circuit.n_steps + 31) // 32
-    trains = np.empty((n_words, n_neurons, n), np.uint32)
-    for block in range(n_blocks):
-        run_block(circuit, weights, blocks[block], (first_block + block) * n, key, trains)
-        stop = min(n, counts.shape[0] - block * n)
+    n_neurons, n_out = circuit.decay.shape[0], circuit.layers[-1]
+    trains = np.empty(((circuit.n_steps + 31) // 32, n_neurons, GROUP), np.uint32)
+    drive, scratch, totals = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32), np.empty(GROUP, np.uint32)
+    for group in range(groups.shape[0]):
+        first = group * GROUP
+        run_group(circuit, columns, groups[group], (first_group * GROUP) + first, key, trains, drive, scratch)
+        n = min(GROUP, counts.shape[0] - first)
         for out in range(n_out):
-            for s in range(stop):
-                total = 0
-                for word in range(n_words):
-                    total += count_bits(trains[word, n_neurons - n_out + out, s])
-                counts[block * n + s, out] = total
+            store(totals, count_spikes(trains, n_neurons - n_out + out))
+            for s in range(n):
+                counts[first + s, out] = totals[s]

@@ -12,11 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bayes_snn.bits import flip_if
+from bayes_snn.lanes import splat, where
 from bayes_snn.lif_neuron import integrate
 
 MOST_STEPS = 64  # beyond, marks are too many to be worth it
-CHUNK = 8  # marks that one pass over the samples looks at
 
 _ZERO = np.float32(0.0)
 _FAR = np.float32(1e30)  # no drive is as large: inputs are at most 1e6
@@ -92,43 +91,10 @@ def drive_marks(decay, edges, n_steps):  # type: ignore[no-untyped-def]
     return marks[:n_marks], flips[:n_marks], first
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def recall(train, drive, marks, flips, first):  # type: ignore[no-untyped-def]
-    """Spike train (n,) of a constant drive (n,): one word of it.
-
-    marks and flips (n_marks,), padded to a multiple of CHUNK with marks at +inf; first the word below all marks.
-    """
-    for s in range(train.shape[0]):
-        train[s] = first
-    for m in range(0, marks.shape[0], CHUNK):
-        m0, m1, m2, m3, m4, m5, m6, m7 = (
-            marks[m],
-            marks[m + 1],
-            marks[m + 2],
-            marks[m + 3],
-            marks[m + 4],
-            marks[m + 5],
-            marks[m + 6],
-            marks[m + 7],
-        )
-        f0, f1, f2, f3, f4, f5, f6, f7 = (
-            flips[m],
-            flips[m + 1],
-            flips[m + 2],
-            flips[m + 3],
-            flips[m + 4],
-            flips[m + 5],
-            flips[m + 6],
-            flips[m + 7],
-        )
-        for s in range(train.shape[0]):
-            d, word = drive[s], train[s]
-            word = flip_if(word, f0, d >= m0)
-            word = flip_if(word, f1, d >= m1)
-            word = flip_if(word, f2, d >= m2)
-            word = flip_if(word, f3, d >= m3)
-            word = flip_if(word, f4, d >= m4)
-            word = flip_if(word, f5, d >= m5)
-            word = flip_if(word, f6, d >= m6)
-            word = flip_if(word, f7, d >= m7)
-            train[s] = word
+@njit(inline="always")
+def recall(drive, marks, flips, first):  # type: ignore[no-untyped-def]
+    """One word of the spike train under a constant drive: marks and flips (n_marks,), first the word below all marks."""
+    train = splat(first)
+    for m in range(marks.shape[0]):
+        train = where(drive >= splat(marks[m]), train ^ splat(flips[m]), train)
+    return train

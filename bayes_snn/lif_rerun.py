@@ -1,7 +1,8 @@
 """Numba kernels that re-run only what one synapse touches: its neuron, and what lies behind it.
 
 Synaptic sums are exact (`distortion.current_step`), so a sum from which one term is taken and another put in is, bit
-for bit, the sum computed anew: incremental and full evaluation give the same spikes, always.
+for bit, the sum computed anew: incremental and full evaluation give the same spikes, always. All arrays are those of
+one group of samples.
 """
 
 from __future__ import annotations
@@ -9,276 +10,186 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bayes_snn.bits import has_bit
-from bayes_snn.lif_kernels import dense_current, finish_current, spike_current
-from bayes_snn.lif_neuron import STEPS, advance_step, follow, hold, mask_bits
-from bayes_snn.lif_recall import recall
+from bayes_snn.lanes import any_bit, lacks_bit, load, splat, store, where
+from bayes_snn.lif_kernels import column_sum, driven, run_first, run_layer, spike_currents, steps_of_word
+from bayes_snn.lif_neuron import advance
 
-_ZERO = np.float32(0.0)
+_NO_KEY = np.uint64(0)  # a chip with noise is never re-run in part
 
 
 @njit(inline="always")
-def _exchange(total, word_old, word_new, w_old, w_new, bit):  # type: ignore[no-untyped-def]
-    """A synaptic sum without the old spike's weight and with the new one's; exact, see above."""
-    rest = total - w_old if has_bit(word_old, bit) else total
-    return rest + w_new if has_bit(word_new, bit) else rest
+def exchanged(total, old, new, weight, bit):  # type: ignore[no-untyped-def]
+    """A synaptic sum in which one presynaptic neuron spikes as in `new` instead of `old`.
 
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _exchange_rows(sums, rows, old, new, w_old, w_new, bit):  # type: ignore[no-untyped-def]
-    """`_exchange` in STEPS rows of sums (., n), written to rows (STEPS, n), which may be the same ones."""
-    sums0, sums1, sums2, sums3 = sums[0], sums[1], sums[2], sums[3]
-    rows0, rows1, rows2, rows3 = rows[0], rows[1], rows[2], rows[3]
-    bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
-    for s in range(old.shape[0]):
-        a, b = old[s], new[s]
-        rows0[s] = _exchange(sums0[s], a, b, w_old, w_new, bit0)
-        rows1[s] = _exchange(sums1[s], a, b, w_old, w_new, bit1)
-        rows2[s] = _exchange(sums2[s], a, b, w_old, w_new, bit2)
-        rows3[s] = _exchange(sums3[s], a, b, w_old, w_new, bit3)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _follow_exchange(v, train, sums, old, new, w_old, w_new, inflow, decay, edges, bit):  # type: ignore[no-untyped-def]
-    """`_exchange_rows` and `follow` in one pass, with nothing written but v and train; edges is a tuple."""
-    sums0, sums1, sums2, sums3 = sums
-    bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
-    for s in range(v.shape[0]):
-        x, word, a, b = v[s], train[s], old[s], new[s]
-        drive0 = _exchange(sums0[s], a, b, w_old, w_new, bit0) * inflow
-        drive1 = _exchange(sums1[s], a, b, w_old, w_new, bit1) * inflow
-        drive2 = _exchange(sums2[s], a, b, w_old, w_new, bit2) * inflow
-        drive3 = _exchange(sums3[s], a, b, w_old, w_new, bit3) * inflow
-        x, word = advance_step(x, drive0, decay, edges, word, bit0)
-        x, word = advance_step(x, drive1, decay, edges, word, bit1)
-        x, word = advance_step(x, drive2, decay, edges, word, bit2)
-        x, word = advance_step(x, drive3, decay, edges, word, bit3)
-        v[s], train[s] = x, word
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _rerun_first(circuit, neuron, inputs, start, column, proposed, v, odd, held):  # type: ignore[no-untyped-def]
-    """New spikes of a first-layer neuron, from its weights (n_in,)."""
-    n = v.shape[0]
-    for s in range(n):
-        v[s] = _ZERO
-    dense_current(inputs, start, column, held[0])
-    finish_current(circuit.current_table, neuron, circuit.inflow[neuron], held)
-    edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
-    for word in range(proposed.shape[0]):
-        train = proposed[word, neuron][start : start + n]
-        if circuit.n_marks.shape[0] > 0:
-            n_marks = circuit.n_marks[neuron]
-            marks, flips = circuit.marks[neuron][:n_marks], circuit.flips[word, neuron][:n_marks]
-            recall(train, held[0], marks, flips, circuit.first_train[word, neuron])
-            continue
-        for s in range(n):
-            train[s] = np.uint32(0)
-        n_steps = min(32, circuit.n_steps - 32 * word)
-        hold(v, train, held, circuit.decay[neuron], edges, n_steps, odd)
-        if n_steps % 8 > 0:
-            mask_bits(train, np.uint32((1 << n_steps) - 1))
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _rerun_exchanged(  # type: ignore[no-untyped-def]
-    circuit, neuron, sums, start, pre, old, new, w_old, w_new, proposed, v, odd, drive
-):
-    """New spikes of a later neuron in whose sums (n_rows, n_all) one presynaptic neuron is exchanged.
-
-    That neuron's trains stand in row `pre` of old and new, its weights are w_old and w_new.
+    Its weight is first added where it was silent and then taken away where it is now: the sum between is that of a
+    neuron that always spikes.
     """
-    n = v.shape[0]
-    stop = start + n
-    for s in range(n):
-        v[s] = _ZERO
-    decay, inflow = circuit.decay[neuron], circuit.inflow[neuron]
-    n_edges = circuit.n_edges[neuron]
-    e = circuit.edges[neuron]
-    bent = circuit.current_table.shape[0] > 0
-    for word in range(proposed.shape[0]):
-        train = proposed[word, neuron][start:stop]
-        a, b = old[word, pre][start:stop], new[word, pre][start:stop]
-        for s in range(n):
-            train[s] = np.uint32(0)
-        n_steps = min(32, circuit.n_steps - 32 * word)
-        for bit in range(0, n_steps, STEPS):
-            step = 32 * word + bit
-            rows = (
-                sums[step][start:stop],
-                sums[step + 1][start:stop],
-                sums[step + 2][start:stop],
-                sums[step + 3][start:stop],
-            )
-            if bent or n_edges > 5:
-                _exchange_rows(rows, (drive[0], drive[1], drive[2], drive[3]), a, b, w_old, w_new, bit)
-                finish_current(circuit.current_table, neuron, circuit.inflow[neuron], drive)
-                follow(v, train, drive, decay, e[:n_edges], bit, odd)
-            elif n_edges == 1:
-                _follow_exchange(v, train, rows, a, b, w_old, w_new, inflow, decay, (e[0],), bit)
-            elif n_edges == 3:
-                three = (e[0], e[1], e[2])
-                _follow_exchange(v, train, rows, a, b, w_old, w_new, inflow, decay, three, bit)
-            elif n_edges == 5:
-                five = (e[0], e[1], e[2], e[3], e[4])
-                _follow_exchange(v, train, rows, a, b, w_old, w_new, inflow, decay, five, bit)
-        if n_steps % STEPS > 0:
-            mask_bits(train, np.uint32((1 << n_steps) - 1))
+    always = where(lacks_bit(old, bit), total + weight, total)
+    return where(lacks_bit(new, bit), always - weight, always)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _rerun_summed(  # type: ignore[no-untyped-def]
-    circuit, neuron, column, first_pre, start, trains, proposed, v, odd, drive
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+def _follow_exchanged(  # type: ignore[no-untyped-def]
+    circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, edges_a, edges_b, proposed, scratch
 ):
-    """New spikes of a later neuron from the trains (n_words, n_neurons, n_all) of all neurons before it."""
-    n = v.shape[0]
-    for s in range(n):
-        v[s] = _ZERO
-    edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
-    last_pre = first_pre + column.shape[0]
+    """New spikes of two later neurons in whose sums (n_steps, GROUP) the neuron `pre` is exchanged."""
+    table = circuit.current_table
+    weight_a, weight_b = splat(w_a), splat(w_b)
+    v_a = v_b = splat(np.float32(0.0))
+    decay_a, decay_b = splat(circuit.decay[a]), splat(circuit.decay[b])
+    inflow_a, inflow_b = splat(circuit.inflow[a]), splat(circuit.inflow[b])
     for word in range(proposed.shape[0]):
-        train = proposed[word, neuron][start : start + n]
-        for s in range(n):
-            train[s] = np.uint32(0)
-        n_steps = min(32, circuit.n_steps - 32 * word)
-        for bit in range(0, n_steps, STEPS):
-            spike_current(trains[word, first_pre:last_pre], start, column, bit, drive)
-            finish_current(circuit.current_table, neuron, circuit.inflow[neuron], drive)
-            follow(v, train, drive, circuit.decay[neuron], edges, bit, odd)
-        if n_steps % STEPS > 0:
-            mask_bits(train, np.uint32((1 << n_steps) - 1))
+        before, after = load(old[word, pre]), load(new[word, pre])
+        train_a = train_b = splat(np.uint32(0))
+        for step in range(steps_of_word(circuit, word)):
+            bit = splat(np.uint32(1 << step))
+            current_a = exchanged(load(rows_a[32 * word + step]), before, after, weight_a, bit)
+            current_b = exchanged(load(rows_b[32 * word + step]), before, after, weight_b, bit)
+            drive_a = driven(current_a, inflow_a, table, a, scratch)
+            drive_b = driven(current_b, inflow_b, table, b, scratch)
+            v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, bit)
+            v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, bit)
+        store(proposed[word, a], train_a)
+        store(proposed[word, b], train_b)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+def _rerun_exchanged(circuit, a, b, sums, old, new, pre, w_a, w_b, proposed, scratch):  # type: ignore[no-untyped-def]
+    n_first = circuit.layers[1]
+    rows_a, rows_b = sums[a - n_first], sums[b - n_first]
+    n_edges, e, f = max(circuit.n_edges[a], circuit.n_edges[b]), circuit.edges[a], circuit.edges[b]
+    if n_edges == 1:
+        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, (e[0],), (f[0],), proposed, scratch)
+    elif n_edges == 3:
+        three_a, three_b = (e[0], e[1], e[2]), (f[0], f[1], f[2])
+        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, three_a, three_b, proposed, scratch)
+    elif n_edges == 5:
+        five_a, five_b = (e[0], e[1], e[2], e[3], e[4]), (f[0], f[1], f[2], f[3], f[4])
+        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, five_a, five_b, proposed, scratch)
+    else:
+        many_a, many_b = e[:n_edges], f[:n_edges]
+        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, many_a, many_b, proposed, scratch)
+
+
+@njit(inline="always")
+def reweighed(total, train, w_old, w_new, bit):  # type: ignore[no-untyped-def]
+    """A synaptic sum in which one presynaptic neuron has another weight."""
+    return where(lacks_bit(train, bit), total, (total - w_old) + w_new)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _differ(trains, proposed, neuron, start, stop):  # type: ignore[no-untyped-def]
+def _rerun_reweighed(  # type: ignore[no-untyped-def]
+    circuit, neuron, rows, trains, pre, w_old, w_new, proposed, scratch
+):
+    """New spikes of a later neuron in whose sums (n_steps, GROUP) the weight from `pre` is another."""
+    edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
+    old, new = splat(w_old), splat(w_new)
+    v, decay, inflow = splat(np.float32(0.0)), splat(circuit.decay[neuron]), splat(circuit.inflow[neuron])
+    for word in range(proposed.shape[0]):
+        spikes, train = load(trains[word, pre]), splat(np.uint32(0))
+        for step in range(steps_of_word(circuit, word)):
+            bit = splat(np.uint32(1 << step))
+            current = reweighed(load(rows[32 * word + step]), spikes, old, new, bit)
+            drive = driven(current, inflow, circuit.current_table, neuron, scratch)
+            v, train = advance(v, train, drive, decay, edges, bit)
+        store(proposed[word, neuron], train)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+def _differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
     for word in range(trains.shape[0]):
-        a, b = trains[word, neuron], proposed[word, neuron]
-        for s in range(start, stop):
-            if a[s] != b[s]:
-                return True
+        if any_bit(load(trains[word, neuron]) ^ load(proposed[word, neuron])):
+            return True
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def propose(  # type: ignore[no-untyped-def]
-    circuit,
-    inputs,
-    start,
-    columns,
-    starts,
-    layer,
-    neuron,
-    before,
-    pre,
-    w_old,
-    w_new,
-    trains,
-    proposed,
-    sums,
-    v,
-    odd,
-    drive,
-    held,
+    circuit, columns, inputs, trains, sums, proposed, layer, neuron, pre, w_old, w_new, drive, scratch
 ):
-    """Re-run, on one block, what lies behind one synapse; False when its neuron spikes as before.
+    """Re-run what lies behind one synapse, on one group; False when its neuron spikes as before.
 
-    The synapse leads from `pre`, counted in its layer, whose first neuron is `before`, to `neuron`, counted in the
-    chip, of `layer`; `columns` has its new weight already. trains and proposed (n_words, n_neurons, n_all) are current
-    and new spikes, sums (n_later, n_rows, n_all) the current synaptic sums of the later neurons.
+    The synapse leads from `pre`, counted in its layer, to `neuron`, counted in the chip, of `layer`; `columns` has its
+    new weight already. trains and proposed (n_words, n_neurons, GROUP) are current and new spikes, sums (n_later,
+    n_steps, GROUP) the current synaptic sums of the later neurons; drive and scratch (GROUP,).
     """
-    layers = circuit.layers
-    n_first = layers[1]
-    stop = start + v.shape[0]
+    layers, firsts, n_first = circuit.layers, circuit.firsts, circuit.layers[1]
     if layer == 0:
-        _rerun_first(
-            circuit, neuron, inputs, start, columns[starts[neuron] : starts[neuron + 1]], proposed, v, odd, held
-        )
+        run_first(circuit, neuron, inputs, columns, 0, _NO_KEY, proposed, drive, scratch)
     else:
-        rows = sums[neuron - n_first]
-        _rerun_exchanged(
-            circuit, neuron, rows, start, before + pre, trains, trains, w_old, w_new, proposed, v, odd, drive
-        )
-    if not _differ(trains, proposed, neuron, start, stop):
+        place = firsts[layer - 1] + pre
+        _rerun_reweighed(circuit, neuron, sums[neuron - n_first], trains, place, w_old, w_new, proposed, scratch)
+    if not _differ(trains, proposed, neuron):
         return False
-    first_pre = before + layers[layer] if layer > 0 else 0
-    if layer == layers.shape[0] - 2:  # the other outputs stand beside the new one in the likelihood
+    n_layers = firsts.shape[0]
+    if layer == n_layers - 1:  # the other outputs stand beside the new one in the likelihood
         for word in range(trains.shape[0]):
-            for other in range(first_pre, trains.shape[1]):
+            for other in range(firsts[layer], trains.shape[1]):
                 if other != neuron:
-                    for s in range(start, stop):
-                        proposed[word, other, s] = trains[word, other, s]
+                    store(proposed[word, other], load(trains[word, other]))
         return True
-    for post_layer in range(layer + 1, layers.shape[0] - 1):
-        first_post = first_pre + layers[post_layer]
-        for target in range(first_post, first_post + layers[post_layer + 1]):
-            column = columns[starts[target] : starts[target + 1]]
-            if post_layer == layer + 1:  # one neuron before it has changed
-                w = column[neuron - first_pre]
-                rows = sums[target - n_first]
-                _rerun_exchanged(circuit, target, rows, start, neuron, trains, proposed, w, w, proposed, v, odd, drive)
-            else:  # all of them may have
-                _rerun_summed(circuit, target, column, first_pre, start, proposed, proposed, v, odd, drive)
-        first_pre = first_post
+    first, last = firsts[layer + 1], firsts[layer + 1] + layers[layer + 2] - 1
+    for a in range(first, last + 1, 2):  # one neuron before them has changed
+        b = min(a + 1, last)
+        place = neuron - firsts[layer]
+        w_a, w_b = columns[circuit.starts[a] + place], columns[circuit.starts[b] + place]
+        _rerun_exchanged(circuit, a, b, sums, trains, proposed, neuron, w_a, w_b, proposed, scratch)
+    for behind in range(layer + 2, n_layers):  # all neurons before them may have
+        run_layer(circuit, behind, columns, 0, _NO_KEY, proposed, scratch)
     return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _exchange_in_place(sums0, sums1, sums2, sums3, old, new, w_old, w_new, bit):  # type: ignore[no-untyped-def]
-    # apart from `_exchange_rows`: written for two arrays that may be one, its loops could not use vectors
-    bit0, bit1, bit2, bit3 = np.uint32(1 << bit), np.uint32(2 << bit), np.uint32(4 << bit), np.uint32(8 << bit)
-    for s in range(sums0.shape[0]):
-        a, b = old[s], new[s]
-        sums0[s] = _exchange(sums0[s], a, b, w_old, w_new, bit0)
-        sums1[s] = _exchange(sums1[s], a, b, w_old, w_new, bit1)
-        sums2[s] = _exchange(sums2[s], a, b, w_old, w_new, bit2)
-        sums3[s] = _exchange(sums3[s], a, b, w_old, w_new, bit3)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _exchange_all(circuit, sums, start, stop, pre, old, new, w_old, w_new):  # type: ignore[no-untyped-def]
-    """Exchange a presynaptic neuron in all rows of one neuron's sums (n_rows, n_all), in place."""
-    for step in range(0, circuit.n_steps, STEPS):
-        a, b = old[step // 32, pre][start:stop], new[step // 32, pre][start:stop]
-        row0, row1 = sums[step][start:stop], sums[step + 1][start:stop]
-        row2, row3 = sums[step + 2][start:stop], sums[step + 3][start:stop]
-        _exchange_in_place(row0, row1, row2, row3, a, b, w_old, w_new, step % 32)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def keep(  # type: ignore[no-untyped-def]
-    circuit, start, stop, columns, starts, layer, neuron, before, pre, w_old, w_new, changed, trains, proposed, sums
+    circuit, columns, trains, sums, proposed, layer, neuron, pre, w_old, w_new, changed
 ):
-    """Make the new spikes and sums of a block the current ones; arguments as for `propose`."""
-    layers = circuit.layers
-    n_first, n_neurons = layers[1], trains.shape[1]
+    """Make the new spikes and sums of a group the current ones; arguments as for `propose`."""
+    firsts, layers, n_first = circuit.firsts, circuit.layers, circuit.layers[1]
+    n_layers, n_neurons = firsts.shape[0], trains.shape[1]
     if layer > 0:
-        _exchange_all(circuit, sums[neuron - n_first], start, stop, before + pre, trains, trains, w_old, w_new)
+        rows, place = sums[neuron - n_first], firsts[layer - 1] + pre
+        old, new = splat(w_old), splat(w_new)
+        for word in range(trains.shape[0]):
+            spikes = load(trains[word, place])
+            for step in range(steps_of_word(circuit, word)):
+                row = rows[32 * word + step]
+                store(row, reweighed(load(row), spikes, old, new, splat(np.uint32(1 << step))))
     if not changed:
         return
-    first_pre = before + layers[layer] if layer > 0 else 0
-    first_behind = first_pre + layers[layer + 1]
-    if first_behind < n_neurons:
-        for target in range(first_behind, first_behind + layers[layer + 2]):
-            w = columns[starts[target] + neuron - first_pre]
-            _exchange_all(circuit, sums[target - n_first], start, stop, neuron, trains, proposed, w, w)
+    if layer + 1 < n_layers:
+        for target in range(firsts[layer + 1], firsts[layer + 1] + layers[layer + 2]):
+            rows, weight = sums[target - n_first], splat(columns[circuit.starts[target] + neuron - firsts[layer]])
+            for word in range(trains.shape[0]):
+                before, after = load(trains[word, neuron]), load(proposed[word, neuron])
+                for step in range(steps_of_word(circuit, word)):
+                    row = rows[32 * word + step]
+                    store(row, exchanged(load(row), before, after, weight, splat(np.uint32(1 << step))))
     for word in range(trains.shape[0]):
-        for s in range(start, stop):
-            trains[word, neuron, s] = proposed[word, neuron, s]
-        for behind in range(first_behind, n_neurons):
-            for s in range(start, stop):
-                trains[word, behind, s] = proposed[word, behind, s]
-    # layers further behind: every neuron before them may have changed
-    first_pre = first_behind
-    for post_layer in range(layer + 2, layers.shape[0] - 1):
-        first_post = first_pre + layers[post_layer]
-        for target in range(first_post, first_post + layers[post_layer + 1]):
-            sum_up(circuit, columns[starts[target] : starts[target + 1]], first_pre, trains, sums[target - n_first])
-        first_pre = first_post
+        store(trains[word, neuron], load(proposed[word, neuron]))
+        for behind in range(firsts[layer] + layers[layer + 1], n_neurons):
+            store(trains[word, behind], load(proposed[word, behind]))
+    for behind in range(layer + 2, n_layers):  # every neuron before them may have changed
+        sum_up(circuit, behind, columns, trains, sums)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def sum_up(circuit, column, first_pre, trains, sums):  # type: ignore[no-untyped-def]
-    """Synaptic sums (n_rows, n_all) of a neuron, from all neurons before it."""
-    last_pre = first_pre + column.shape[0]
-    for step in range(0, circuit.n_steps, STEPS):
-        spike_current(trains[step // 32, first_pre:last_pre], 0, column, step % 32, sums[step : step + STEPS])
+def sum_up(circuit, layer, columns, trains, sums):  # type: ignore[no-untyped-def]
+    """Synaptic sums (n_later, n_steps, GROUP) of the neurons of one layer, from all neurons before it."""
+    first, last = circuit.firsts[layer], circuit.firsts[layer] + circuit.layers[layer + 1] - 1
+    for a in range(first, last + 1, 2):
+        b = min(a + 1, last)
+        column_a = columns[circuit.starts[a] : circuit.starts[a + 1]]
+        column_b = columns[circuit.starts[b] : circuit.starts[b + 1]]
+        all_a, all_b = column_sum(column_a), column_sum(column_b)
+        rows_a, rows_b = sums[a - circuit.layers[1]], sums[b - circuit.layers[1]]
+        for step in range(0, circuit.n_steps, 2):
+            before = trains[step // 32, circuit.firsts[layer - 1] :]
+            bit, next_bit = splat(np.uint32(1 << (step % 32))), splat(np.uint32(2 << (step % 32)))
+            current_a, current_b, next_a, next_b = spike_currents(
+                before, column_a, column_b, all_a, all_b, bit, next_bit
+            )
+            store(rows_a[step], current_a)
+            store(rows_b[step], current_b)
+            if step + 1 < circuit.n_steps:
+                store(rows_a[step + 1], next_a)
+                store(rows_b[step + 1], next_b)

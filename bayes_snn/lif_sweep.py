@@ -4,9 +4,9 @@ A weight of the first layer touches its neuron and all later layers; one of a la
 behind it. Synaptic sums are exact (`distortion.current_step`), so a sum from which one term is taken and another
 put in is, bit for bit, the sum computed anew: incremental and full evaluation give the same spikes, always.
 
-Samples lie in blocks, the hardest first. log L is a sum of terms <= 0 and rounding keeps partial sums falling, so a
+Samples lie in groups, the hardest first. log L is a sum of terms <= 0 and rounding keeps partial sums falling, so a
 proposal whose partial sum has fallen to its threshold is rejected there and then: the decision is the one that the
-whole sum would bring, and the remaining blocks are not shown to the chip.
+whole sum would bring, and the remaining groups are not shown to the chip.
 """
 
 from __future__ import annotations
@@ -14,20 +14,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.bits import count_bits
 from bayes_snn.chip import FloatArray
-from bayes_snn.lif_kernels import LANES, Circuit, run_block
-from bayes_snn.lif_neuron import STEPS
+from bayes_snn.lanes import GROUP, load, store
+from bayes_snn.lif_kernels import Circuit, count_spikes, run_group
 from bayes_snn.lif_rerun import keep, propose, sum_up
-from bayes_snn.likelihood import log_likelihood
-
-HARDEST = 96  # samples of the first block: they carry nearly all of the loss once a chain has settled
-WIDEST = 448  # samples of a later block at most
 
 
 @dataclass
@@ -39,121 +35,193 @@ class Sweep:
     presentations: int
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def prepare(circuit, programmed, inputs, columns, starts, trains, sums):  # type: ignore[no-untyped-def]
-    """Run all samples in full: fills trains (n_words, n_neurons, n_all) and sums (n_later, n_rows, n_all)."""
-    run_block(circuit, programmed, inputs, 0, np.uint64(0), trains)
-    first_pre = 0
-    target = circuit.layers[1]
-    for layer in range(1, circuit.layers.shape[0] - 1):
-        for _ in range(circuit.layers[layer + 1]):
-            column = columns[starts[target] : starts[target + 1]]
-            sum_up(circuit, column, first_pre, trains, sums[target - circuit.layers[1]])
-            target += 1
-        first_pre += circuit.layers[layer]
+class Labels(NamedTuple):
+    """What the likelihood kernels know of the labels.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def log_likelihood_of_two(trains, start, labels, log_table):  # type: ignore[no-untyped-def]
-    """log L of a block for two classes: log_table[T + c_y - c_other] is one sample's term."""
-    n_words = trains.shape[0]
-    middle = log_table.shape[0] // 2
-    total = 0.0
-    for s in range(labels.shape[0]):
-        lead = 0
-        for word in range(n_words):
-            lead += count_bits(trains[word, 1, start + s]) - count_bits(trains[word, 0, start + s])
-        total += log_table[middle + lead if labels[s] == 1 else middle - lead]
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def log_likelihood_of_many(trains, start, labels, loss, beta):  # type: ignore[no-untyped-def]
-    """log L of a block from the output trains (n_words, n_out, n_all); labels (n_valid,) from sample `start` on.
-
-    A sum over samples of beta (c_y - c_max) - log sum_k exp(beta (c_k - c_max)), with loss[d] = exp(-beta d) and one
-    logarithm for the product of sixteen sums.
+    Attributes
+    ----------
+    labels
+        (n_samples,) class of each sample, in the order of the groups.
+    own, flip, offset
+        (n_groups, GROUP) words that turn c_1 - c_0, modulo 2^32, into a place in `log_table`:
+        ((lead & own) ^ flip) - flip + offset. own is 0 for padding and all ones elsewhere, flip all ones for class 0.
+    log_table
+        (2 T + 2,) log p of a sample by c_y - c_other + T, and at last a 0 for padding.
+    loss
+        (T + 1,) exp(-beta d).
+    beta
+        Weight of a spike.
     """
-    n_words, n_out, _ = trains.shape
+
+    labels: NDArray[np.int64]
+    own: NDArray[np.uint32]
+    flip: NDArray[np.uint32]
+    offset: NDArray[np.uint32]
+    log_table: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    beta: float
+
+
+def empty_labels(n_samples: int, n_steps: int, beta: float) -> Labels:
+    """`Labels` for spike counts from 0 to n_steps; `put_in_order` fills what depends on the samples."""
+    shape = (-(-n_samples // GROUP), GROUP)
+    log_table = np.append(-np.log1p(np.exp(-beta * np.arange(-n_steps, n_steps + 1))), 0.0)
+    loss = np.exp(-beta * np.arange(n_steps + 1))
+    own, flip, offset = (np.zeros(shape, np.uint32) for _ in range(3))
+    return Labels(np.zeros(n_samples, np.int64), own, flip, offset, log_table, loss, beta)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+def _log_likelihood_of_two(trains, group, labels, places):  # type: ignore[no-untyped-def]
+    """log L of a group for two classes; places (GROUP,) uint32, scratch."""
+    first_out = trains.shape[1] - 2
+    lead = count_spikes(trains, first_out + 1) - count_spikes(trains, first_out)
+    flip = load(labels.flip[group])
+    store(places, (((lead & load(labels.own[group])) ^ flip) - flip) + load(labels.offset[group]))
+    table = labels.log_table
+    a = b = c = d = 0.0  # four sums hide the additions' latencies
+    for s in range(0, GROUP, 4):
+        a += table[places[s]]
+        b += table[places[s + 1]]
+        c += table[places[s + 2]]
+        d += table[places[s + 3]]
+    return (a + b) + (c + d)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _log_likelihood_of_many(trains, group, labels, places, counts):  # type: ignore[no-untyped-def]
+    """log L of a group for any number of classes; counts (n_classes, GROUP), scratch.
+
+    A sum over samples of beta (c_y - c_max) - log sum_k exp(beta (c_k - c_max)), with one logarithm for the product of
+    sixteen sums.
+    """
+    n_out = counts.shape[0]
+    for k in range(n_out):
+        store(places, count_spikes(trains, trains.shape[1] - n_out + k))
+        for s in range(GROUP):
+            counts[k, s] = places[s]
+    first = group * GROUP
+    n = min(GROUP, labels.labels.shape[0] - first)
     behind = 0
     logs = 0.0
     product = 1.0
-    counts = np.empty(n_out, np.int64)
-    for s in range(labels.shape[0]):
-        largest = np.int64(0)
-        for k in range(n_out):
-            c = np.int64(0)
-            for word in range(n_words):
-                c += count_bits(trains[word, k, start + s])
-            counts[k] = c
-            largest = c if c > largest else largest
+    for s in range(n):
+        largest = counts[0, s]
+        for k in range(1, n_out):
+            largest = max(largest, counts[k, s])
         total = 0.0
         for k in range(n_out):
-            total += loss[largest - counts[k]]
+            total += labels.loss[largest - counts[k, s]]
         product *= total
-        behind += largest - counts[labels[s]]
+        behind += largest - counts[labels.labels[first + s], s]
         if s % 16 == 15:
             logs += np.log(product)
             product = 1.0
-    return -beta * behind - (logs + np.log(product))
+    return -labels.beta * behind - (logs + np.log(product))
+
+
+@njit(inline="always")
+def group_log_likelihood(trains, group, labels, places, counts):  # type: ignore[no-untyped-def]
+    """log L of one group, from its trains (n_words, n_neurons, GROUP)."""
+    if counts.shape[0] == 2:
+        return _log_likelihood_of_two(trains, group, labels, places)
+    return _log_likelihood_of_many(trains, group, labels, places, counts)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def block_log_likelihood(trains, start, labels, loss, log_table, beta):  # type: ignore[no-untyped-def]
-    """log L of a block of labels (n_valid,) from sample `start` of the output trains on."""
-    if trains.shape[1] == 2:
-        return log_likelihood_of_two(trains, start, labels, log_table)
-    return log_likelihood_of_many(trains, start, labels, loss, beta)
+def prepare(circuit, columns, inputs, labels, trains, sums, terms):  # type: ignore[no-untyped-def]
+    """Run all samples in full; arguments as for `sweep_sites`, trains, sums and terms are filled."""
+    drive, scratch, places = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32), np.empty(GROUP, np.uint32)
+    counts = np.empty((circuit.layers[-1], GROUP), np.int64)
+    for group in range(inputs.shape[0]):
+        run_group(circuit, columns, inputs[group], 0, np.uint64(0), trains[group], drive, scratch)
+        for layer in range(1, circuit.firsts.shape[0]):
+            sum_up(circuit, layer, columns, trains[group], sums[group])
+        terms[group] = group_log_likelihood(trains[group], group, labels, places, counts)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def hardest_first(n_out, trains, order, labels, loss):  # type: ignore[no-untyped-def]
+    """A new order of samples, by their loss: a permutation of all, for spikes and an order of them that are at hand.
+
+    Samples of equal loss keep their numbers' order, so that the result depends on the weights alone.
+    """
+    keys, totals = np.empty(order.shape[0]), np.empty((n_out, GROUP), np.uint32)
+    for place in range(order.shape[0]):
+        group, lane, sample = place // GROUP, place % GROUP, order[place]
+        if lane == 0:
+            for k in range(n_out):
+                store(totals[k], count_spikes(trains[group], trains.shape[2] - n_out + k))
+        largest = np.int64(0)
+        for k in range(n_out):
+            largest = max(largest, np.int64(totals[k, lane]))
+        total = 0.0
+        for k in range(n_out):
+            total += loss[largest - np.int64(totals[k, lane])]
+        keys[sample] = loss[largest - np.int64(totals[labels[sample], lane])] / total  # the class's probability
+    return np.argsort(keys, kind="mergesort")
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def put_in_order(order, inputs, labels, n_steps, groups, ordered):  # type: ignore[no-untyped-def]
+    """Fill groups (n_groups, n_in, GROUP) and `Labels`, but for its tables, with samples in this order.
+
+    inputs (n_samples, n_in) float32 and labels (n_samples,) lie in their own order.
+    """
+    groups[-1] = 0.0
+    ordered.own[-1], ordered.flip[-1], ordered.offset[-1] = 0, 0, 2 * n_steps + 1
+    for place in range(order.shape[0]):
+        group, lane, sample = place // GROUP, place % GROUP, order[place]
+        for i in range(inputs.shape[1]):
+            groups[group, i, lane] = inputs[sample, i]
+        ordered.labels[place] = labels[sample]
+        ordered.own[group, lane] = 0xFFFFFFFF
+        ordered.flip[group, lane] = 0xFFFFFFFF if labels[sample] == 0 else 0
+        ordered.offset[group, lane] = n_steps
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def sweep_sites(  # type: ignore[no-untyped-def]
-    circuit,
-    inputs,
-    labels,
-    ends,
-    loss,
-    log_table,
-    beta,
-    columns,
-    starts,
-    trains,
-    proposed,
-    sums,
-    terms,
-    order,
-    layer_of,
-    neuron_of,
-    pre_of,
-    new_weights,
-    bounds,
-    early,
-    accepted,
+    circuit, columns, inputs, labels, trains, proposed, sums, terms, sites, order, new_weights, bounds, early, accepted
 ):
     """Visit the sites of `order`, each with its own proposal; returns the number of samples shown.
 
-    A proposal is accepted where log L(new) - log L(old) > bounds[site]. Samples lie in blocks that end at `ends`,
-    multiples of LANES; terms (n_blocks,) is the current log L of each; labels (n_samples,). columns (n_weights,)
-    float32 holds the weights of each neuron in a row, from starts[neuron] on; new_weights those of the proposals.
+    A proposal is accepted where log L(new) - log L(old) > bounds[site].
+
+    Parameters
+    ----------
+    circuit, columns
+        The chip and its current weights (n_weights,), see `Circuit`.
+    inputs
+        (n_groups, n_in, GROUP) in the order in which samples are shown, the last group padded.
+    labels
+        `Labels` of these samples.
+    trains, proposed
+        (n_groups, n_words, n_neurons, GROUP) spikes: the current ones, and scratch for those of a proposal.
+    sums
+        (n_groups, n_later, n_steps, GROUP) current synaptic sums of the neurons behind the first layer.
+    terms
+        (n_groups,) current log L of each group.
+    sites
+        (3, n_weights) layer of each site, its neuron, counted in the chip, and its presynaptic one, in its layer.
+    order
+        Sites in the order in which they are visited.
+    new_weights, bounds
+        (n_weights,) for each site.
+    early
+        Stop showing samples once a proposal is lost.
+    accepted
+        (n_weights,) bool, filled.
     """
-    n_blocks, n_samples = ends.shape[0], labels.shape[0]
-    first_out = trains.shape[1] - circuit.layers[-1]
-    widest = np.max(np.diff(ends)) if n_blocks > 1 else ends[0]
-    widest = max(widest, ends[0])
-    v_all, odd_all = np.empty(widest, np.float32), np.empty(widest, np.uint8)
-    drives, helds = [], []
-    new_terms = np.empty(n_blocks)
-    changed = np.empty(n_blocks, np.bool_)
-    for block in range(n_blocks):
-        n = ends[block] - (ends[block - 1] if block > 0 else 0)
-        drives.append(np.empty((STEPS, n), np.float32))
-        helds.append(np.empty((1, n), np.float32))
+    n_groups, n_samples = inputs.shape[0], labels.labels.shape[0]
+    drive, scratch, places = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32), np.empty(GROUP, np.uint32)
+    counts = np.empty((circuit.layers[-1], GROUP), np.int64)
+    new_terms, changed = np.empty(n_groups), np.empty(n_groups, np.bool_)
     shown = 0
-    for place in range(order.shape[0]):
-        site = order[place]
+    for site in order:
         current = 0.0
-        for block in range(n_blocks):
-            current += terms[block]
+        for group in range(n_groups):
+            current += terms[group]
         threshold = current + bounds[site]
         w_old, w_new = columns[site], new_weights[site]
         accepted[site] = False
@@ -164,83 +232,54 @@ def sweep_sites(  # type: ignore[no-untyped-def]
         if w_new == w_old:
             accepted[site] = bounds[site] < 0.0
             continue
-        layer, neuron, pre = layer_of[site], neuron_of[site], pre_of[site]
-        before = np.sum(circuit.layers[1:layer]) if layer > 0 else 0
+        layer, neuron, pre = sites[0, site], sites[1, site], sites[2, site]
         columns[site] = w_new
         total = 0.0
         passed = True
-        start = 0
-        for block in range(n_blocks):
-            stop = ends[block]
-            changed[block] = propose(
+        for group in range(n_groups):
+            changed[group] = propose(
                 circuit,
-                inputs,
-                start,
                 columns,
-                starts,
+                inputs[group],
+                trains[group],
+                sums[group],
+                proposed[group],
                 layer,
                 neuron,
-                before,
                 pre,
                 w_old,
                 w_new,
-                trains,
-                proposed,
-                sums,
-                v_all[: stop - start],
-                odd_all[: stop - start],
-                drives[block],
-                helds[block],
+                drive,
+                scratch,
             )
-            last = min(stop, n_samples)
-            shown += last - start
-            if changed[block]:
-                new_terms[block] = block_log_likelihood(
-                    proposed[:, first_out:], start, labels[start:last], loss, log_table, beta
-                )
-            else:
-                new_terms[block] = terms[block]
-            total += new_terms[block]
+            shown += min(GROUP, n_samples - group * GROUP)
+            new_terms[group] = terms[group]
+            if changed[group]:
+                new_terms[group] = group_log_likelihood(proposed[group], group, labels, places, counts)
+            total += new_terms[group]
             passed = total > threshold
             if early and not passed:
                 break
-            start = stop
         if not passed:
             columns[site] = w_old
             continue
         accepted[site] = True
-        start = 0
-        for block in range(n_blocks):
-            terms[block] = new_terms[block]
+        for group in range(n_groups):
+            terms[group] = new_terms[group]
             keep(
                 circuit,
-                start,
-                ends[block],
                 columns,
-                starts,
+                trains[group],
+                sums[group],
+                proposed[group],
                 layer,
                 neuron,
-                before,
                 pre,
                 w_old,
                 w_new,
-                changed[block],
-                trains,
-                proposed,
-                sums,
+                changed[group],
             )
-            start = ends[block]
     return shown
-
-
-def block_ends(n_samples: int) -> NDArray[np.int64]:
-    """Where the blocks end: a small one of the hardest samples, then equal ones; all multiples of LANES."""
-    n_all = -(-n_samples // LANES) * LANES
-    if n_all <= 2 * HARDEST:
-        return np.array([n_all])
-    n_rest = -(-(n_all - HARDEST) // WIDEST)
-    ends = HARDEST + np.arange(1, n_rest + 1) * (n_all - HARDEST) / n_rest
-    return np.array([HARDEST, *(np.round(ends / LANES) * LANES).astype(np.int64)])
 
 
 class LIFSweeper:
@@ -255,67 +294,56 @@ class LIFSweeper:
         self,
         circuit: Circuit,
         program: Callable[[Sequence[FloatArray]], NDArray[np.float32]],
-        run: Callable[[Sequence[FloatArray], FloatArray], NDArray[np.int32]],
         inputs: NDArray[np.float64],
         labels: NDArray[np.int64],
         beta: float,
         early: bool,
     ) -> None:
-        self._circuit, self._program, self._run = circuit, program, run
-        self._inputs, self._labels, self._beta, self._early = inputs, labels, beta, early
-        self._loss = np.exp(-beta * np.arange(circuit.n_steps + 1))
+        self._circuit, self._program, self._early = circuit, program, early
+        self._inputs, self._labels = inputs.astype(np.float32), labels
         layers = circuit.layers
         self._shapes = [(int(a), int(b)) for a, b in itertools.pairwise(layers)]
         self._index_sites()
-        self._log_table = -np.log1p(np.exp(-beta * np.arange(-circuit.n_steps, circuit.n_steps + 1)))
-        n_samples, n_in = inputs.shape
-        self._ends = block_ends(n_samples)
-        n_all = int(self._ends[-1])
-        n_words, n_rows = -(-circuit.n_steps // 32), -(-circuit.n_steps // STEPS) * STEPS
-        n_neurons, n_later = int(layers[1:].sum()), int(layers[2:].sum())
-        self._ordered = np.zeros((n_in, n_all), np.float32)
-        self._ordered_labels = np.zeros(n_samples, np.int64)
-        self._trains = np.zeros((n_words, n_neurons, n_all), np.uint32)
+        self._columns = np.full(len(self._site_of), np.nan, np.float32)  # equal to none: nothing has been run
+        n_groups, n_words = -(-len(inputs) // GROUP), -(-circuit.n_steps // 32)
+        self._trains = np.zeros((n_groups, n_words, int(layers[1:].sum()), GROUP), np.uint32)
         self._proposed = np.zeros_like(self._trains)
-        self._sums = np.zeros((n_later, n_rows, n_all), np.float32)
-        self._terms = np.zeros(len(self._ends))
-        self._columns = np.zeros(len(self._site_of), np.float32)
+        self._sums = np.zeros((n_groups, int(layers[2:].sum()), circuit.n_steps, GROUP), np.float32)
+        self._terms = np.zeros(n_groups)
+        self._groups = np.zeros((n_groups, inputs.shape[1], GROUP), np.float32)
+        self._ordered = empty_labels(len(inputs), circuit.n_steps, beta)
 
     def _index_sites(self) -> None:
         """The kernel's sites lie neuron by neuron, each neuron's weights in a row; ours lie matrix by matrix."""
-        site_of, layer_of, neuron_of, pre_of, starts = [], [], [], [], [0]
-        first_site = first_neuron = 0
+        site_of, sites = [], []
+        first_site = 0
         for layer, (n_pre, n_post) in enumerate(self._shapes):
             pre, post = np.meshgrid(np.arange(n_pre), np.arange(n_post))  # both (n_post, n_pre)
             site_of.append((first_site + pre * n_post + post).ravel())
-            neuron_of.append((first_neuron + post).ravel())
-            pre_of.append(pre.ravel())
-            layer_of.append(np.full(n_pre * n_post, layer))
-            starts += [first_site + n_pre * (k + 1) for k in range(n_post)]
+            neuron = self._circuit.firsts[layer] + post
+            sites.append(np.stack([np.full(pre.size, layer), neuron.ravel(), pre.ravel()]))
             first_site += n_pre * n_post
-            first_neuron += n_post
-        self._site_of = np.concatenate(site_of)
+        self._site_of, self._sites = np.concatenate(site_of), np.concatenate(sites, axis=1)
         self._place_of = np.argsort(self._site_of)
-        self._layer_of, self._neuron_of = np.concatenate(layer_of), np.concatenate(neuron_of)
-        self._pre_of, self._starts = np.concatenate(pre_of), np.array(starts)
 
     def start(self, weights: Sequence[FloatArray]) -> float:
-        """Take these weights as the current ones, order the samples by their loss, and give log L."""
-        programmed = self._program(weights)
-        self._columns[:] = programmed[self._site_of]
-        # not charged for: a chip that was swept knows where it is, and this run is only for the order of the samples
-        terms = log_likelihood(self._run(weights, self._inputs), self._labels, self._beta)
-        hardest = np.argsort(terms, kind="stable")
-        self._ordered[:, : len(terms)] = self._inputs[hardest].T
-        self._ordered_labels[:] = self._labels[hardest]
-        prepare(self._circuit, programmed, self._ordered, self._columns, self._starts, self._trains, self._sums)
-        outputs = self._trains[:, -int(self._circuit.layers[-1]) :]
-        start = 0
-        for block, stop in enumerate(self._ends.tolist()):
-            labels = self._ordered_labels[start:stop]
-            self._terms[block] = block_log_likelihood(outputs, start, labels, self._loss, self._log_table, self._beta)
-            start = stop
+        """Take these weights as the current ones, order the samples by their loss, and give log L.
+
+        Not charged for: a chip that was swept knows where it is, and what is run here is only for the order.
+        """
+        columns = self._program(weights)
+        if not np.array_equal(columns, self._columns):
+            self._columns[:] = columns
+            self._prepare(np.arange(len(self._inputs)))
+        n_out = int(self._circuit.layers[-1])
+        self._prepare(hardest_first(n_out, self._trains, self._order, self._labels, self._ordered.loss))
         return float(self._terms.sum())
+
+    def _prepare(self, order: NDArray[np.int64]) -> None:
+        self._order = order
+        n_steps = self._circuit.n_steps
+        put_in_order(order, self._inputs, self._labels, n_steps, self._groups, self._ordered)
+        prepare(self._circuit, self._columns, self._groups, self._ordered, self._trains, self._sums, self._terms)
 
     def offer(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
         """What a run elsewhere has answered: of no use here, where a start costs little."""
@@ -327,27 +355,20 @@ class LIFSweeper:
         least for it to be accepted (-inf for always, +inf for never); order (n_weights,) a permutation of the sites.
         """
         split = np.split(proposals, np.cumsum([a * b for a, b in self._shapes])[:-1])
-        programmed = self._program([part.reshape(s) for part, s in zip(split, self._shapes, strict=True)])
+        proposed = self._program([part.reshape(s) for part, s in zip(split, self._shapes, strict=True)])
         accepted = np.zeros(len(proposals), np.bool_)
         shown = sweep_sites(
             self._circuit,
-            self._ordered,
-            self._ordered_labels,
-            self._ends,
-            self._loss,
-            self._log_table,
-            self._beta,
             self._columns,
-            self._starts,
+            self._groups,
+            self._ordered,
             self._trains,
             self._proposed,
             self._sums,
             self._terms,
+            self._sites,
             self._place_of[order],
-            self._layer_of,
-            self._neuron_of,
-            self._pre_of,
-            programmed[self._site_of],
+            proposed,
             bounds[self._site_of],
             self._early,
             accepted,

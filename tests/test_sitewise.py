@@ -81,19 +81,17 @@ def test_incremental_runs_equal_full_runs(layers, names, n_samples, n_steps, see
         full = log_likelihood(chip.run(unravel(q, chip.spec.weight_shapes), inputs), labels, 0.5).sum()
         np.testing.assert_allclose(sweep.log_likelihood, full, rtol=1e-12, atol=1e-9)
     # the state left behind is, spike by spike and sum by sum, that of a full run
-    trains, sums = sweeper._trains.copy(), sweeper._sums.copy()
-    ordered = sweeper._ordered.copy()
-    counts = chip.run(unravel(q, chip.spec.weight_shapes), ordered.T[:n_samples].astype(float))
-    n_out = layers[-1]
-    bits = (
-        np.unpackbits(trains[:, -n_out:].view(np.uint8), axis=-1).reshape(len(trains), n_out, -1, 32).sum(axis=(0, 3))
-    )
-    np.testing.assert_array_equal(bits.T[:n_samples], counts)
+    trains, sums, order = sweeper._trains.copy(), sweeper._sums.copy(), sweeper._order.copy()
+    spikes = chip.spikes(unravel(q, chip.spec.weight_shapes), inputs[order])
+    packed = np.concatenate([trains[g].transpose(2, 0, 1) for g in range(len(trains))])[:n_samples]
+    bits = (packed[:, :, :, None] >> np.arange(32, dtype=np.uint32)) & 1  # (sample, word, neuron, step of the word)
+    steps = bits.transpose(0, 1, 3, 2).reshape(n_samples, -1, packed.shape[2])
+    np.testing.assert_array_equal(steps[:, :n_steps], np.concatenate(spikes, axis=2))
+    assert not steps[:, n_steps:].any()
     sweeper._trains[:], sweeper._sums[:] = 0, 0
-    sweeper.start(unravel(q, chip.spec.weight_shapes))
-    if np.array_equal(ordered, sweeper._ordered):
-        np.testing.assert_array_equal(trains, sweeper._trains)
-        np.testing.assert_array_equal(sums, sweeper._sums)
+    sweeper._prepare(order)
+    np.testing.assert_array_equal(trains, sweeper._trains)
+    np.testing.assert_array_equal(sums, sweeper._sums)
 
 
 def test_a_thousand_sweeps_leave_no_rounding_behind():

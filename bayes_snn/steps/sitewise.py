@@ -111,7 +111,8 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
             self._sweeper.start(self._matrices(q))
         # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
         far = self.rng.random(len(q)) < FAR_SHARE
-        proposals = q + self.step_sizes() * np.where(far, FAR, 1.0) * self.rng.normal(size=len(q))
+        step_sizes = self.step_sizes()
+        proposals = q + step_sizes * np.where(far, FAR, 1.0) * self.rng.normal(size=len(q))
         order = self.rng.permutation(len(q))
         # 2. a proposal is accepted where log u < log prior ratio + power * log likelihood ratio: log u is drawn first,
         #    and what is left is a bound on the likelihood; a prior of nan or 0 at the proposal is never accepted
@@ -133,7 +134,7 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
         self.n_sweeps += 1
         stats = {
             "accept": float(sweep.accepted.mean()),
-            "scale": float(self.step_sizes().mean()),
+            "scale": float(step_sizes.mean()),
             "log_likelihood": sweep.log_likelihood,
             "saved": self._saved,
         }

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chip import FloatArray
-from bayes_snn.lif_sweep import Sweep, block_ends
+from bayes_snn.lif_sweep import Sweep
 from bayes_snn.op import ChipLogLikelihood
 
 
@@ -23,6 +23,21 @@ def make_sweeper(op: ChipLogLikelihood, labels: NDArray[np.int64], early: bool) 
     offered = getattr(op.chip, "site_sweeper", None)
     sweeper = offered(op.inputs, labels, op.beta, early) if offered is not None else None
     return BlackBoxSweeper(op, labels, early) if sweeper is None else sweeper
+
+
+HARDEST = 96  # samples of the first block: they carry nearly all of the loss once a chain has settled
+WIDEST = 448  # samples of a later block at most
+
+
+def block_ends(n_samples: int) -> NDArray[np.int64]:
+    """Where the blocks end: a small one of the hardest samples, then equal ones.
+
+    Few blocks, since each is a run of its own, and on a real chip a run has its fixed costs.
+    """
+    if n_samples <= 2 * HARDEST:
+        return np.array([n_samples])
+    n_rest = -(-(n_samples - HARDEST) // WIDEST)
+    return HARDEST + np.round(np.arange(n_rest + 1) * (n_samples - HARDEST) / n_rest).astype(np.int64)
 
 
 class BlackBoxSweeper:
