@@ -19,16 +19,28 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
+from numpy.typing import NDArray
 
 GROUP = 32  # samples that a kernel advances together
+ALIGNMENT = 64  # bytes of a cache line, and of the widest register
 
 _BIT = ir.IntType(1)
 _I32 = ir.IntType(32)
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Zeros that begin at a cache line, so that no vector in a row of GROUP lies across more lines than it must."""
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(n_bytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    zeros: NDArray[Any] = memory[start : start + n_bytes].view(dtype).reshape(shape)
+    return zeros
 
 
 class FloatLanes(types.Type):
@@ -59,7 +71,7 @@ class FlagLanes(types.Type):
 
 
 FLOATS, WORDS, FLAGS = FloatLanes(), WordLanes(), FlagLanes()
-_LANES_OF = {types.float32: FLOATS, types.uint32: WORDS}
+_LANES_OF: dict[Any, Any] = {types.float32: FLOATS, types.uint32: WORDS}
 
 
 def _register(kind: Any) -> None:
@@ -92,6 +104,7 @@ _operator(operator.mul, FLOATS, FLOATS, lambda builder, a, b: builder.fmul(a, b)
 _operator(operator.ge, FLAGS, FLOATS, lambda builder, a, b: builder.fcmp_ordered(">=", a, b))
 _operator(operator.add, WORDS, WORDS, lambda builder, a, b: builder.add(a, b))
 _operator(operator.sub, WORDS, WORDS, lambda builder, a, b: builder.sub(a, b))
+_lanes: Any
 for _lanes in (WORDS, FLAGS):
     _operator(operator.and_, _lanes, _lanes, lambda builder, a, b: builder.and_(a, b))
     _operator(operator.or_, _lanes, _lanes, lambda builder, a, b: builder.or_(a, b))

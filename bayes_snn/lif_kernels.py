@@ -20,7 +20,7 @@ from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from bayes_snn.lanes import GROUP, count_bits, lacks_bit, load, splat, store, where
+from bayes_snn.lanes import GROUP, aligned_zeros, count_bits, lacks_bit, load, splat, store, where
 from bayes_snn.lif_neuron import advance
 from bayes_snn.lif_recall import recall
 from bayes_snn.noise import standard_normal
@@ -78,7 +78,9 @@ def group_inputs(inputs: NDArray[np.float64]) -> NDArray[np.float32]:
     n_samples, n_in = inputs.shape
     padded = np.zeros((-(-n_samples // GROUP) * GROUP, n_in), np.float32)
     padded[:n_samples] = inputs
-    return np.ascontiguousarray(padded.reshape(-1, GROUP, n_in).transpose(0, 2, 1))
+    groups = aligned_zeros((len(padded) // GROUP, n_in, GROUP), np.float32)
+    groups[:] = padded.reshape(-1, GROUP, n_in).transpose(0, 2, 1)
+    return groups
 
 
 @register_jitable

@@ -93,7 +93,7 @@ def drive_marks(decay, edges, n_steps):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def recall(drive, marks, flips, first):  # type: ignore[no-untyped-def]
-    """One word of the spike train under a constant drive: marks and flips (n_marks,), first the word below all marks."""
+    """One word of the spike train under a constant drive; marks and flips (n_marks,), first the word below all."""
     train = splat(first)
     for m in range(marks.shape[0]):
         train = where(drive >= splat(marks[m]), train ^ splat(flips[m]), train)

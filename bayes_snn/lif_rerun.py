@@ -97,10 +97,10 @@ def _rerun_reweighed(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 def _differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
+    difference = splat(np.uint32(0))
     for word in range(trains.shape[0]):
-        if any_bit(load(trains[word, neuron]) ^ load(proposed[word, neuron])):
-            return True
-    return False
+        difference = difference | (load(trains[word, neuron]) ^ load(proposed[word, neuron]))
+    return any_bit(difference)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)

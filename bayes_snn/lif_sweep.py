@@ -21,7 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chip import FloatArray
-from bayes_snn.lanes import GROUP, load, store
+from bayes_snn.lanes import GROUP, aligned_zeros, load, store
 from bayes_snn.lif_kernels import Circuit, count_spikes, run_group
 from bayes_snn.lif_rerun import keep, propose, sum_up
 
@@ -67,7 +67,7 @@ def empty_labels(n_samples: int, n_steps: int, beta: float) -> Labels:
     shape = (-(-n_samples // GROUP), GROUP)
     log_table = np.append(-np.log1p(np.exp(-beta * np.arange(-n_steps, n_steps + 1))), 0.0)
     loss = np.exp(-beta * np.arange(n_steps + 1))
-    own, flip, offset = (np.zeros(shape, np.uint32) for _ in range(3))
+    own, flip, offset = (aligned_zeros(shape, np.uint32) for _ in range(3))
     return Labels(np.zeros(n_samples, np.int64), own, flip, offset, log_table, loss, beta)
 
 
@@ -306,11 +306,11 @@ class LIFSweeper:
         self._index_sites()
         self._columns = np.full(len(self._site_of), np.nan, np.float32)  # equal to none: nothing has been run
         n_groups, n_words = -(-len(inputs) // GROUP), -(-circuit.n_steps // 32)
-        self._trains = np.zeros((n_groups, n_words, int(layers[1:].sum()), GROUP), np.uint32)
-        self._proposed = np.zeros_like(self._trains)
-        self._sums = np.zeros((n_groups, int(layers[2:].sum()), circuit.n_steps, GROUP), np.float32)
+        self._trains = aligned_zeros((n_groups, n_words, int(layers[1:].sum()), GROUP), np.uint32)
+        self._proposed = aligned_zeros(self._trains.shape, np.uint32)
+        self._sums = aligned_zeros((n_groups, int(layers[2:].sum()), circuit.n_steps, GROUP), np.float32)
         self._terms = np.zeros(n_groups)
-        self._groups = np.zeros((n_groups, inputs.shape[1], GROUP), np.float32)
+        self._groups = aligned_zeros((n_groups, inputs.shape[1], GROUP), np.float32)
         self._ordered = empty_labels(len(inputs), circuit.n_steps, beta)
 
     def _index_sites(self) -> None:

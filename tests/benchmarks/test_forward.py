@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import LAYERS
+from conftest import LAYERS, draw_weights
 from numpy.typing import NDArray
 from peers import PEERS
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -12,6 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bayes_snn import LIFChip
 
 N_STEPS = 32
+CASE = (LAYERS, N_STEPS, 569)  # the default problem, which the scaling is measured from
 
 pytestmark = [
     pytest.mark.benchmark(group=f"forward 569 x {'-'.join(map(str, LAYERS))}, T={N_STEPS}"),
@@ -55,3 +56,36 @@ def test_peer(
     benchmark.extra_info.update(label=name, lif_updates=lif_updates(len(inputs)))
     counts = benchmark(run)
     assert counts.shape == (len(inputs), LAYERS[-1])
+
+
+SCALING = {
+    "samples": [((30, 16, 2), 32, n) for n in (32, 569, 4552)],
+    "time steps": [((30, 16, 2), n, 569) for n in (16, 32, 64, 65, 128)],
+    "hidden layers": [((30, *[16] * n, 2), 32, 569) for n in (1, 2, 4)],
+    "hidden neurons": [((30, n, 2), 32, 569) for n in (16, 64, 256, 1024)],
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "layers", "n_steps", "n_samples"),
+    [(what, *case) for what, cases in SCALING.items() for case in cases],
+    ids=lambda value: str(value),
+)
+def test_scaling(
+    benchmark: BenchmarkFixture,
+    inputs: NDArray[np.float64],
+    what: str,
+    layers: tuple[int, ...],
+    n_steps: int,
+    n_samples: int,
+) -> None:
+    """The ideal chip, one size at a time; beyond 64 steps the first layer is stepped instead of looked up."""
+    benchmark.group = f"forward run by {what}"
+    chip, weights = LIFChip(layers=layers, n_steps=n_steps), draw_weights(layers, 0)
+    shown = np.resize(inputs, (n_samples, inputs.shape[1])).copy()
+    shown.setflags(write=False)
+    chip.run(weights, shown)
+    label = f"{'-'.join(map(str, layers))}, T={n_steps}, {n_samples} samples"
+    updates = n_samples * sum(layers[1:]) * n_steps
+    benchmark.extra_info.update(label=label, lif_updates=updates, reference=(layers, n_steps, n_samples) == CASE)
+    benchmark(chip.run, weights, shown)
