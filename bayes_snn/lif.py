@@ -96,6 +96,7 @@ class LIFChip:
             raise InputError(f"threads was {threads!r}, but at least one is needed: try 1.")
         bits = int(strengths.get("quantisation", 0)) or None
         self.spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, "noise" not in strengths)
+        self._shapes = tuple(self.spec.weight_shapes)
         self.strengths = strengths
         self.seed = int(seed)
         self.tau_m = float(tau_m)
@@ -232,13 +233,14 @@ class LIFChip:
 
     def _program(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:
         """Effective weights, neuron by neuron; see `Circuit.starts`."""
-        shapes = self.spec.weight_shapes
-        if len(weights) != len(shapes) or any(np.shape(w) != s for w, s in zip(weights, shapes, strict=True)):
+        matrices = [np.asarray(w, np.float64) for w in weights]
+        shapes = tuple([w.shape for w in matrices])
+        if shapes != self._shapes:
             raise InputError(
-                f"The weights have shapes {[np.shape(w) for w in weights]}, but this chip expects "
-                f"{list(shapes)}: give one (n_pre, n_post) array for each layer."
+                f"The weights have shapes {list(shapes)}, but this chip expects "
+                f"{list(self._shapes)}: give one (n_pre, n_post) array for each layer."
             )
-        flat = np.concatenate([np.asarray(w, np.float64).ravel() for w in weights])
+        flat = np.concatenate([w.ravel() for w in matrices])
         low, high = self.spec.weight_range
         bits = self.spec.weight_bits
         step = max(abs(low), abs(high)) / (2 ** (bits - 1) - 1) if bits else 0.0

@@ -129,6 +129,16 @@ def dense_current(inputs, column):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
+def dense_currents(inputs, column_a, column_b):  # type: ignore[no-untyped-def]
+    """`dense_current` of two neurons, which share the reading of the inputs."""
+    a = b = splat(np.float32(0.0))
+    for i in range(column_a.shape[0]):
+        x = load(inputs[i])
+        a, b = a + x * splat(column_a[i]), b + x * splat(column_b[i])
+    return a, b
+
+
+@njit(inline="always")
 def column_sum(column):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for i in range(column.shape[0]):
@@ -180,11 +190,12 @@ def _follow_held(circuit, neuron, drive, edges, first_sample, key, trains, scrat
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-def run_first(circuit, neuron, inputs, columns, first_sample, key, trains, drive, scratch):  # type: ignore[no-untyped-def]
-    """Spikes of a first-layer neuron, to trains (n_words, n_neurons, GROUP); drive and scratch (GROUP,)."""
-    column = columns[circuit.starts[neuron] : circuit.starts[neuron + 1]]
-    inflow = splat(circuit.inflow[neuron])
-    held = driven(dense_current(inputs, column), inflow, circuit.current_table, neuron, scratch)
+def run_first(circuit, neuron, current, first_sample, key, trains, drive, scratch):  # type: ignore[no-untyped-def]
+    """Spikes of a first-layer neuron under a constant current, to trains (n_words, n_neurons, GROUP).
+
+    drive and scratch (GROUP,) float32.
+    """
+    held = driven(current, splat(circuit.inflow[neuron]), circuit.current_table, neuron, scratch)
     if circuit.n_marks.shape[0] > 0:
         for word in range(trains.shape[0]):
             n_marks = circuit.n_marks[neuron]
@@ -278,8 +289,13 @@ def run_group(circuit, columns, inputs, first_sample, key, trains, drive, scratc
     number of the first, and key the name of the run, on which noise depends; trains (n_words, n_neurons, GROUP)
     uint32, filled with the spike trains of all neurons; drive and scratch (GROUP,) float32.
     """
-    for neuron in range(circuit.layers[1]):
-        run_first(circuit, neuron, inputs, columns, first_sample, key, trains, drive, scratch)
+    starts, last = circuit.starts, circuit.layers[1] - 1
+    for a in range(0, last + 1, 2):
+        b = min(a + 1, last)
+        column_a, column_b = columns[starts[a] : starts[a + 1]], columns[starts[b] : starts[b + 1]]
+        current_a, current_b = dense_currents(inputs, column_a, column_b)
+        run_first(circuit, a, current_a, first_sample, key, trains, drive, scratch)
+        run_first(circuit, b, current_b, first_sample, key, trains, drive, scratch)
     for layer in range(1, circuit.firsts.shape[0]):
         run_layer(circuit, layer, columns, first_sample, key, trains, scratch)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from bayes_snn.lanes import any_bit, lacks_bit, load, splat, store, where
-from bayes_snn.lif_kernels import column_sum, driven, run_first, run_layer, spike_currents, steps_of_word
+from bayes_snn.lif_kernels import column_sum, dense_current, driven, run_first, run_layer, spike_currents, steps_of_word
 from bayes_snn.lif_neuron import advance
 
 _NO_KEY = np.uint64(0)  # a chip with noise is never re-run in part
@@ -115,7 +115,8 @@ def propose(  # type: ignore[no-untyped-def]
     """
     layers, firsts, n_first = circuit.layers, circuit.firsts, circuit.layers[1]
     if layer == 0:
-        run_first(circuit, neuron, inputs, columns, 0, _NO_KEY, proposed, drive, scratch)
+        current = dense_current(inputs, columns[circuit.starts[neuron] : circuit.starts[neuron + 1]])
+        run_first(circuit, neuron, current, 0, _NO_KEY, proposed, drive, scratch)
     else:
         place = firsts[layer - 1] + pre
         _rerun_reweighed(circuit, neuron, sums[neuron - n_first], trains, place, w_old, w_new, proposed, scratch)
