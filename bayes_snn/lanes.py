@@ -7,8 +7,9 @@ and spike trains then stay in registers through all steps of a presentation. LLV
 
     +, -, *     lane by lane; no fused multiply-add, so a plain NumPy loop gives the same numbers
     &, |, ^     lane by lane, words and flags
+    a >> b      of words, by as many bits as b says
     a >= b      flags, of floats
-    load, store, splat, where, lacks_bit, count_bits, any_bit
+    load, store, splat, where, lacks_bit, count_bits, any_bit, lane_numbers, square_root, to_floats, as_floats, as_words
 
 No value of these types leaves a compiled function: they are loaded from and stored to rows of arrays.
 """
@@ -104,6 +105,8 @@ _operator(operator.mul, FLOATS, FLOATS, lambda builder, a, b: builder.fmul(a, b)
 _operator(operator.ge, FLAGS, FLOATS, lambda builder, a, b: builder.fcmp_ordered(">=", a, b))
 _operator(operator.add, WORDS, WORDS, lambda builder, a, b: builder.add(a, b))
 _operator(operator.sub, WORDS, WORDS, lambda builder, a, b: builder.sub(a, b))
+_operator(operator.mul, WORDS, WORDS, lambda builder, a, b: builder.mul(a, b))
+_operator(operator.rshift, WORDS, WORDS, lambda builder, a, b: builder.lshr(a, b))
 _lanes: Any
 for _lanes in (WORDS, FLAGS):
     _operator(operator.and_, _lanes, _lanes, lambda builder, a, b: builder.and_(a, b))
@@ -218,3 +221,47 @@ def any_bit(typingctx, words):  # type: ignore[no-untyped-def]
         return builder.icmp_unsigned("!=", builder.bitcast(flags, whole), ir.Constant(whole, 0))
 
     return types.boolean(words), codegen
+
+
+@intrinsic
+def lane_numbers(typingctx):  # type: ignore[no-untyped-def]
+    """0, 1, ..., GROUP - 1."""
+    return WORDS(), lambda context, builder, sig, args: ir.Constant(WORDS.vector, list(range(GROUP)))
+
+
+@intrinsic
+def square_root(typingctx, floats):  # type: ignore[no-untyped-def]
+    """Square roots, rounded as IEEE 754 asks for."""
+    if floats != FLOATS:
+        return None
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        kind = ir.FunctionType(FLOATS.vector, [FLOATS.vector])
+        root = cgutils.get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{GROUP}f32")
+        return builder.call(root, args)
+
+    return FLOATS(floats), codegen
+
+
+@intrinsic
+def to_floats(typingctx, words):  # type: ignore[no-untyped-def]
+    """The number in each lane, read as int32, as a float32."""
+    if words != WORDS:
+        return None
+    return FLOATS(words), lambda context, builder, sig, args: builder.sitofp(args[0], FLOATS.vector)
+
+
+@intrinsic
+def as_floats(typingctx, words):  # type: ignore[no-untyped-def]
+    """The same bits, read as float32."""
+    if words != WORDS:
+        return None
+    return FLOATS(words), lambda context, builder, sig, args: builder.bitcast(args[0], FLOATS.vector)
+
+
+@intrinsic
+def as_words(typingctx, floats):  # type: ignore[no-untyped-def]
+    """The same bits, read as words."""
+    if floats != FLOATS:
+        return None
+    return WORDS(floats), lambda context, builder, sig, args: builder.bitcast(args[0], WORDS.vector)

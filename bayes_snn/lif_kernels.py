@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bayes_snn.lanes import GROUP, aligned_zeros, count_bits, lacks_bit, load, splat, store, where
 from bayes_snn.lif_neuron import advance
 from bayes_snn.lif_recall import recall
-from bayes_snn.noise import standard_normal
+from bayes_snn.noise import standard_normals
 
 TABLE_REACH = 64.0  # the current tables reach this far either way, in units of the threshold
 
@@ -112,13 +112,6 @@ def driven(current, inflow, table, neuron, scratch):  # type: ignore[no-untyped-
     return current * inflow
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def draw_noise(scale, key, neuron, step, first_sample, drawn):  # type: ignore[no-untyped-def]
-    """Noise of one neuron at one step for GROUP samples, into drawn (GROUP,)."""
-    for s in range(GROUP):
-        drawn[s] = scale * standard_normal(key, neuron, step, first_sample + s)
-
-
 @njit(inline="always")
 def dense_current(inputs, column):  # type: ignore[no-untyped-def]
     """First layer: sum over inputs (n_in, GROUP), in their order, of weights (n_in,) times inputs."""
@@ -170,10 +163,9 @@ def steps_of_word(circuit, word):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _noisy(drive, circuit, neuron, step, first_sample, key, scratch):  # type: ignore[no-untyped-def]
+def _noisy(drive, circuit, neuron, step, first_sample, key):  # type: ignore[no-untyped-def]
     if circuit.noise.shape[0] > 0:
-        draw_noise(circuit.noise[neuron], key, neuron, step, first_sample, scratch)
-        drive = drive + load(scratch)
+        drive = drive + splat(circuit.noise[neuron]) * standard_normals(key, neuron, step, first_sample)
     return drive
 
 
@@ -184,7 +176,7 @@ def _follow_held(circuit, neuron, drive, edges, first_sample, key, trains, scrat
     for word in range(trains.shape[0]):
         train = splat(np.uint32(0))
         for step in range(steps_of_word(circuit, word)):
-            now = _noisy(held, circuit, neuron, 32 * word + step, first_sample, key, scratch)
+            now = _noisy(held, circuit, neuron, 32 * word + step, first_sample, key)
             v, train = advance(v, train, now, decay, edges, splat(np.uint32(1 << step)))
         store(trains[word, neuron], train)
 
@@ -236,15 +228,15 @@ def _follow_spikes(  # type: ignore[no-untyped-def]
             )
             drive_a = driven(current_a, inflow_a, table, a, scratch)
             drive_b = driven(current_b, inflow_b, table, b, scratch)
-            drive_a = _noisy(drive_a, circuit, a, 32 * word + step, first_sample, key, scratch)
-            drive_b = _noisy(drive_b, circuit, b, 32 * word + step, first_sample, key, scratch)
+            drive_a = _noisy(drive_a, circuit, a, 32 * word + step, first_sample, key)
+            drive_b = _noisy(drive_b, circuit, b, 32 * word + step, first_sample, key)
             v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, bit)
             v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, bit)
             if step + 1 < n_steps:
                 drive_a = driven(next_a, inflow_a, table, a, scratch)
                 drive_b = driven(next_b, inflow_b, table, b, scratch)
-                drive_a = _noisy(drive_a, circuit, a, 32 * word + step + 1, first_sample, key, scratch)
-                drive_b = _noisy(drive_b, circuit, b, 32 * word + step + 1, first_sample, key, scratch)
+                drive_a = _noisy(drive_a, circuit, a, 32 * word + step + 1, first_sample, key)
+                drive_b = _noisy(drive_b, circuit, b, 32 * word + step + 1, first_sample, key)
                 v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, next_bit)
                 v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, next_bit)
         store(trains[word, a], train_a)

@@ -10,7 +10,7 @@ from bayes_snn.distortion import N_FEATURES, SmoothFunctions, current_step, stre
 from bayes_snn.lif import DT, LIFChip
 from bayes_snn.lif_kernels import TABLE_REACH
 from bayes_snn.lif_neuron import integrate
-from bayes_snn.noise import standard_normal
+from bayes_snn.noise import CENTRE, LOG, ROUND, TAIL, mix
 
 F = np.float32
 
@@ -39,8 +39,8 @@ def reference_spikes(chip: LIFChip, weights: Sequence[np.ndarray], inputs: np.nd
             drive = inflow * bent(chip, layer, current)
             if "noise" in chip.strengths:
                 scale = (chip.strengths["noise"] * np.sqrt(1 - decay.astype(float) ** 2)).astype(F)
-                xi = [[standard_normal(key, first_neuron + n, t, s) for n in range(n_post)] for s in range(n_samples)]
-                drive = drive + scale * np.array(xi, F)
+                xi = [standard_normals(key, first_neuron + n, t, n_samples) for n in range(n_post)]
+                drive = drive + scale * np.array(xi).T
             v = integrate(v, drive, decay)
             fired[:, t] = fires(chip, layer, v)
             v[fired[:, t]] = 0
@@ -101,3 +101,37 @@ def fires(chip: LIFChip, layer: int, v: np.ndarray) -> np.ndarray:
     if fraction := chip.strengths.get("silent"):
         fired[:, stuck_elements(stream(chip.seed, "silent", layer), fraction, (n_post,))] = False
     return fired
+
+
+def standard_normals(key: np.uint64, neuron: int, step: int, n_samples: int) -> np.ndarray:
+    """Noise of the first n_samples samples, float32 (n_samples,)."""
+    state = int(mix(np.uint64(int(mix(np.uint64(int(key) ^ neuron))) ^ step)))
+    words = np.arange(n_samples, dtype=np.uint32) ^ np.uint32(state & 0xFFFFFFFF)
+    words = mixed(mixed(words) + np.uint32(state >> 32))
+    x = ((words >> 8).astype(F) - F(8388607.5)) * F(2.0**-23)
+    w = -logarithm((F(1) - x) * (F(1) + x))
+    centre, tail = polynomial(w - F(2.5), CENTRE), polynomial(np.sqrt(np.maximum(w, F(0))) - F(3), TAIL)
+    return np.where(w >= 5, tail, centre) * x * F(1.41421356)
+
+
+def mixed(words: np.ndarray) -> np.ndarray:
+    a, m, b, n, c = (np.uint32(number) for number in ROUND)
+    words = (words ^ (words >> a)) * m
+    words = (words ^ (words >> b)) * n
+    return words ^ (words >> c)
+
+
+def logarithm(x: np.ndarray) -> np.ndarray:
+    mantissa, exponent = np.frexp(x)
+    low = mantissa <= F(0.70710678)
+    r = np.where(low, mantissa + mantissa, mantissa) - F(1)
+    square = r * r
+    log = r - F(0.5) * square + r * square * polynomial(r, LOG)
+    return log + (exponent - low).astype(F) * F(0.69314718)
+
+
+def polynomial(x: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
+    value = np.full_like(x, coefficients[0])
+    for c in coefficients[1:]:
+        value = value * x + F(c)
+    return value
