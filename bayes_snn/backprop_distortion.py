@@ -109,5 +109,7 @@ def tabulate(g: SmoothFunctions, sigma: float, reach: float) -> Array:
     knots = np.linspace(-reach, reach, max(2, int(np.ceil(2 * reach * KNOTS)) + 1), dtype=np.float32)
     total = np.zeros((len(g.frequencies), len(knots)), np.float32)
     for k in range(N_FEATURES):
-        total += np.cos(np.multiply.outer(g.frequencies[:, k].astype(np.float32), knots) + g.phases[:, k : k + 1].astype(np.float32))
+        total += np.cos(
+            np.multiply.outer(g.frequencies[:, k].astype(np.float32), knots) + g.phases[:, k : k + 1].astype(np.float32)
+        )
     return total * np.float32(sigma * np.sqrt(2.0 / N_FEATURES))

@@ -159,7 +159,7 @@ def run_network(
     *,
     bits: int | None = None,
     given: Sequence[Tensor] | None = None,
-    surrogate: Surrogate = Surrogate(),  # noqa: B008  (frozen)
+    surrogate: Surrogate = Surrogate(),
     noise: np.random.Generator | None = None,
 ) -> list[Tensor]:
     """Spikes (R, n_neurons, n_steps, n_samples) of each layer, differentiable in the weights.
