@@ -39,20 +39,18 @@ def bend(x, table, reach, value, slope):  # type: ignore[no-untyped-def]
 
     `value` and `slope`, (n,) each, get the table's value and derivative added.
     """
+    zero = x.dtype.type(0)
     scale = x.dtype.type((table.shape[0] - 1) / (2.0 * reach))
-    last = table.shape[0] - 2
-    low, high = x.dtype.type(-reach), x.dtype.type(reach)
+    low, last = x.dtype.type(-reach), np.uint64(table.shape[0] - 2)
+    end = x.dtype.type(table.shape[0] - 1)
     for s in range(x.shape[0]):
-        if x[s] <= low:
-            value[s] += table[0]
-        elif x[s] >= high:
-            value[s] += table[last + 1]
-        else:
-            place = (x[s] - low) * scale
-            left = min(np.int64(place), last)
-            rise = table[left + 1] - table[left]
-            value[s] += table[left] + (place - x.dtype.type(left)) * rise
-            slope[s] += rise * scale
+        place = (x[s] - low) * scale
+        within = scale if zero < place < end else zero
+        place = min(max(place, zero), end)
+        left = min(np.uint64(place), last)
+        rise = table[left + np.uint64(1)] - table[left]
+        value[s] += table[left] + (place - x.dtype.type(left)) * rise
+        slope[s] += rise * within
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -21,7 +21,8 @@ from bayes_snn.backprop_distortion import LayerDistortion, draw_distortion
 from bayes_snn.backprop_network import Surrogate, run_network, spike_counts, straight_through
 from bayes_snn.likelihood import BETA
 
-DRIVE = 2.0  # root mean square of a layer's current at the start, in units of the threshold
+# root mean square of the current at the start, in units of the threshold
+FIRST_DRIVE, LATER_DRIVE = 4.0, 2.0
 N_VALIDATION_DISTORTIONS = 8
 
 Array = NDArray[np.float64]
@@ -39,7 +40,7 @@ class Part:
     def __post_init__(self) -> None:
         self.inputs.setflags(write=False)  # the simulated chip prepares such inputs once
         object.__setattr__(self, "columns", torch.from_numpy(np.ascontiguousarray(self.inputs.T, np.float32)))
-        object.__setattr__(self, "targets", torch.from_numpy(self.labels))
+        object.__setattr__(self, "targets", torch.from_numpy(self.labels.copy()))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -136,7 +137,8 @@ class Trainer:
     def initial_weights(self, n: int, part: Part, rng: np.random.Generator) -> list[Tensor]:
         """Normal weights, (n, n_pre, n_post) each, scaled layer by layer so that currents reach the threshold.
 
-        The ideal model tells the currents: the root mean square over samples, steps and neurons becomes DRIVE.
+        The ideal model tells the currents: the root mean square over samples, steps and neurons becomes FIRST_DRIVE or
+        LATER_DRIVE, as far as the range allows.
         """
         low, high = self.spec.weight_range
         weights: list[Tensor] = []
@@ -144,7 +146,8 @@ class Trainer:
             w = torch.from_numpy(rng.standard_normal((n, n_pre, n_post), np.float32))
             before = part.columns if depth == 0 else self._run(weights, part, self.ideal[:depth])[-1].mean(dim=2)
             rms = (before.transpose(-1, -2) @ w).square().mean(dim=(1, 2), keepdim=True).sqrt()
-            weights.append((w * (DRIVE / rms.clamp(min=1e-3))).clamp(low, high))
+            drive = FIRST_DRIVE if depth == 0 else LATER_DRIVE
+            weights.append((w * (drive / rms.clamp(min=1e-3))).clamp(low, high))
         return weights
 
     def train(

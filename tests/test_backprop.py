@@ -405,8 +405,11 @@ def test_starting_points_make_every_layer_spike():
     part = Part(rng.normal(size=(100, 30)), np.arange(100) % 2)
     trainer = Trainer(CountedChip(chip), "offline", chip.tau_m, None, {}, Surrogate(), rng)
     weights = trainer.initial_weights(5, part, rng)
-    for layer in run_network(weights, part.columns, trainer.ideal, chip.spec):
-        assert (layer.mean(dim=(1, 2, 3)) > 0.005).all()  # of the steps
+    *hidden, outputs = run_network(weights, part.columns, trainer.ideal, chip.spec)
+    for layer in hidden:
+        assert (layer.mean(dim=(1, 2, 3)) > 0.02).all()  # of the steps
+    # few outputs may all be inhibited; restarts are there for that
+    assert outputs.mean() > 0.005
 
 
 def test_deep_quantised_and_noisy_chips_train():
