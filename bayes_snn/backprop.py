@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip, check_inputs, check_labels
-from bayes_snn.distortion import check_distortions
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.lif import TAU_M
 from bayes_snn.metrics import evaluate
@@ -34,11 +33,12 @@ except ImportError:
         "train_backprop needs torch, which is not installed: run pip install 'bayes_snn[backprop]'."
     ) from None
 
+from bayes_snn.backprop_arguments import MODES as MODES
+from bayes_snn.backprop_arguments import check_mode, check_rates, check_whole, told_strengths
 from bayes_snn.backprop_chip import CountedChip
 from bayes_snn.backprop_network import SURROGATES, Surrogate
 from bayes_snn.backprop_training import Part, Trainer, split_validation
 
-MODES = ("offline", "outputs", "spikes", "noise-aware")
 LEARNING_RATES = (0.003, 0.01, 0.03, 0.1)
 
 
@@ -172,10 +172,10 @@ def train_backprop(
     chip = check_chip(chip)
     checked = check_inputs(inputs, chip.spec.layers[0])
     codes = check_labels(labels, len(checked), chip.spec.layers[-1])
-    _check_mode(mode, chip)
-    rates = _check_rates(learning_rates)
-    _check_whole(seed=(seed, 0), restarts=(restarts, 1), epochs=(epochs, 1), patience=(patience, 1))
-    _check_whole(batch_size=(batch_size, 1))
+    check_mode(mode, chip)
+    rates = check_rates(learning_rates)
+    check_whole(seed=(seed, 0), restarts=(restarts, 1), epochs=(epochs, 1), patience=(patience, 1))
+    check_whole(batch_size=(batch_size, 1))
     if not 0 < validation_size < 1:
         raise InputError(
             f"validation_size was {validation_size!r}, but a fraction between 0 and 1 is expected: try 0.2."
@@ -184,7 +184,7 @@ def train_backprop(
         raise unknown_name("surrogate", surrogate, SURROGATES)
     if not 0 < steepness < np.inf:
         raise InputError(f"steepness was {steepness!r}, but a positive number is expected: try 2.")
-    strengths = _strengths(mode, chip, distortion, sigma)
+    strengths = told_strengths(mode, chip, distortion, sigma)
 
     split, start, batch, distort = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     rows, validation_rows = split_validation(codes, validation_size, split)
@@ -222,61 +222,3 @@ def train_backprop(
         history=trained.history_of(best),
         seconds=time.perf_counter() - started,
     )
-
-
-def _check_mode(mode: str, chip: Chip) -> None:
-    if mode not in MODES:
-        raise unknown_name("mode", mode, MODES)
-    if mode == "spikes" and not callable(getattr(chip, "spikes", None)):
-        raise InputError(
-            f"Mode 'spikes' came with a {type(chip).__name__}, but it needs a chip that shows its hidden spikes by a "
-            "method `spikes(weights, inputs)`: add it, or take mode 'outputs'."
-        )
-
-
-def _check_rates(learning_rates: Sequence[float]) -> list[float]:
-    try:
-        rates = [float(rate) for rate in np.ravel(learning_rates)]
-    except (TypeError, ValueError):
-        rates = []
-    if not rates or not all(0 < rate < np.inf for rate in rates):
-        raise InputError(
-            f"learning_rates were {learning_rates!r}, but positive numbers are expected, one at least: try (0.01, 0.1)."
-        )
-    return rates
-
-
-def _check_whole(**arguments: tuple[int, int]) -> None:
-    for name, (value, least) in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(
-                f"{name} was {value!r}, but a whole number >= {least} is expected: leave it out for the default."
-            )
-
-
-def _strengths(
-    mode: str, chip: Chip, distortion: str | Sequence[str] | None, sigma: float | Sequence[float] | None
-) -> dict[str, float]:
-    """Strength of each distortion to train against; {} for the modes that know of none."""
-    if mode != "noise-aware":
-        if distortion is not None or sigma is not None:
-            raise InputError(
-                f"distortion was {distortion!r} and sigma {sigma!r}, but mode {mode!r} trains against none: leave both "
-                "out, or take mode 'noise-aware'."
-            )
-        return {}
-    if distortion is not None:
-        if sigma is None:
-            raise InputError(
-                f"distortion was {distortion!r} without sigma, but a strength is expected too: give sigma=."
-            )
-        return check_distortions(distortion, sigma)
-    told = getattr(chip, "strengths", None)
-    if not isinstance(told, dict):
-        raise InputError(
-            f"Mode 'noise-aware' came with a {type(chip).__name__} without a dict `strengths`, but it must know which "
-            "distortions to train against: give distortion= and sigma=."
-        )
-    if sigma is None:
-        return check_distortions(list(told), list(told.values()))
-    return check_distortions(list(told), sigma)
