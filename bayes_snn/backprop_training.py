@@ -53,11 +53,13 @@ class Part:
 class Trained:
     """Replicates after training, in the order learning rate, restart: the weights of each one's best epoch.
 
-    `best_weights` are (R, n_pre, n_post) each; `best_losses` and `best_epochs` (R,), epochs from 1; the rest one (R,)
+    The best has the highest validation accuracy, and of equal ones the lowest validation loss. `best_weights` are
+    (R, n_pre, n_post) each; `best_accuracies`, `best_losses` and `best_epochs` (R,), epochs from 1; the rest one (R,)
     array for each epoch.
     """
 
     best_weights: list[Tensor]
+    best_accuracies: Array
     best_losses: Array
     best_epochs: NDArray[np.int64]
     train_losses: list[Array] = field(default_factory=list)
@@ -65,11 +67,13 @@ class Trained:
     validation_accuracies: list[Array] = field(default_factory=list)
 
     def record(self, weights: Sequence[Tensor], train_loss: Array, loss: Array, accuracy: Array) -> None:
-        """Keep an epoch's scores, and its weights where the validation loss is the lowest so far."""
+        """Keep an epoch's scores, and its weights where it is the best so far."""
         self.train_losses.append(train_loss)
         self.validation_losses.append(loss)
         self.validation_accuracies.append(accuracy)
-        better = loss < self.best_losses
+        level = (accuracy == self.best_accuracies) & (loss < self.best_losses)
+        better = (accuracy > self.best_accuracies) | level
+        self.best_accuracies[better] = accuracy[better]
         self.best_losses[better] = loss[better]
         self.best_epochs[better] = len(self.train_losses)
         chosen = torch.from_numpy(better)
@@ -77,8 +81,8 @@ class Trained:
             kept[chosen] = now.detach()[chosen]
 
     def best(self) -> int:
-        """The replicate of lowest validation loss."""
-        return int(np.argmin(self.best_losses))
+        """The best replicate."""
+        return int(np.lexsort((self.best_losses, -self.best_accuracies))[0])
 
     def weights_of(self, replicate: int) -> list[Array]:
         """(n_pre, n_post) weights of each layer."""
@@ -168,7 +172,7 @@ class Trainer:
         each_rate = torch.from_numpy(np.repeat(rates, n // len(rates)).astype(np.float32))[:, None, None]
         optimiser = torch.optim.Adam(weights, lr=1.0)
         best = [w.detach().clone() for w in weights]
-        trained = Trained(best, np.full(n, np.inf), np.zeros(n, np.int64))
+        trained = Trained(best, np.full(n, -np.inf), np.full(n, np.inf), np.zeros(n, np.int64))
         n_batches = -(-len(part) // batch_size)
         for epoch in range(epochs):
             train_loss = np.zeros(n)
