@@ -39,7 +39,7 @@ from bayes_snn.backprop_chip import CountedChip
 from bayes_snn.backprop_network import SURROGATES, Surrogate
 from bayes_snn.backprop_training import Part, Trainer, split_validation
 
-LEARNING_RATES = (0.01, 0.03, 0.1, 0.3)
+LEARNING_RATES = (0.03, 0.1, 0.3)
 
 
 @dataclass
@@ -113,7 +113,7 @@ def train_backprop(
     seed: int = 0,
     *,
     learning_rates: Sequence[float] = LEARNING_RATES,
-    restarts: int = 3,
+    restarts: int = 8,
     epochs: int = 100,
     patience: int = 40,
     batch_size: int = 32,

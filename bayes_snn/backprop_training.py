@@ -23,7 +23,7 @@ from bayes_snn.likelihood import BETA
 
 # root mean square of the current at the start, in units of the threshold
 FIRST_DRIVE, LATER_DRIVE = 4.0, 2.0
-N_VALIDATION_DISTORTIONS = 8
+N_VALIDATION_DISTORTIONS = 4
 
 Array = NDArray[np.float64]
 

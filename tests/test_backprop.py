@@ -329,7 +329,7 @@ def test_training_ends_when_nothing_improves():
     chip = CountingChip(LIFChip((4, 10, 3), "silent", 1.0))  # counts nothing, whatever the weights
     result = train_backprop(chip, X, Y, "outputs", epochs=50, patience=4)
     assert len(result.history) == 5
-    assert result.presentations == chip.shown == 5 * 12 * len(X)
+    assert result.presentations == chip.shown == 5 * 24 * len(X)
     assert result.history[0]["validation_loss"] == pytest.approx(np.log(3))
     assert result.history[0]["validation_accuracy"] == pytest.approx(1 / 3)
 
@@ -429,7 +429,7 @@ def test_a_handful_of_samples_is_enough(n_each):
     assert len(validation)
     inputs = blobs(3 * n_each)[0][np.argsort(np.arange(3 * n_each) % 3, kind="stable")]
     result = train_backprop(LIFChip((4, 6, 3)), inputs, labels, "outputs", epochs=3)
-    assert result.presentations == 3 * 12 * (len(rows) + len(validation))
+    assert result.presentations == 3 * 24 * (len(rows) + len(validation))
 
 
 def test_validation_part_is_stratified_and_apart():
