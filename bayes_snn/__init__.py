@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bayes_snn.backprop import train_backprop as train_backprop
     from bayes_snn.chip import Chip as Chip
     from bayes_snn.chip import ChipSpec as ChipSpec
     from bayes_snn.data import load_data as load_data
@@ -38,6 +39,7 @@ _HOMES = {
     "load_data": "data",
     "load_fit": "result",
     "split_data": "data",
+    "train_backprop": "backprop",
 }
 __all__ = sorted(_HOMES)
 

@@ -1,0 +1,224 @@
+"""Surrogate-gradient training of a chip, the opponent of Metropolis-Hastings: four modes, one result (torch).
+
+offline       the ideal model is trained and its weights are deployed on the chip as they are
+outputs       the chip is in the loop: loss at the chip's spike counts, gradient through the ideal model
+spikes        the chip is in the loop: its spikes, hidden ones too, stand in the place of the model's in the backward
+              pass (Cramer et al., PNAS 2022)
+noise-aware   the ideal model, with a fresh random distortion of the chip's family and strength in each batch, as
+              Rockpool's mismatch training has it
+
+The loss is that of the likelihood, the cross-entropy of softmax(beta c), and weights stay in the chip's range.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip, check_inputs, check_labels
+from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.lif import TAU_M
+from bayes_snn.metrics import evaluate
+from bayes_snn.predict import probabilities
+
+try:
+    import torch
+except ImportError:
+    raise InputError(
+        "train_backprop needs torch, which is not installed: run pip install 'bayes_snn[backprop]'."
+    ) from None
+
+from bayes_snn.backprop_arguments import MODES as MODES
+from bayes_snn.backprop_arguments import check_mode, check_rates, check_whole, told_strengths
+from bayes_snn.backprop_chip import CountedChip
+from bayes_snn.backprop_network import SURROGATES, Surrogate
+from bayes_snn.backprop_training import Part, Trainer, split_validation
+
+LEARNING_RATES = (0.03, 0.1, 0.3)
+
+
+@dataclass
+class BackpropResult:
+    """A chip trained by backprop.
+
+    Attributes
+    ----------
+    chip
+        The chip that was trained.
+    weights
+        What is deployed: one (n_pre, n_post) array for each layer.
+    arguments
+        How it was trained: mode, seed, learning_rates, restarts, epochs and the rest.
+    presentations
+        Samples shown to the chip for training, validation on the chip included; 0 for "offline" and "noise-aware".
+    n_train
+        Training samples, those of the validation part included.
+    learning_rate, restart, best_epoch
+        What validation chose; restarts count from 0, epochs from 1.
+    history
+        For each epoch of the chosen learning rate and restart: epoch, train_loss (nats per sample, mean over the
+        epoch's batches), validation_loss and validation_accuracy; validated where the mode trains, on the chip or on
+        the model.
+    seconds
+        Wall time of the training.
+    """
+
+    chip: Chip
+    weights: list[NDArray[np.float64]]
+    arguments: dict[str, Any]
+    presentations: int
+    n_train: int
+    learning_rate: float
+    restart: int
+    best_epoch: int
+    history: list[dict[str, float]]
+    seconds: float = float("nan")
+
+    @property
+    def mode(self) -> str:
+        """The mode it was trained in."""
+        return str(self.arguments["mode"])
+
+    @property
+    def passes(self) -> float:
+        """Training presentations in units of the training set."""
+        return self.presentations / self.n_train
+
+    def predict(self, inputs: FloatArray) -> NDArray[np.float64]:
+        """Class probabilities (n_samples, n_classes), softmax(beta c) of the chip's counts: one pass of the inputs.
+
+        Parameters
+        ----------
+        inputs
+            (n_samples, n_in), standardised as the training inputs were.
+        """
+        return probabilities(self.chip, self.weights, check_inputs(inputs, self.chip.spec.layers[0]))
+
+    def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, float]:
+        """Accuracy, log score, calibration error and Brier score on the chip."""
+        checked = check_inputs(inputs, self.chip.spec.layers[0])
+        return evaluate(self.predict(checked), check_labels(labels, len(checked), self.chip.spec.layers[-1]))
+
+
+def train_backprop(
+    chip: Chip,
+    inputs: FloatArray,
+    labels: IntArray,
+    mode: str = "spikes",
+    seed: int = 0,
+    *,
+    learning_rates: Sequence[float] = LEARNING_RATES,
+    restarts: int = 8,
+    epochs: int = 100,
+    patience: int = 40,
+    batch_size: int = 32,
+    validation_size: float = 0.2,
+    surrogate: str = "fast_sigmoid",
+    steepness: float = 2.0,
+    distortion: str | Sequence[str] | None = None,
+    sigma: float | Sequence[float] | None = None,
+) -> BackpropResult:
+    """Train a chip by surrogate gradients in minibatches, with Adam and a cosine schedule.
+
+    Each learning rate is tried from each starting point. What is deployed, learning rate, starting point and epoch, is
+    what has the highest accuracy on the validation part, and of equals the lowest loss: on the chip for the modes with
+    the chip in the loop, on the model for the others.
+
+    Parameters
+    ----------
+    chip
+        Any object with `spec` and `run`. Mode "spikes" also needs the optional method `spikes(weights, inputs)`, see
+        `LIFChip.spikes`. An attribute `tau_m`, in ms, is asked for by name; the model's is 9.491 without it.
+    inputs, labels
+        Training data: (n_samples, n_in) standardised floats, and (n_samples,) whole numbers from 0.
+    mode
+        "offline", "outputs", "spikes" or "noise-aware", see the module.
+    seed
+        Of everything random: validation part, starting points, batches and distortions.
+    learning_rates
+        Of Adam, in units of the weights.
+    restarts
+        Starting points, the same for each learning rate.
+    epochs, patience
+        At most so many; training ends when no learning rate and starting point improved for `patience` epochs.
+    batch_size
+        Samples of a batch.
+    validation_size
+        Fraction of the training samples that validates. Where that is not one sample of any class, all training
+        samples do both.
+    surrogate, steepness
+        One of SURROGATES, and its steepness in 1 / threshold.
+    distortion, sigma
+        For "noise-aware": names and strengths of the distortions to train against. By default those that the chip
+        tells, in a dict `strengths` from name to sigma.
+
+    Returns
+    -------
+    The deployed weights and what can be asked of them.
+
+    Raises
+    ------
+    InputError
+        When an argument cannot be used, or the chip lacks what the mode needs.
+    ChipError
+        When the chip answers something else than spikes.
+    """
+    started = time.perf_counter()
+    chip = check_chip(chip)
+    checked = check_inputs(inputs, chip.spec.layers[0])
+    codes = check_labels(labels, len(checked), chip.spec.layers[-1])
+    check_mode(mode, chip)
+    rates = check_rates(learning_rates)
+    check_whole(seed=(seed, 0), restarts=(restarts, 1), epochs=(epochs, 1), patience=(patience, 1))
+    check_whole(batch_size=(batch_size, 1))
+    if not 0 < validation_size < 1:
+        raise InputError(
+            f"validation_size was {validation_size!r}, but a fraction between 0 and 1 is expected: try 0.2."
+        )
+    if surrogate not in SURROGATES:
+        raise unknown_name("surrogate", surrogate, SURROGATES)
+    if not 0 < steepness < np.inf:
+        raise InputError(f"steepness was {steepness!r}, but a positive number is expected: try 2.")
+    strengths = told_strengths(mode, chip, distortion, sigma)
+
+    split, start, batch, distort = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
+    rows, validation_rows = split_validation(codes, validation_size, split)
+    part = Part(checked[rows], codes[rows])
+    validation = Part(checked[validation_rows], codes[validation_rows])
+    counted = CountedChip(chip)
+    bits = int(strengths.get("quantisation", 0)) or chip.spec.weight_bits
+    tau_m = float(getattr(chip, "tau_m", TAU_M))
+    trainer = Trainer(counted, mode, tau_m, bits, strengths, Surrogate(surrogate, steepness), distort)
+    with torch.enable_grad():
+        starts = trainer.initial_weights(restarts, part, start)
+        trained = trainer.train(starts, rates, part, validation, epochs, patience, batch_size, batch)
+    best = trained.best()
+    return BackpropResult(
+        chip=chip,
+        weights=trained.weights_of(best),
+        arguments={
+            "mode": mode,
+            "seed": int(seed),
+            "learning_rates": rates,
+            "restarts": int(restarts),
+            "epochs": int(epochs),
+            "patience": int(patience),
+            "batch_size": int(batch_size),
+            "validation_size": float(validation_size),
+            "surrogate": surrogate,
+            "steepness": float(steepness),
+            "strengths": strengths,
+        },
+        presentations=counted.presentations,
+        n_train=len(checked),
+        learning_rate=rates[best // restarts],
+        restart=best % restarts,
+        best_epoch=int(trained.best_epochs[best]),
+        history=trained.history_of(best),
+        seconds=time.perf_counter() - started,
+    )
