@@ -10,7 +10,9 @@ import contextlib
 import importlib.util
 import logging
 import os
+import signal
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -188,7 +190,7 @@ def _row(future: Any, cell: Cell, run: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def connect(scheduler: str | None, workers: int) -> Iterator[Any]:
     """A Dask client: of the scheduler at an address, or of a cluster on this computer with one thread a process."""
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     # what Dask logs of dying workers is in the progress bar and in the rows, as far as it matters
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -196,20 +198,34 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Any]:
         with _client_of(scheduler) as client:
             yield client
         return
-    has_dashboard = importlib.util.find_spec("bokeh") is not None
-    with (
-        _quiet_warnings(),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            silence_logs=logging.CRITICAL,
-            dashboard_address="127.0.0.1:8787" if has_dashboard else None,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with _local_cluster(workers) as cluster, Client(cluster) as client:
         yield client
+
+
+def _local_cluster(workers: int) -> Any:
+    """A cluster on this computer, whose processes leave Ctrl-C to this one.
+
+    A terminal sends SIGINT to all processes. Threads and processes inherit the signals that are blocked, so that the
+    cluster's threads, and every worker that they start, or start again, never see it; here it waits meanwhile.
+    """
+    from distributed import LocalCluster
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        with warnings.catch_warnings():
+            # the dashboard takes another port when its own is in use, which need not be said
+            warnings.filterwarnings("ignore", "Port .* is already in use", UserWarning)
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+                dashboard_address="127.0.0.1:8787" if importlib.util.find_spec("bokeh") is not None else None,
+            )
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -218,7 +234,7 @@ def _client_of(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
+        client = Client(address, timeout=CONNECT_TIMEOUT)
     except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
@@ -240,16 +256,6 @@ def _client_of(address: str) -> Iterator[Any]:
                     f"The worker {worker} does not have bayes_snn {mine} ({theirs}): install the same version there."
                 )
         yield client
-
-
-@contextlib.contextmanager
-def _quiet_warnings() -> Iterator[None]:
-    """The dashboard takes another port when its own is in use, which need not be said."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Port .* is already in use", UserWarning)
-        yield
 
 
 def dashboard_link(client: Any) -> str | None:
