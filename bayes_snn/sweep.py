@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,7 @@ def _local_cluster(workers: int) -> Any:
     """
     from distributed import LocalCluster
 
+    resource_tracker.ensure_running()  # when the first process is started it would unblock the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
     try:
         with warnings.catch_warnings():
