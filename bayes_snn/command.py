@@ -20,13 +20,14 @@ from bayes_snn.data import BUILT_IN, Split, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.figures import draw_reliability, draw_trace, save_figure
+from bayes_snn.files import make_folder
 from bayes_snn.fit import CHAINS, DRAWS, TUNE, check_sampling, fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import BETA
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.model import available_models, build_model, load_weights
 from bayes_snn.predict import ESTIMATES
-from bayes_snn.result import FitResult, make_folder
+from bayes_snn.result import FitResult
 from bayes_snn.steps import SAMPLERS
 from bayes_snn.terminal import option, run_app, show_help
 

@@ -145,8 +145,8 @@ def _report(outcome: SweepOutcome, folder: str) -> None:
     rows = outcome.rows
     console.print(table_over_chips(rows))
     console.print(
-        "Test accuracy: mean over chips and its 90% interval (Student's t). chosen: of mean, map and medoid the one "
-        "with the best log score on the training samples.\n",
+        "Test accuracy: mean over chips, with half of its 90% interval (Student's t). chosen: of mean, map and "
+        "medoid the one with the best log score on the training samples.\n",
         style="italic",
         highlight=False,
     )

@@ -23,7 +23,7 @@ import pandas as pd
 from bayes_snn.cell_run import package_versions, score_names
 from bayes_snn.cells import FORMAT, IDENTITY, Cell
 from bayes_snn.errors import InputError
-from bayes_snn.result import make_folder, write_then_rename
+from bayes_snn.files import make_folder, write_then_rename
 
 try:
     import pyarrow as pa

@@ -23,7 +23,7 @@ def table_over_chips(rows: pd.DataFrame) -> Table:
     table = Table(box=SIMPLE_HEAD)  # frames would not leave room for all columns in a window of 80
     for header in ("method", "distortion"):
         table.add_column(header, no_wrap=True)
-    for header in ("sigma", "n_train", *varying, "chips", "accuracy", "90% interval"):
+    for header in ("sigma", "n_train", *varying, "chips", "accuracy", "± 90%"):
         table.add_column(header, justify="right", no_wrap=True)
     place = {method: i for i, method in enumerate(METHODS)}
     groups = sorted(rows.groupby([*GROUP, *varying]), key=lambda item: (item[0][1:4], place[item[0][0]], item[0][4:]))
@@ -40,11 +40,11 @@ def table_over_chips(rows: pd.DataFrame) -> Table:
                 *map(str, others),
                 str(interval.n),
                 "failed" if interval.n == 0 else f"{interval.mean:.3f}",
-                _ends(interval),
+                _half_width(interval),
                 end_section=ends and name == names[-1],
             )
     return table
 
 
-def _ends(interval: Interval) -> str:
-    return "-" if math.isnan(interval.low) else f"{interval.low:.3f} to {interval.high:.3f}"
+def _half_width(interval: Interval) -> str:
+    return "-" if math.isnan(interval.low) else f"{interval.high - interval.mean:.3f}"
