@@ -20,7 +20,7 @@ ESTIMATES = ("chosen", *DEPLOYABLE, "ensemble")
 def table_over_chips(rows: pd.DataFrame) -> Table:
     """A line for each method, chip family, strength and number of samples; MH has one for each of its estimates."""
     varying = [name for name in SETTINGS if len(rows) and rows.groupby("method")[name].nunique().max() > 1]
-    table = Table(box=SIMPLE_HEAD)  # frames would not leave room for all columns in a window of 80
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # to fit into a window of 80
     for header in ("method", "distortion"):
         table.add_column(header, no_wrap=True)
     for header in ("sigma", "n_train", *varying, "chips", "accuracy", "± 90%"):
