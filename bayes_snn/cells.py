@@ -115,21 +115,23 @@ def make_grid(
     n_train: Sequence[int],
     chips: Sequence[int],
     splits: Sequence[int],
+    budgets: Sequence[tuple[int, int]] = ((1000, 1000),),
     **settings: object,
 ) -> list[Cell]:
-    """Every combination, each cell once; `strengths` are pairs of distortion and sigma.
+    """Every combination, each cell once; `strengths` are pairs of distortion and sigma, `budgets` of draws and tune.
 
     Chips come one after the other, the longest cells of each first: a sweep cut short has whole chips to show.
     """
-    size = len(methods) * len(strengths) * len(n_train) * len(chips) * len(splits)
+    size = len(methods) * len(strengths) * len(n_train) * len(chips) * len(splits) * len(budgets)
     if size > MOST_CELLS:
         raise InputError(
             f"The grid has {size:,} cells, but at most {MOST_CELLS:,} can be kept track of: make several sweeps of it."
         )
-    cells = {
-        canonical(Cell(method, distortion=d, sigma=sigma, n_train=n, chip_seed=chip, split_seed=split, **settings))  # type: ignore[arg-type]
-        for method, (d, sigma), n, chip, split in itertools.product(methods, strengths, n_train, chips, splits)
-    }
+    cells = set[Cell]()
+    for combination in itertools.product(methods, strengths, n_train, chips, splits, budgets):
+        method, (distortion, sigma), n, chip, split, (draws, tune) = combination
+        varied = {"distortion": distortion, "sigma": sigma, "n_train": n, "chip_seed": chip, "split_seed": split}
+        cells.add(canonical(Cell(method, **varied, draws=draws, tune=tune, **settings)))  # type: ignore[arg-type]
     return sorted(cells, key=lambda cell: (cell.chip_seed, cell.split_seed, -cell.cost, cell))
 
 

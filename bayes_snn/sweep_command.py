@@ -17,7 +17,7 @@ from bayes_snn.command import make_chip, parse_sigmas
 from bayes_snn.data import BUILT_IN, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.fit import CHAINS, DRAWS, TUNE, check_sampling
+from bayes_snn.fit import CHAINS, DRAWS, check_sampling
 from bayes_snn.model import available_models, load_weights
 from bayes_snn.steps import SAMPLERS
 from bayes_snn.sweep import Progress, SweepOutcome, cpu_count, sweep
@@ -49,6 +49,8 @@ def command(
     chips: Annotated[str, option(_GRID, "SEEDS", "Chip seeds; 0-19 makes 20 chips.")] = "0-19",
     n_train: Annotated[str, option(_GRID, "NUMBERS", "Training samples; all for what the test part leaves.")] = "all",
     splits: Annotated[str, option(_GRID, "SEEDS", "Split seeds, each draws another test part.")] = "0",
+    draws: Annotated[str, option(_GRID, "NUMBERS", "Draws kept from each chain.")] = str(DRAWS),
+    tune: Annotated[int | None, option(_GRID, "N", "Warm-up draws of each chain. [default: as many as draws]")] = None,
     data: Annotated[str, option(_SETTINGS, "NAME", f"{', '.join(BUILT_IN)}, or a CSV file.")] = "breast_cancer",
     target: Annotated[str, option(_SETTINGS, "NAME", "Column of the CSV file that holds the class.")] = "",
     hidden: Annotated[str, option(_SETTINGS, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
@@ -57,8 +59,6 @@ def command(
         str, option(_SETTINGS, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
     ] = "gaussian",
     sampler: Annotated[str, option(_SETTINGS, "NAME", f"{', '.join(SAMPLERS)}.")] = "sitewise",
-    draws: Annotated[int, option(_SETTINGS, "N", "Draws kept from each chain.")] = DRAWS,
-    tune: Annotated[int, option(_SETTINGS, "N", "Warm-up draws of each chain.")] = TUNE,
     chains: Annotated[int, option(_SETTINGS, "N", "Chains; at least 2 to check them.")] = CHAINS,
     seed: Annotated[int, option(_SETTINGS, "N", "Another seed, another run of each method.")] = 0,
     scheduler: Annotated[
@@ -82,7 +82,9 @@ def command(
             f"--workers was {workers}, but a number >= 1 is expected, and none beside --scheduler, whose workers are "
             "started by hand: leave it out."
         )
-    check_sampling(sampler, draws, tune, chains, seed)
+    budgets = [(n, n if tune is None else tune) for n in map(_draws, _listed("--draws", draws))]
+    for n_draws, n_tune in budgets:
+        check_sampling(sampler, n_draws, n_tune, chains, seed)
     load_weights(model)
     names = list(METHODS) if methods == "all" else _listed("--methods", methods)
     for name in names:
@@ -94,13 +96,14 @@ def command(
     sizes = sorted({split_data(dataset, number, seed=s).n_train for number in numbers for s in split_seeds})
     make_chip(split_data(dataset), [IDEAL], ["0"], 0, hidden, steps)  # for its refusals
     settings = {"data": data, "target": target, "hidden": hidden.replace(" ", ""), "n_steps": steps, "model": model}
-    settings |= {"sampler": sampler, "draws": draws, "tune": tune, "chains": chains, "seed": seed}
+    settings |= {"sampler": sampler, "chains": chains, "seed": seed}
     digests = {"data_digest": digest_file(data), "model_digest": digest_file(model)}
     strengths = parse_strengths(_listed("--distortion", distortion), parse_sigmas([sigma]))
     chip_seeds = _seeds("--chips", chips)
-    cells = make_grid(names, strengths, sizes, chip_seeds, split_seeds, **settings, **digests)
+    cells = make_grid(names, strengths, sizes, chip_seeds, split_seeds, budgets, **settings, **digests)
     folder = os.path.expanduser(output)
     grid = {"methods": names, "strengths": strengths, "n_train": sizes, "chips": chip_seeds, "splits": split_seeds}
+    grid |= {"draws, tune": budgets}
     outcome = _run_with_bar(
         cells, folder, scheduler=scheduler, workers=workers, retry_failed=retry_failed, grid=grid | settings | digests
     )
@@ -195,6 +198,12 @@ def _n_train(text: str) -> int | None:
         return None
     if not text.isdecimal():
         raise InputError(f"--n-train held {text!r}, but whole numbers or all are expected: give 10,50,all for example.")
+    return int(text)
+
+
+def _draws(text: str) -> int:
+    if not text.isdecimal():
+        raise InputError(f"--draws held {text!r}, but whole numbers are expected: give 1000, or 10,100,1000.")
     return int(text)
 
 

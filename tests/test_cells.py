@@ -40,7 +40,7 @@ def test_a_method_that_does_not_depend_on_a_setting_makes_one_cell() -> None:
 
 def test_a_grid_holds_every_combination_once_and_ends_chip_after_chip() -> None:
     pairs = [("comparator", 0.0), ("comparator", 3.0), ("leak", 0.5)]
-    cells = make_grid(["mh", "backprop-spikes", "logistic"], pairs, [10, 398], [0, 1, 1], [0], draws=7)
+    cells = make_grid(["mh", "backprop-spikes", "logistic"], pairs, [10, 398], [0, 1, 1], [0], [(7, 5)])
     assert len(cells) == len({cell.id for cell in cells}) == 2 * 3 * 2 * 2 + 2
     assert {cell.draws for cell in cells} == {7, 0}
     chips = [cell.chip_seed for cell in cells]

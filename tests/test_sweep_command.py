@@ -133,6 +133,16 @@ def test_the_options_make_the_grid(run: Run, asked: list[tuple[list[Cell], dict[
     assert "The sweep is in mine/" in out
 
 
+def test_a_warm_up_is_as_long_as_the_draws(run: Run, asked: list[tuple[list[Cell], dict[str, Any]]]) -> None:
+    assert run("--methods", "mh,backprop-spikes", "--draws", "10,30", "--chips", "0")[0] == 0
+    [(cells, _)] = asked
+    assert sorted((cell.method, cell.draws, cell.tune) for cell in cells) == [
+        ("backprop-spikes", 0, 0),
+        ("mh", 10, 10),
+        ("mh", 30, 30),
+    ]
+
+
 def test_a_changed_csv_makes_other_cells(run: Run, asked: list[tuple[list[Cell], dict[str, Any]]]) -> None:
     lines = ["x,y,kind", *(f"{i % 7},{i * i % 11},{'pq'[i % 2]}" for i in range(40))]
     for text in ("\n".join(lines), "\n".join([*lines, "3,4,p"])):
