@@ -18,6 +18,7 @@ from drawing import (
     count_chips,
     draw_level,
     draw_series,
+    legend,
     lowest_value,
     shifts,
 )
@@ -34,7 +35,7 @@ STRENGTHS: dict[str, tuple[float, float, float]] = {
     "threshold": (0.55, 1.1, 2.7),
     "leak": (0.85, 2.2, 5.0),  # at the last no more than half is lost, nor at any other
     "gain": (0.65, 1.2, 2.2),
-    "stuck": (0.15, 0.4, 0.7),
+    "stuck": (0.17, 0.4, 0.6),
     "silent": (0.2, 0.3, 0.65),  # 0.06, 0.55 and 0.74: from a quarter on, one of the two output neurons is silent
     "quantisation": (4.0, 3.0, 2.0),  # bits; 0.01, 0.04 and 0.36
     "noise": (1.2, 2.6, 5.1),
@@ -95,8 +96,7 @@ def draw(rows: pd.DataFrame) -> Figure:
         accuracy_axis(axis, lowest, label=axis in panels[::3])
     for axis in panels[len(families) :]:
         axis.set_visible(False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+    legend(figure, panels)
     figure.suptitle(f"{_headline(there)} ({count_chips(rows)})", x=0.01, ha="left", fontsize=11)
     told = "Below each strength: the best single set of weights, in brackets where not apart from the second (90%).\n"
     figure.supxlabel(told + caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")

@@ -18,6 +18,7 @@ from drawing import (
     count_chips,
     draw_level,
     draw_series,
+    legend,
     lowest_value,
     shifts,
 )
@@ -56,12 +57,12 @@ def draw(rows: pd.DataFrame) -> Figure:
                 free = Series(f"{series.label} (no presentations)", series.method, series.colour, "")
                 draw_level(axis, float(values[0].mean()), free)
         axis.set_xscale("log")
-        axis.set(xlabel="presentations in training (one sample shown to the chip once)", title=f"sigma {sigma:g}")
+        axis.set(xlabel="presentations in training", title=f"sigma {sigma:g}")
         accuracy_axis(axis, lowest_value(rows, [*MH, *BACKPROP_MODES]), label=axis is panels[0])
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+    legend(figure, panels)
     figure.suptitle(f"{_headline(rows, max(sigmas))} ({count_chips(rows)})", x=0.01, ha="left", fontsize=11)
-    figure.supxlabel(caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
+    told = "A presentation is one sample shown to the chip once.\n"
+    figure.supxlabel(told + caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
     return figure
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from bayes_snn.cells import BACKPROP
 from bayes_snn.over_chips import by_chip, mean_interval
@@ -52,7 +53,7 @@ ENSEMBLE = Series("MH ensemble", "mh", "#0072B2", "s", "ensemble")
 MH = (
     CHOSEN,
     ENSEMBLE,
-    Series("MH mean (paper's W*)", "mh", "#D55E00", "v", "mean"),
+    Series("MH mean (paper's W*)", "mh", "#56B4E9", "v", "mean"),
     Series("MH map", "mh", "#009E73", "^", "map"),
     Series("MH medoid", "mh", "#CC79A7", "D", "medoid"),
 )
@@ -100,6 +101,15 @@ def draw_series(axis: Axes, x: Sequence[float], values: Sequence[pd.Series], ser
 def draw_level(axis: Axes, value: float, series: Series = LOGISTIC) -> None:
     """A dashed line at a value that does not depend on x."""
     axis.axhline(value, color=series.colour, ls=(0, (4, 3)), lw=1.1, zorder=1, label=series.label)
+
+
+def legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One legend beside all panels, where it covers no chip."""
+    found = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(list(found.values()), list(found), loc="outside right upper", fontsize=8)
 
 
 def per_chip(rows: pd.DataFrame, series: Series, by: str, x: Sequence[float]) -> list[pd.Series]:

@@ -18,6 +18,7 @@ from drawing import (
     count_chips,
     draw_level,
     draw_series,
+    legend,
     lowest_value,
     per_chip,
     shifts,
@@ -32,7 +33,7 @@ TOLD = (3.0, 6.0, 10.0)  # strengths whose differences are printed
 def draw(rows: pd.DataFrame) -> Figure:
     """Two panels: what MH can deploy, and MH's best single set against backprop."""
     sigmas = sorted(rows.loc[rows["method"] != "logistic", "sigma"].unique())
-    figure = Figure(figsize=(10.5, 5.0), layout="constrained")
+    figure = Figure(figsize=(12, 5.0), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     groups = ((left, MH, "What MH can deploy"), (right, (CHOSEN, *BACKPROP_MODES), "MH against backprop"))
     for axis, group, title in groups:
@@ -43,7 +44,7 @@ def draw(rows: pd.DataFrame) -> Figure:
             draw_series(axis, sigmas, per_chip(rows, series, "sigma", sigmas), series, shift)
         axis.set(xlabel="sigma of the comparators (units of the threshold)", xticks=sigmas, title=title)
         accuracy_axis(axis, lowest_value(rows, [*MH, *BACKPROP_MODES]), label=axis is left)
-        axis.legend(loc="lower left", fontsize=8)
+    legend(figure, (left, right))
     sigma = max((s for s in TOLD if s in sigmas), default=None)
     told = f" at sigma {sigma:g}" if sigma is not None else ""
     at = rows[rows["sigma"] == sigma]

@@ -16,6 +16,7 @@ from drawing import (
     caption,
     count_chips,
     draw_series,
+    legend,
     lowest_value,
     per_chip,
     shifts,
@@ -32,7 +33,7 @@ def draw(rows: pd.DataFrame) -> Figure:
     """A row of two panels for each sigma: what MH can deploy, and MH's best single set against backprop."""
     on_chip = rows[rows["method"] != "logistic"]
     sigmas, numbers = sorted(on_chip["sigma"].unique()), sorted(on_chip["n_train"].unique())
-    figure = Figure(figsize=(10.5, 0.9 + 3.6 * len(sigmas)), layout="constrained")
+    figure = Figure(figsize=(12, 0.9 + 3.6 * len(sigmas)), layout="constrained")
     panels = figure.subplots(len(sigmas), 2, sharex=True, sharey=True, squeeze=False)
     for pair, sigma in zip(panels, sigmas, strict=True):
         at = rows[(rows["sigma"] == sigma) | (rows["method"] == "logistic")]
@@ -51,8 +52,7 @@ def draw(rows: pd.DataFrame) -> Figure:
             accuracy_axis(axis, lowest_value(rows, [*MH, *BACKPROP_MODES]), label=axis is pair[0])
     for axis in panels[-1]:
         axis.set_xlabel("training samples")
-    for axis in panels[0]:
-        axis.legend(loc="lower right", fontsize=8)
+    legend(figure, panels[0])
     most = rows[rows["sigma"] == max(sigmas)]
     fewest = most[most["n_train"] == min(numbers)]
     title = f"{headline(fewest)},\nat sigma {max(sigmas):g} with {min(numbers)} training samples ({count_chips(rows)})"
