@@ -1,6 +1,7 @@
-# make fit    train the distorted chip of the paper's figures on the breast cancer data
-# make test   the whole test suite, with ruff and mypy
-# make bench  speed, against named peers, in an environment of its own
+# make fit      train the distorted chip of the paper's figures on the breast cancer data
+# make test     the whole test suite, with ruff and mypy
+# make figures  every figure, drawn again from the results saved in analysis/results, with its table
+# make bench    speed, against named peers, in an environment of its own
 # Each finds a Python >= 3.12 and makes its own environment when it is missing or older than pyproject.toml.
 
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: fit test bench lint clean python
+.PHONY: fit test figures bench lint clean python
 
 fit: $(VENV)/.fit
 	$(VENV)/bin/python -m bayes_snn.fit $(ARGS)
@@ -19,6 +20,9 @@ test: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+figures: $(VENV)/.sweep
+	@for name in figure2 figure3 atlas cost; do $(VENV)/bin/python analysis/$$name.py || exit; echo; done
 
 bench: $(BENCH_VENV)/.bench
 	$(BENCH_VENV)/bin/python tests/benchmarks/run.py $(ARGS)
@@ -30,6 +34,11 @@ $(VENV)/.fit: pyproject.toml | python
 	@echo "Setting up $(VENV) with $(PYTHON) (about a minute)"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install $(PIP_FLAGS) --editable .
+	@touch $@
+
+$(VENV)/.sweep: $(VENV)/.fit
+	@echo "Adding Dask and pyarrow to $(VENV)"
+	$(VENV)/bin/python -m pip install $(PIP_FLAGS) --editable '.[sweep]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.fit

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bayes_snn.baselines import baseline_scores
 from bayes_snn.data import BUILT_IN, Split, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
-from bayes_snn.errors import ChipError, InputError, unknown_name
+from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.figures import draw_reliability, draw_trace, save_figure
+from bayes_snn.files import make_folder
 from bayes_snn.fit import CHAINS, DRAWS, TUNE, check_sampling, fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import BETA
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.model import available_models, build_model, load_weights
 from bayes_snn.predict import ESTIMATES
-from bayes_snn.result import FitResult, make_folder
+from bayes_snn.result import FitResult
 from bayes_snn.steps import SAMPLERS
+from bayes_snn.terminal import option, run_app, show_help
 
 PROGRAM = "python -m bayes_snn.fit"
 FILES = ("trace.png", "reliability.png", "posterior.nc", "fit.json")  # of a fit folder, in the order of writing
@@ -49,41 +48,31 @@ _EXAMPLES = f"""Examples:
 """
 
 
-def _option(panel: str, metavar: str | None, text: str, *names: str, **rest: Any) -> Any:
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **rest)
-
-
-def _show_help(context: typer.Context, wanted: bool) -> None:
-    if wanted:
-        typer.echo(context.get_help())
-        raise typer.Exit
-
-
 @app.command(epilog=_EXAMPLES, add_help_option=False)
 def command(
-    data: Annotated[str, _option(_DATA, "NAME", f"{', '.join(BUILT_IN)}, or a CSV file.")] = "breast_cancer",
-    target: Annotated[str | None, _option(_DATA, "NAME", "Column of the CSV file that holds the class.")] = None,
-    n_train: Annotated[int | None, _option(_DATA, "N", "Training samples. [default: all but the test part]")] = None,
-    split_seed: Annotated[int, _option(_DATA, "N", "Draws the test part, 30% of the samples.")] = 0,
+    data: Annotated[str, option(_DATA, "NAME", f"{', '.join(BUILT_IN)}, or a CSV file.")] = "breast_cancer",
+    target: Annotated[str | None, option(_DATA, "NAME", "Column of the CSV file that holds the class.")] = None,
+    n_train: Annotated[int | None, option(_DATA, "N", "Training samples. [default: all but the test part]")] = None,
+    split_seed: Annotated[int, option(_DATA, "N", "Draws the test part, 30% of the samples.")] = 0,
     distortion: Annotated[
-        list[str], _option(_CHIP, "NAME", f"none, {', '.join(DISTORTIONS)}; several with commas.")
+        list[str], option(_CHIP, "NAME", f"none, {', '.join(DISTORTIONS)}; several: with commas.")
     ] = ["comparator"],  # noqa: B006
-    sigma: Annotated[list[str], _option(_CHIP, "X", "Strength: one for all distortions, or one for each.")] = ["3"],  # noqa: B006
-    chip_seed: Annotated[int, _option(_CHIP, "N", "Draws the chip: another seed, another chip.")] = 0,
-    hidden: Annotated[str, _option(_CHIP, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
-    steps: Annotated[int, _option(_CHIP, "N", "Time steps (ms) of a presentation.")] = 32,
+    sigma: Annotated[list[str], option(_CHIP, "X", "Strength: one for all distortions, or one for each.")] = ["3"],  # noqa: B006
+    chip_seed: Annotated[int, option(_CHIP, "N", "Draws the chip: another seed, another chip.")] = 0,
+    hidden: Annotated[str, option(_CHIP, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
+    steps: Annotated[int, option(_CHIP, "N", "Time steps (ms) of a presentation.")] = 32,
     model: Annotated[
-        str, _option(_SAMPLING, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
+        str, option(_SAMPLING, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
     ] = "gaussian",
-    sampler: Annotated[str, _option(_SAMPLING, "NAME", f"{', '.join(SAMPLERS)}.")] = "sitewise",
-    draws: Annotated[int, _option(_SAMPLING, "N", "Draws kept from each chain.")] = DRAWS,
-    tune: Annotated[int, _option(_SAMPLING, "N", "Warm-up draws of each chain.")] = TUNE,
-    chains: Annotated[int, _option(_SAMPLING, "N", "Chains; at least 2 to check them.")] = CHAINS,
-    seed: Annotated[int, _option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
-    out: Annotated[str | None, _option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
-    overwrite: Annotated[bool, _option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
+    sampler: Annotated[str, option(_SAMPLING, "NAME", f"{', '.join(SAMPLERS)}.")] = "sitewise",
+    draws: Annotated[int, option(_SAMPLING, "N", "Draws kept from each chain.")] = DRAWS,
+    tune: Annotated[int, option(_SAMPLING, "N", "Warm-up draws of each chain.")] = TUNE,
+    chains: Annotated[int, option(_SAMPLING, "N", "Chains; at least 2 to check them.")] = CHAINS,
+    seed: Annotated[int, option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
+    out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
+    overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
     show_help: Annotated[
-        bool, _option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=_show_help)
+        bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
     ] = False,
 ) -> None:
     """Train a distorted spiking chip by Metropolis-Hastings and deploy it.
@@ -96,7 +85,7 @@ def command(
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
     weights = load_weights(model)
     split = split_data(load_data(data, target), n_train=n_train, seed=split_seed)
-    chip = _make_chip(split, distortion, sigma, chip_seed, hidden, steps)
+    chip = make_chip(split, distortion, sigma, chip_seed, hidden, steps)
     # the prior's faults are told before the folder is made and the kernels are compiled
     build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
     distorted = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
@@ -137,7 +126,7 @@ def command(
     _report(result, split, folder)
 
 
-def _make_chip(
+def make_chip(
     split: Split, distortion: Sequence[str], sigma: Sequence[str], chip_seed: int, hidden: str, steps: int
 ) -> LIFChip:
     """The chip of the options, with an input for each feature and an output neuron for each class."""
@@ -147,7 +136,7 @@ def _make_chip(
             raise unknown_name("distortion", name, ("none", *DISTORTIONS))
     if "none" in names and len(names) > 1:
         raise InputError(f"--distortion none came with {len(names) - 1} more: give none alone, or leave it out.")
-    strengths = _strengths(sigma)
+    strengths = parse_sigmas(sigma)
     layers = (split.n_features, *_hidden_layers(hidden), split.n_classes)
     n_weights = sum(n_pre * n_post for n_pre, n_post in itertools.pairwise(layers))
     if n_weights > MOST_WEIGHTS:
@@ -161,7 +150,8 @@ def _make_chip(
     return LIFChip(layers, distortions, strengths if len(strengths) > 1 else strengths[0], chip_seed, steps)
 
 
-def _strengths(texts: Sequence[str]) -> list[float]:
+def parse_sigmas(texts: Sequence[str]) -> list[float]:
+    """Strengths from texts with commas."""
     strengths = []
     for text in (part for entry in texts for part in entry.split(",")):
         try:
@@ -303,39 +293,9 @@ def score_table(scores: dict[str, Any], n_test: int) -> Table:
 
 def main() -> None:
     """Run the command; what a person can mend is said in one sentence, with exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file name or a bar that cannot be printed must not end a fit
-            stream.reconfigure(errors="replace")
-    try:
-        code = app(standalone_mode=False, prog_name=PROGRAM)
-    except (InputError, ChipError) as error:
-        _say(str(error), 2)
-    except _USAGE_ERROR as error:
-        _say(_usage(error), 2)
-    except MemoryError:
-        _say("The fit does not fit into memory: ask for fewer draws, chains, hidden neurons or steps.", 2)
-    except (typer.Abort, KeyboardInterrupt):
-        code = 130
-    if code == 130:  # Typer makes an Exit or an Abort of Ctrl-C, as its version goes
-        _say("Interrupted: no fit was written.", 130)
-
-
-_USAGE_ERROR: Any = typer.BadParameter.__base__  # which Typer does not export
-
-
-def _usage(error: Any) -> str:
-    """One sentence for an option that Typer could not read."""
-    reason = error.__cause__
-    if hasattr(reason, "errors") and getattr(error, "param", None) is not None:
-        first = reason.errors()[0]
-        expected = first["msg"].split(",")[0].removeprefix("Input should be ")
-        problem = f"{error.param.opts[0]} was {first['input']!r}, but {expected} is expected"
-    else:
-        problem = " ".join(error.format_message().split()).rstrip(".")
-    return f"{problem}: {PROGRAM} --help lists what can be given."
-
-
-def _say(sentence: str, code: int) -> NoReturn:
-    style = "[bold red]Error:[/bold red] " if code == 2 else ""
-    Console(stderr=True).print(style + escape(sentence), highlight=False, soft_wrap=True)
-    sys.exit(code)
+    run_app(
+        app,
+        PROGRAM,
+        "Interrupted: no fit was written.",
+        "The fit does not fit into memory: ask for fewer draws, chains, hidden neurons or steps.",
+    )

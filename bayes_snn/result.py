@@ -8,9 +8,7 @@ under a temporary name and then renamed, so that none is ever half-written.
 from __future__ import annotations
 
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -26,6 +24,7 @@ from bayes_snn import __version__
 from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.diagnostics import Diagnosis, diagnose
 from bayes_snn.errors import InputError
+from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import evaluate
 from bayes_snn.predict import (
@@ -273,38 +272,6 @@ def make_chip(described: dict[str, Any]) -> LIFChip:
         tau_m=described["tau_m"],
         weight_range=spec.weight_range,
     )
-
-
-def make_folder(folder: str | Path) -> Path:
-    """Make a folder, or say in one sentence why it cannot be."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder {folder} cannot be made ({error.strerror}): give another one, for example --out fits/mine."
-        ) from None
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise InputError(
-            f"The folder {folder} cannot be written to ({error.strerror}): change its permissions or give another one."
-        ) from None
-
-
-def write_then_rename(path: Path, write: Any) -> None:
-    """Call `write` with a temporary name beside `path` and rename it when it is complete."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}): make room on the disk or give another folder."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

@@ -17,10 +17,11 @@ from scipy import stats
 
 from bayes_snn.chip import ChipSpec
 from bayes_snn.errors import ChipError, InputError
+from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import class_probabilities, log_likelihood
 from bayes_snn.predict import ESTIMATES, Draws
-from bayes_snn.result import FORMAT, load_fit, make_folder, write_then_rename
+from bayes_snn.result import FORMAT, load_fit
 from tests.fits import CountingChip, hand_made_fit
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

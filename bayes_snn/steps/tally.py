@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,7 +29,8 @@ class Tally:
         """Start counting; Ctrl-C is for the main process."""
         super().setup_chain(rng, tune, draws)  # type: ignore[misc]
         self.start_count(self.rng)  # type: ignore[attr-defined]
-        if multiprocessing.parent_process() is not None:
+        in_main_thread = threading.current_thread() is threading.main_thread()  # not so in a Dask worker
+        if multiprocessing.parent_process() is not None and in_main_thread:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def start_count(self, rng: np.random.Generator) -> None:

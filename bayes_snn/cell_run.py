@@ -1,0 +1,191 @@
+"""Run one cell of a sweep and turn it into a row; this is what a Dask worker calls.
+
+A row depends on the cell alone, but for the columns TIMES: whichever worker ran it, and after whatever other cell.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from bayes_snn import __version__
+from bayes_snn.cells import Cell, digest_file
+from bayes_snn.data import Split, load_data, split_data
+from bayes_snn.errors import InputError
+from bayes_snn.lif import LIFChip
+from bayes_snn.metrics import evaluate
+from bayes_snn.predict import ESTIMATES
+
+DEPLOYABLE = ("mean", "map", "medoid")  # estimates that are one set of weights
+SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
+TIMES = ("run", "started", "finished", "seconds")  # columns in which two runs of one cell differ
+_PACKAGES = ("numpy", "numba", "scikit-learn", "pymc", "pytensor", "torch", "distributed")
+
+_one_at_a_time = threading.Lock()  # PyMC and warnings filters are not made for several threads of one process
+
+
+def run_cell(cell: Cell, run: str = "") -> dict[str, Any]:
+    """The row of a cell. An error of the method goes into the row, so that it ends one cell and not the sweep.
+
+    Parameters
+    ----------
+    cell
+        What to run.
+    run
+        Names the start of the sweep that asked for it.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    measured: dict[str, Any] = {}
+    try:
+        with _one_at_a_time, warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore")  # nobody reads a worker's log; the diagnosis is in the row
+            measured = run_method(cell)
+    except Exception as error:
+        measured = {"error": in_one_sentence(error)}
+    return {
+        "id": cell.id,
+        **asdict(cell),
+        **measured,
+        "versions": json.dumps(package_versions()),
+        "run": run,
+        "started": started,
+        "finished": datetime.now(UTC),
+        "seconds": time.perf_counter() - clock,
+    }
+
+
+def run_method(cell: Cell) -> dict[str, Any]:
+    """What a method achieves in a cell, by column."""
+    for name, expected in ((cell.data, cell.data_digest), (cell.model, cell.model_digest)):
+        if expected and digest_file(name) != expected:
+            raise InputError(
+                f"{name} is missing here, or not what it was when the sweep began: give every worker the same file."
+            )
+    split = split_data(load_data(cell.data, cell.target or None), n_train=cell.n_train, seed=cell.split_seed)
+    family, _, mode = cell.method.partition("-")
+    measured = _FAMILIES[family](cell, split, mode)
+    return {"n_test": split.n_test, **measured}
+
+
+def _run_mh(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
+    from bayes_snn.fit import fit
+
+    chip = make_chip(cell, split)
+    result = fit(
+        chip,
+        split.train_inputs,
+        split.train_labels,
+        cell.model,
+        sampler=cell.sampler,
+        draws=cell.draws,
+        tune=cell.tune,
+        chains=cell.chains,
+        seed=cell.random_seed,
+        cores=1,  # a Dask worker is a daemon, which may have no processes of its own
+    )
+    train = result.evaluate(split.train_inputs, split.train_labels)
+    test = result.evaluate(split.test_inputs, split.test_labels)
+    # the test samples have no part in the choice
+    chosen = max(DEPLOYABLE, key=lambda name: train[name]["log_score"])
+    columns: dict[str, Any] = {"chosen": chosen}
+    for part, scores in (("train", train), ("test", test)):
+        columns |= score_columns(part, {**scores, "chosen": scores[chosen]})
+    diagnosis = result.diagnosis
+    return columns | {
+        "presentations": result.presentations,
+        "passes": result.passes,
+        "n_weights": chip.spec.n_weights,
+        "r_hat": diagnosis.function.r_hat,
+        "r_hat_weights": diagnosis.weights.r_hat,
+        "ess": diagnosis.function.ess,
+        "diagnosis": diagnosis.verdict,
+    }
+
+
+def _run_backprop(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
+    import torch
+
+    from bayes_snn.backprop import train_backprop  # type: ignore[import, unused-ignore]
+
+    torch.set_num_threads(1)
+    chip = make_chip(cell, split)
+    result = train_backprop(chip, split.train_inputs, split.train_labels, mode=mode, seed=cell.random_seed)
+    columns: dict[str, Any] = {"chosen": "weights", "n_weights": chip.spec.n_weights}
+    for part, inputs, labels in _parts(split):
+        columns |= score_columns(part, {"chosen": evaluate(result.predict(inputs), labels)})
+    return columns | {"presentations": result.presentations, "passes": result.presentations / split.n_train}
+
+
+def _run_logistic(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
+    from bayes_snn.baselines import baseline_scores
+
+    scores = baseline_scores(split)["logistic"]
+    columns: dict[str, Any] = {"chosen": "weights"}
+    for part, _, _ in _parts(split):
+        columns |= score_columns(part, {"chosen": scores[part]})
+    return columns
+
+
+_FAMILIES: dict[str, Callable[[Cell, Split, str], dict[str, Any]]] = {
+    "mh": _run_mh,
+    "backprop": _run_backprop,
+    "logistic": _run_logistic,
+}
+
+
+def make_chip(cell: Cell, split: Split) -> LIFChip:
+    """The chip of a cell, with an input for each feature and an output neuron for each class."""
+    hidden = [int(part) for part in cell.hidden.split(",")]
+    layers = (split.n_features, *hidden, split.n_classes)
+    return LIFChip(layers, cell.distortion_names, cell.sigma, cell.chip_seed, cell.n_steps)
+
+
+def score_columns(part: str, scores: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Scores of each estimate as columns: `test_mean_accuracy` and its like."""
+    return {f"{part}_{name}_{score}": value for name, each in scores.items() for score, value in each.items()}
+
+
+def score_names() -> list[str]:
+    """All columns of scores that a row can have, in order."""
+    return [
+        f"{part}_{estimate}_{score}"
+        for part in ("train", "test")
+        for estimate in ("chosen", *ESTIMATES)
+        for score in SCORES
+    ]
+
+
+def in_one_sentence(error: BaseException) -> str:
+    """An error in one line, with its class where the sentence does not come from this library."""
+    text = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}."
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what a result may depend on."""
+    found = {"bayes_snn": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _parts(split: Split) -> list[tuple[str, Any, Any]]:
+    return [
+        ("train", split.train_inputs, split.train_labels),
+        ("test", split.test_inputs, split.test_labels),
+    ]

@@ -1,0 +1,283 @@
+"""`sweep()`: many cells on a Dask cluster, each kept as it ends; `python -m bayes_snn.sweep` from the command line.
+
+A sweep that is killed goes on where it was: what has a row is not run again, what was under way is. Only the process
+that calls `sweep` writes rows, so a worker that dies loses its cell and nothing else; Dask gives the cell to another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import signal
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bayes_snn.cell_run import in_one_sentence, package_versions, run_cell
+from bayes_snn.cells import Cell
+from bayes_snn.errors import InputError
+from bayes_snn.sweep_folder import SweepFolder, need_pyarrow, read_sweep
+
+CONNECT_TIMEOUT = 10  # s, for a scheduler to answer
+WORKERS_TIMEOUT = 60  # s, for the first worker to come
+TICK = 0.5  # s between looks at who is there
+
+__all__ = ["Progress", "SweepOutcome", "connect", "read_sweep", "sweep"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is: cells of the grid with a row, in all, those that failed, workers, and the dashboard."""
+
+    done: int
+    total: int
+    failed: int
+    workers: int
+    dashboard: str | None
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """What a sweep did: `rows` of its grid, how many cells it `ran` and found done (`kept`), files that were torn."""
+
+    rows: pd.DataFrame
+    ran: int
+    kept: int
+    torn: tuple[Path, ...]
+
+
+def sweep(
+    cells: Sequence[Cell],
+    output: str | Path,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    grid: dict[str, Any] | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> SweepOutcome:
+    """Run the cells that have no row yet in a folder, and write a row for each as it ends.
+
+    Parameters
+    ----------
+    cells
+        What to run, from `bayes_snn.cells.make_grid`; the folder may hold other cells too, which are kept.
+    output
+        The sweep's folder; see `bayes_snn.sweep_folder`.
+    scheduler
+        Address of a Dask scheduler, "tcp://host:port"; by default a cluster of its own on this computer. Its workers
+        need bayes_snn, in the same version.
+    workers
+        Processes of a cluster of its own, as many as there are cores by default.
+    retry_failed
+        Run the cells again whose row holds an error.
+    grid
+        A note on the cells for `sweep.json`.
+    report
+        Called at every change, and about twice a second.
+
+    Raises
+    ------
+    InputError
+        When Dask or pyarrow is missing, the folder cannot be used, or the scheduler does not answer or is lost.
+    KeyboardInterrupt
+        On Ctrl-C; the rows so far are kept.
+    """
+    need_pyarrow()
+    need_distributed()
+    folder, run = SweepFolder(output), uuid.uuid4().hex[:8]
+    with folder.locked():
+        rows, torn = folder.read()
+        wanted = {cell.id: cell for cell in cells}
+        kept = {key for key in wanted if key in rows and not (retry_failed and rows[key]["error"])}
+        missing = [cell for key, cell in wanted.items() if key not in kept]
+        failed = sum(rows[key]["error"] is not None for key in kept)
+        done = len(kept)
+        folder.note_grid(grid or {"cells": len(wanted)}, run)
+        try:
+            if missing:
+                with connect(scheduler, min(workers or cpu_count(), len(missing))) as client:
+                    dashboard = dashboard_link(client)
+                    for row, n_workers in run_cells(client, missing, run):
+                        if row is not None:
+                            folder.write(row)
+                            rows[row["id"]] = row
+                            done += 1
+                            failed += row.get("error") is not None
+                        report(Progress(done, len(wanted), failed, n_workers, dashboard))
+        finally:
+            rows, _ = folder.read()
+            folder.write_all(rows.values())
+        table = read_sweep(folder.path)
+    return SweepOutcome(
+        table[table["id"].isin(list(wanted))].reset_index(drop=True), done - len(kept), len(kept), tuple(torn)
+    )
+
+
+def run_cells(client: Any, cells: Sequence[Cell], run: str) -> Iterator[tuple[dict[str, Any] | None, int]]:
+    """Rows as they end, with the number of workers; None for a row when nothing ended for a while.
+
+    No more cells are handed out than there are workers: a worker that is killed takes one cell down with it, so that
+    Dask does not hold others for the cause, and workers that join later get their share.
+    """
+    waiting, running = deque(cells), dict[Any, Cell]()
+    try:
+        while waiting or running:
+            n_workers = _count_workers(client)
+            while waiting and len(running) < max(1, n_workers):
+                cell = waiting.popleft()
+                key = f"{cell.method}-{cell.id}-{run}"
+                running[client.submit(run_cell, cell, run, key=key, pure=False)] = cell
+            ended = _wait_for_some(running)
+            for future in ended:
+                yield _row(future, running.pop(future), run), n_workers
+            if not ended:
+                yield None, n_workers
+    finally:
+        if running:
+            with contextlib.suppress(Exception):  # the scheduler may be gone, and then there is nothing to cancel
+                client.cancel(list(running))
+
+
+def _wait_for_some(running: dict[Any, Cell]) -> list[Any]:
+    """Futures that have ended; none of them after a while."""
+    from distributed import wait
+
+    with contextlib.suppress(TimeoutError):
+        wait(list(running), timeout=TICK, return_when="FIRST_COMPLETED")
+    return [future for future in running if future.done()]
+
+
+def _count_workers(client: Any) -> int:
+    lost = InputError(
+        "The Dask scheduler was lost: every row so far is kept, so start a scheduler and run the same command again."
+    )
+    if client.status != "running":
+        raise lost
+    try:
+        return len(client.nthreads())
+    except Exception:
+        raise lost from None
+
+
+def _row(future: Any, cell: Cell, run: str) -> dict[str, Any]:
+    """The row of a cell, or a row that says why Dask could not run it."""
+    from distributed import KilledWorker
+
+    if future.status == "finished":
+        return dict(future.result())
+    if future.status in ("lost", "cancelled"):
+        raise InputError(
+            "The Dask scheduler was lost, or restarted: every row so far is kept, so run the same command again."
+        )
+    error = future.exception()
+    said = in_one_sentence(error)
+    if isinstance(error, KilledWorker):
+        said = "KilledWorker: every worker process that ran this cell died, the last of them without a word."
+    now = datetime.now(UTC)
+    return {"id": cell.id, **asdict(cell), "error": said, "run": run, "finished": now, "versions": "{}"}
+
+
+@contextlib.contextmanager
+def connect(scheduler: str | None, workers: int) -> Iterator[Any]:
+    """A Dask client: of the scheduler at an address, or of a cluster on this computer with one thread a process."""
+    from distributed import Client
+
+    # what Dask logs of dying workers is in the progress bar and in the rows, as far as it matters
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if scheduler is not None:
+        with _client_of(scheduler) as client:
+            yield client
+        return
+    with _local_cluster(workers) as cluster, Client(cluster) as client:
+        yield client
+
+
+def _local_cluster(workers: int) -> Any:
+    """A cluster on this computer, whose processes leave Ctrl-C to this one.
+
+    A terminal sends SIGINT to all processes. Threads and processes inherit the signals that are blocked, so that the
+    cluster's threads, and every worker that they start, or start again, never see it; here it waits meanwhile.
+    """
+    from distributed import LocalCluster
+
+    resource_tracker.ensure_running()  # when the first process is started it would unblock the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        with warnings.catch_warnings():
+            # the dashboard takes another port when its own is in use, which need not be said
+            warnings.filterwarnings("ignore", "Port .* is already in use", UserWarning)
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+                dashboard_address="127.0.0.1:8787" if importlib.util.find_spec("bokeh") is not None else None,
+            )
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _client_of(address: str) -> Iterator[Any]:
+    """A client of a cluster that stands, once a worker of this version is there."""
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECT_TIMEOUT)
+    except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"No Dask scheduler answers at {address} ({reason}): start one with 'dask scheduler' and give the address "
+            "that it prints, or leave --scheduler out."
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_TIMEOUT)
+        except TimeoutError:
+            raise InputError(
+                f"The scheduler at {address} has no worker: start some with 'dask worker {address} --nthreads 1'."
+            ) from None
+        mine = package_versions()["bayes_snn"]
+        for worker, found in client.run(package_versions, on_error="return").items():
+            theirs = found.get("bayes_snn") if isinstance(found, dict) else in_one_sentence(found)
+            if theirs != mine:
+                raise InputError(
+                    f"The worker {worker} does not have bayes_snn {mine} ({theirs}): install the same version there."
+                )
+        yield client
+
+
+def dashboard_link(client: Any) -> str | None:
+    """Address of the dashboard, None where there is none."""
+    link = client.dashboard_link
+    return str(link) if link and importlib.util.find_spec("bokeh") is not None else None
+
+
+def cpu_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def need_distributed() -> None:
+    """Raise an `InputError` when Dask is not installed."""
+    if importlib.util.find_spec("distributed") is None:
+        raise InputError("A sweep needs dask and distributed, which are not installed: install bayes_snn[sweep].")
+
+
+if __name__ == "__main__":
+    from bayes_snn.sweep_command import main
+
+    main()

@@ -1,0 +1,217 @@
+"""The command `python -m bayes_snn.sweep`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from bayes_snn.cells import IDEAL, METHODS, Cell, digest_file, make_grid, parse_strengths
+from bayes_snn.command import make_chip, parse_sigmas
+from bayes_snn.data import BUILT_IN, load_data, split_data
+from bayes_snn.distortion import DISTORTIONS
+from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.fit import CHAINS, DRAWS, check_sampling
+from bayes_snn.model import available_models, load_weights
+from bayes_snn.steps import SAMPLERS
+from bayes_snn.sweep import Progress, SweepOutcome, cpu_count, sweep
+from bayes_snn.sweep_table import table_over_chips
+from bayes_snn.terminal import option, run_app, show_help
+
+PROGRAM = "python -m bayes_snn.sweep"
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+console = Console()
+
+_GRID, _SETTINGS, _RUN = "Grid: lists with commas", "Settings of every cell", "Running"
+_EXAMPLES = f"""Examples:
+
+{PROGRAM} --output sweeps/mine --methods mh,logistic --sigma 0,3,10 --chips 0-19
+
+{PROGRAM} --output sweeps/mine --distortion leak:0.5,leak+gain:0.3 --scheduler tcp://10.0.0.1:8786
+"""
+
+
+@app.command(epilog=_EXAMPLES, add_help_option=False)
+def command(
+    output: Annotated[str, option(_RUN, "PATH", "Folder of the sweep; what it holds already is not run again.")],
+    methods: Annotated[str, option(_GRID, "NAMES", f"{', '.join(METHODS)}; or all.")] = "mh",
+    distortion: Annotated[
+        str, option(_GRID, "NAMES", f"{IDEAL}, {', '.join(DISTORTIONS)}; leak+gain composes, leak:0.5 has a sigma.")
+    ] = "comparator",
+    sigma: Annotated[str, option(_GRID, "NUMBERS", "Strengths.")] = "3",
+    chips: Annotated[str, option(_GRID, "SEEDS", "Chip seeds; 0-19 makes 20 chips.")] = "0-19",
+    n_train: Annotated[str, option(_GRID, "NUMBERS", "Training samples; all for what the test part leaves.")] = "all",
+    splits: Annotated[str, option(_GRID, "SEEDS", "Split seeds, each draws another test part.")] = "0",
+    draws: Annotated[str, option(_GRID, "NUMBERS", "Draws kept from each chain.")] = str(DRAWS),
+    tune: Annotated[int | None, option(_GRID, "N", "Warm-up draws of each chain. [default: as many as draws]")] = None,
+    data: Annotated[str, option(_SETTINGS, "NAME", f"{', '.join(BUILT_IN)}, or a CSV file.")] = "breast_cancer",
+    target: Annotated[str, option(_SETTINGS, "NAME", "Column of the CSV file that holds the class.")] = "",
+    hidden: Annotated[str, option(_SETTINGS, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
+    steps: Annotated[int, option(_SETTINGS, "N", "Time steps (ms) of a presentation.")] = 32,
+    model: Annotated[
+        str, option(_SETTINGS, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
+    ] = "gaussian",
+    sampler: Annotated[str, option(_SETTINGS, "NAME", f"{', '.join(SAMPLERS)}.")] = "sitewise",
+    chains: Annotated[int, option(_SETTINGS, "N", "Chains; at least 2 to check them.")] = CHAINS,
+    seed: Annotated[int, option(_SETTINGS, "N", "Another seed, another run of each method.")] = 0,
+    scheduler: Annotated[
+        str | None, option(_RUN, "ADDRESS", "Dask scheduler, tcp://host:port. [default: a cluster of its own]")
+    ] = None,
+    workers: Annotated[int | None, option(_RUN, "N", "Processes of the own cluster. [default: one a core]")] = None,
+    retry_failed: Annotated[bool, option(_RUN, None, "Run cells again that failed.", "--retry-failed")] = False,
+    show_help: Annotated[
+        bool, option(_RUN, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
+    ] = False,
+) -> None:
+    """Run a grid of methods, chips and data, and keep a row for each.
+
+    Each cell of the grid is one fit. Its row is written as it ends: a sweep that was interrupted or killed goes on with
+    the same command. More cells come with another grid and the same folder.
+    """
+    if not output.strip():
+        raise InputError("--output was empty, but the name of a folder is expected: give one, sweeps/mine for example.")
+    if workers is not None and (workers < 1 or scheduler is not None):
+        raise InputError(
+            f"--workers was {workers}, but a number >= 1 is expected, and none beside --scheduler, whose workers are "
+            "started by hand: leave it out."
+        )
+    budgets = [(n, n if tune is None else tune) for n in map(_draws, _listed("--draws", draws))]
+    for n_draws, n_tune in budgets:
+        check_sampling(sampler, n_draws, n_tune, chains, seed)
+    load_weights(model)
+    names = list(METHODS) if methods == "all" else _listed("--methods", methods)
+    for name in names:
+        if name not in METHODS:
+            raise unknown_name("method", name, METHODS)
+    dataset = load_data(data, target or None)
+    split_seeds = _seeds("--splits", splits)
+    numbers = [_n_train(text) for text in _listed("--n-train", n_train)]
+    sizes = sorted({split_data(dataset, number, seed=s).n_train for number in numbers for s in split_seeds})
+    make_chip(split_data(dataset), [IDEAL], ["0"], 0, hidden, steps)  # for its refusals
+    settings = {"data": data, "target": target, "hidden": hidden.replace(" ", ""), "n_steps": steps, "model": model}
+    settings |= {"sampler": sampler, "chains": chains, "seed": seed}
+    digests = {"data_digest": digest_file(data), "model_digest": digest_file(model)}
+    strengths = parse_strengths(_listed("--distortion", distortion), parse_sigmas([sigma]))
+    chip_seeds = _seeds("--chips", chips)
+    cells = make_grid(names, strengths, sizes, chip_seeds, split_seeds, budgets, **settings, **digests)
+    folder = os.path.expanduser(output)
+    grid = {"methods": names, "strengths": strengths, "n_train": sizes, "chips": chip_seeds, "splits": split_seeds}
+    grid |= {"draws, tune": budgets}
+    outcome = _run_with_bar(
+        cells, folder, scheduler=scheduler, workers=workers, retry_failed=retry_failed, grid=grid | settings | digests
+    )
+    _report(outcome, folder)
+
+
+def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> SweepOutcome:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    shown: set[str] = set()
+    # the rate of the last half hour, for the cells of one chip differ in length
+    with Bar(*columns, console=console, speed_estimate_period=1800) as bar:
+        task = bar.add_task("starting", total=len(cells))
+
+        def report(progress: Progress) -> None:
+            if progress.dashboard and not shown:
+                shown.add(progress.dashboard)
+                bar.console.print(f"Dashboard: {progress.dashboard}", highlight=False, markup=False, soft_wrap=True)
+            text = f"{progress.workers} worker{'s' if progress.workers != 1 else ''}"
+            if progress.failed:
+                text += f", [red]{progress.failed} failed[/red]"
+            bar.update(task, completed=progress.done, total=progress.total, description=text)
+
+        try:
+            outcome = sweep(cells, folder, report=report, **arguments)  # type: ignore[arg-type]
+        except KeyboardInterrupt:
+            bar.stop()
+            console.print(
+                f"The rows so far are in {folder}/: the same command goes on from there.", highlight=False, markup=False
+            )
+            raise
+        bar.update(task, description="done", completed=len(cells))
+    return outcome
+
+
+def _report(outcome: SweepOutcome, folder: str) -> None:
+    rows = outcome.rows
+    console.print(table_over_chips(rows))
+    console.print(
+        "Test accuracy: mean over chips, with half of its 90% interval (Student's t). chosen: of mean, map and "
+        "medoid the one with the best log score on the training samples.\n",
+        style="italic",
+        highlight=False,
+    )
+    for path in outcome.torn:
+        console.print(f"{path.name} held no readable row.", highlight=False, markup=False, soft_wrap=True)
+    failed = rows[rows["error"].notna()]
+    if len(failed):
+        console.print(f"[bold red]{len(failed)} of {len(rows)} cells failed[/bold red], for example:", highlight=False)
+        for error, count in failed["error"].value_counts().head(3).items():
+            console.print(f"  {count} times: {escape(str(error))}", highlight=False, soft_wrap=True)
+        console.print("--retry-failed runs them again.", highlight=False)
+    hours, cores = rows["seconds"].sum() / 3600, cpu_count()
+    console.print(
+        f"{outcome.ran} cells were run, {outcome.kept} were there already. All {len(rows)} take {hours:.2f} hours of "
+        f"one core, {hours / cores:.2f} hours on the {cores} of this computer.",
+        highlight=False,
+    )
+    console.print(f"The sweep is in {folder}/", highlight=False, markup=False, soft_wrap=True)
+
+
+def _listed(name: str, text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise InputError(f"{name} was {text!r}, but names or numbers with commas between are expected: drop a comma.")
+    return list(dict.fromkeys(parts))
+
+
+def _seeds(name: str, text: str) -> list[int]:
+    """Whole numbers from "0-3,7"."""
+    seeds: list[int] = []
+    for part in _listed(name, text):
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise InputError(f"{name} was {text!r}, but whole numbers or ranges are expected: give 0-19, or 0,3,5.")
+        low, high = int(first), int(last or first)
+        if low > high or high >= 2**32 or high - low >= 100_000:
+            raise InputError(
+                f"{name} was {text!r}, but a range goes up, below 2**32, by at most 100,000: give 0-19, for example."
+            )
+        seeds += range(low, high + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def _n_train(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise InputError(f"--n-train held {text!r}, but whole numbers or all are expected: give 10,50,all for example.")
+    return int(text)
+
+
+def _draws(text: str) -> int:
+    if not text.isdecimal():
+        raise InputError(f"--draws held {text!r}, but whole numbers are expected: give 1000, or 10,100,1000.")
+    return int(text)
+
+
+def main() -> None:
+    """Run the command; what a person can mend is said in one sentence, with exit code 2."""
+    run_app(
+        app,
+        PROGRAM,
+        "Interrupted: the sweep is not complete.",
+        "The sweep does not fit into memory: ask for fewer draws, chains or workers.",
+    )

@@ -1,0 +1,172 @@
+"""The folder of a sweep: a small Parquet file for each cell, written as the cell ends, and all of them in one.
+
+    cells/<id>.parquet     one row; complete or not there, for it is renamed into place
+    sweep.json             what was asked for, a grid for each start of the sweep, with versions
+    sweep.parquet          all rows, sorted; written when the sweep ends
+    sweep.lock             held while a sweep writes here; the system lets go of it when the process dies, however
+
+Only the process that started the sweep writes here, never a worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bayes_snn.cell_run import package_versions, score_names
+from bayes_snn.cells import FORMAT, IDENTITY, Cell
+from bayes_snn.errors import InputError
+from bayes_snn.files import make_folder, write_then_rename
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ModuleNotFoundError:
+    pa = pq = None
+
+TEXT = ("method", "data", "target", "distortion", "hidden", "model", "sampler", "data_digest", "model_digest")
+_CELL_FILE = re.compile(r"[0-9a-f]{16}\.parquet")
+
+
+def row_schema() -> Any:
+    """Names and types of a row's columns; every column but the identity may be null."""
+    need_pyarrow()
+    identity = [(name, pa.string() if name in TEXT else pa.int64()) for name in IDENTITY if name != "sigma"]
+    identity.insert(IDENTITY.index("sigma"), ("sigma", pa.float64()))
+    time = pa.timestamp("us", tz="UTC")
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            *identity,
+            ("error", pa.string()),
+            ("chosen", pa.string()),
+            *((name, pa.float64()) for name in score_names()),
+            ("presentations", pa.int64()),
+            ("passes", pa.float64()),
+            ("n_test", pa.int64()),
+            ("n_weights", pa.int64()),
+            ("r_hat", pa.float64()),
+            ("r_hat_weights", pa.float64()),
+            ("ess", pa.float64()),
+            ("diagnosis", pa.string()),
+            ("seconds", pa.float64()),
+            ("started", time),
+            ("finished", time),
+            ("run", pa.string()),
+            ("versions", pa.string()),
+        ]
+    )
+
+
+class SweepFolder:
+    """Reads and writes the rows of a sweep."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.cells = self.path / "cells"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder and keep other sweeps out of it; raises `InputError` when one is at work in it."""
+        make_folder(self.cells)
+        with (self.path / "sweep.lock").open("a") as lock:
+            try:
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except ModuleNotFoundError:  # not on Windows
+                pass
+            except OSError:
+                raise InputError(
+                    f"Another sweep is writing into {self.path}: wait until it has ended, or give another folder."
+                ) from None
+            for path in self.cells.iterdir():  # what a killed sweep left half-written
+                if not _CELL_FILE.fullmatch(path.name) and path.name.startswith("."):
+                    path.unlink()
+            yield
+
+    def read(self) -> tuple[dict[str, dict[str, Any]], list[Path]]:
+        """Rows by the id of their cell, and the files that hold no readable row of the cell they are named after."""
+        rows, torn = {}, []
+        for path in sorted(self.cells.glob("*.parquet")):
+            if not _CELL_FILE.fullmatch(path.name):
+                continue
+            try:
+                [row] = pq.read_table(path, schema=row_schema()).to_pylist()
+                if row["id"] != path.stem or Cell(**{name: row[name] for name in IDENTITY}).id != path.stem:
+                    raise ValueError("the row is another cell's")
+            except (OSError, ValueError, TypeError):  # pyarrow's own errors are among them
+                torn.append(path)
+            else:
+                rows[path.stem] = row
+        return rows, torn
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Write the row of one cell, whole or not at all."""
+        table = pa.Table.from_pylist([row], schema=row_schema())
+        write_then_rename(self.cells / f"{row['id']}.parquet", lambda path: pq.write_table(table, path))
+
+    def write_all(self, rows: Iterable[dict[str, Any]]) -> Path:
+        """Write `sweep.parquet`, sorted by what the cells are."""
+        ordered = sorted(rows, key=lambda row: tuple(row[name] for name in IDENTITY))
+        table = pa.Table.from_pylist(ordered, schema=row_schema())
+        path = self.path / "sweep.parquet"
+        write_then_rename(path, lambda temporary: pq.write_table(table, temporary))
+        return path
+
+    def note_grid(self, grid: dict[str, Any], run: str) -> None:
+        """Add what was asked for to `sweep.json`, unless the last start asked for the same."""
+        path = self.path / "sweep.json"
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            grids = list(stored["grids"])
+        except (OSError, ValueError, KeyError, TypeError):
+            grids = []  # it is a note for readers: the rows say all that a sweep needs to go on
+        entry = {"grid": grid, "versions": package_versions()}
+        if not grids or {key: grids[-1].get(key) for key in entry} != entry:
+            grids.append({"run": run, "started": datetime.now(UTC).isoformat(timespec="seconds"), **entry})
+        text = json.dumps({"format": FORMAT, "grids": grids}, indent=2) + "\n"
+        write_then_rename(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_sweep(path: str | Path) -> pd.DataFrame:
+    """The rows of a sweep as a table, sorted by what the cells are.
+
+    Parameters
+    ----------
+    path
+        The folder of a sweep, ended or not, or a file `sweep.parquet`.
+
+    Raises
+    ------
+    InputError
+        When there is no sweep, or the file cannot be read.
+    """
+    need_pyarrow()
+    path = Path(path)
+    if (path / "cells").is_dir():
+        rows, _ = SweepFolder(path).read()
+        table = pa.Table.from_pylist(list(rows.values()), schema=row_schema())
+    else:
+        file = path / "sweep.parquet" if path.is_dir() else path
+        try:
+            table = pq.read_table(file)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{file} cannot be read as a sweep ({type(error).__name__}): give the folder that --output named, or "
+                "its sweep.parquet."
+            ) from None
+    return table.to_pandas().sort_values(list(IDENTITY), ignore_index=True)
+
+
+def need_pyarrow() -> None:
+    """Raise an `InputError` when pyarrow is not installed."""
+    if pq is None:
+        raise InputError("A sweep needs pyarrow, which is not installed: install bayes_snn[sweep].")

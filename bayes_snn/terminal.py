@@ -1,0 +1,66 @@
+"""What the commands share: options in panels, and one sentence with exit code 2 for what a person can mend."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bayes_snn.errors import ChipError, InputError
+
+INTERRUPTED = 130  # exit code, as shells have it
+_USAGE_ERROR: Any = typer.BadParameter.__base__  # which Typer does not export
+
+
+def option(panel: str, metavar: str | None, text: str, *names: str, **rest: Any) -> Any:
+    """An option in a panel of the help page."""
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **rest)
+
+
+def show_help(context: typer.Context, wanted: bool) -> None:
+    """Callback of --help, which stands in a panel like any other option."""
+    if wanted:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+def run_app(app: typer.Typer, program: str, interrupted: str, too_large: str) -> None:
+    """Run a command; `interrupted` and `too_large` are what to say at Ctrl-C and without enough memory."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name or a bar that cannot be printed must not end a fit
+            stream.reconfigure(errors="replace")
+    try:
+        code = app(standalone_mode=False, prog_name=program)
+    except (InputError, ChipError) as error:
+        say(str(error), 2)
+    except _USAGE_ERROR as error:
+        say(_usage(error, program), 2)
+    except MemoryError:
+        say(too_large, 2)
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # Typer makes an Exit or an Abort of Ctrl-C, as its version goes
+        say(interrupted, INTERRUPTED)
+
+
+def _usage(error: Any, program: str) -> str:
+    """One sentence for an option that Typer could not read."""
+    reason = error.__cause__
+    if hasattr(reason, "errors") and getattr(error, "param", None) is not None:
+        first = reason.errors()[0]
+        expected = first["msg"].split(",")[0].removeprefix("Input should be ")
+        problem = f"{error.param.opts[0]} was {first['input']!r}, but {expected} is expected"
+    else:
+        problem = " ".join(error.format_message().split()).rstrip(".")
+    return f"{problem}: {program} --help lists what can be given."
+
+
+def say(sentence: str, code: int) -> NoReturn:
+    """Print a sentence to standard error and end the program."""
+    style = "[bold red]Error:[/bold red] " if code == 2 else ""
+    Console(stderr=True).print(style + escape(sentence), highlight=False, soft_wrap=True)
+    sys.exit(code)

@@ -1,0 +1,198 @@
+"""The figure scripts, on made-up sweeps: what they draw, what they print, and what they say without results."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from bayes_snn.cells import METHODS, Cell, make_grid, parse_strengths
+from bayes_snn.sweep_folder import read_sweep
+from tests.sweeps import ROOT, made_up_sweep
+
+# accuracy of a made-up chip: how much each method loses with the strength
+LOSS = {"mh": 0.005, "backprop-spikes": 0.01, "backprop-outputs": 0.02, "backprop-noise-aware": 0.03}
+FIGURES = ("figure2", "figure3", "atlas", "cost")
+
+
+def accuracy(cell: Cell, rng: np.random.Generator) -> float:
+    if cell.method == "logistic":
+        return 0.97
+    strength = min(cell.sigma, 12.0)
+    best = 0.96 - LOSS.get(cell.method, 0.045) * strength - 0.3 / np.sqrt(cell.n_train)
+    budget = 0.2 / np.sqrt(cell.draws) if cell.draws else 0.0
+    return float(np.clip(best - budget + rng.normal(scale=0.015), 0.3, 1.0))
+
+
+def options(grid: list[str]) -> dict[str, str]:
+    return dict(zip(grid[::2], grid[1::2], strict=True))
+
+
+def grid_of(script: ModuleType, chips: int = 20) -> list[Cell]:
+    """The cells that a script asks the sweep for."""
+    given = {"--sigma": "0", "--n-train": "398", "--draws": "1000"} | options(script.GRID)
+    assert given["--methods"] == "all"
+    assert given["--chips"] == "0-19"
+    return make_grid(
+        METHODS,
+        parse_strengths(given["--distortion"].split(","), [float(s) for s in given["--sigma"].split(",")]),
+        [int(n) for n in given["--n-train"].split(",")],
+        list(range(chips)),
+        [0],
+        [(int(n), int(n)) for n in given["--draws"].split(",")],
+    )
+
+
+@pytest.fixture(autouse=True)
+def analysis(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Scripts find what they share beside them."""
+    monkeypatch.syspath_prepend(str(ROOT / "analysis"))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(ROOT / "analysis")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """Results and figures of a folder of their own: those of the repository are not touched."""
+    module = importlib.import_module("saved")
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(module, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(module, "SWEEPS", tmp_path / "sweeps")
+    (tmp_path / "results").mkdir()
+    return module
+
+
+def run(saved: ModuleType, script: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+    try:
+        saved.main(name, script.GRID, script.draw, script.tell)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure(
+    name: str,
+    saved: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = importlib.import_module(name)
+    path = made_up_sweep(tmp_path / "results" / f"{name}.parquet", grid_of(script), accuracy)
+    assert run(saved, script, name, monkeypatch) == 0
+    out = capsys.readouterr().out
+    assert "hours on 2 cores" in out
+    assert "nan" not in out
+    png, svg = (tmp_path / "figures" / f"{name}.{kind}" for kind in ("png", "svg"))
+    assert png.read_bytes().startswith(b"\x89PNG")
+    text = svg.read_text()
+    for expected in ("20 chips", "test accuracy", "MH, best single set", "backprop, spikes", "90% intervals"):
+        assert expected in text
+    # every chip is there as a dot: one for each row of each series drawn, at least
+    rows = read_sweep(path)
+    figure = script.draw(rows)
+    dots = sum(len(line.get_xdata()) for axis in figure.axes for line in axis.lines if line.get_marker() == ".")
+    assert dots >= len(rows[rows["method"].isin(["mh", "backprop-spikes"])])
+    assert (svg.read_bytes(), png.read_bytes()) == drawn_again(saved, script, name, monkeypatch, svg, png)
+
+
+def drawn_again(
+    saved: ModuleType, script: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch, svg: Path, png: Path
+) -> tuple[bytes, bytes]:
+    assert run(saved, script, name, monkeypatch) == 0
+    return svg.read_bytes(), png.read_bytes()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_of_part_of_its_grid(name: str, tmp_path: Path) -> None:
+    """Sweeps under way can be looked at: one chip, and MH alone."""
+    script = importlib.import_module(name)
+    for cells in (grid_of(script, chips=1), [cell for cell in grid_of(script, chips=3) if cell.method == "mh"]):
+        rows = read_sweep(made_up_sweep(tmp_path / "part.parquet", cells, accuracy))
+        script.draw(rows).canvas.draw()
+        assert script.tell(rows)
+
+
+def test_without_results(
+    saved: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = importlib.import_module("figure2")
+    assert run(saved, script, "figure2", monkeypatch) == 2
+    assert "python analysis/figure2.py --run" in capsys.readouterr().err
+    assert run(saved, script, "figure2", monkeypatch, "--rum") == 2
+    assert "only --run is known" in capsys.readouterr().err
+
+
+def test_run_starts_the_sweep_and_saves_its_rows(
+    saved: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, called = importlib.import_module("figure2"), []
+
+    def call(line: list[str]) -> int:
+        called.append(line[1:])
+        (tmp_path / "sweeps" / "figure2").mkdir(parents=True)
+        made_up_sweep(tmp_path / "sweeps" / "figure2" / "sweep.parquet", grid_of(script, chips=2), accuracy)
+        return 0
+
+    monkeypatch.setattr(saved.subprocess, "call", call)
+    assert run(saved, script, "figure2", monkeypatch, "--run", "--workers", "1") == 0
+    output = str(tmp_path / "sweeps" / "figure2")
+    assert called == [["-m", "bayes_snn.sweep", "--output", output, *script.GRID, "--workers", "1"]]
+    assert (tmp_path / "results" / "figure2.parquet").exists()
+    assert (tmp_path / "figures" / "figure2.svg").exists()
+
+
+def two_chips(**accuracies: Any) -> pd.DataFrame:
+    """Rows of two chips, test accuracies by method; training scores favour backprop-outputs on chip 0."""
+    rows = [
+        {
+            "method": method.replace("_", "-"),
+            "chip_seed": chip,
+            "test_chosen_accuracy": value,
+            "train_chosen_log_score": -0.1 if (method == "backprop_outputs") == (chip == 0) else -0.2,
+        }
+        for method, values in accuracies.items()
+        for chip, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_differences_are_chip_by_chip() -> None:
+    comparison = importlib.import_module("comparison")
+    rows = two_chips(
+        mh=(0.9, 0.8), backprop_outputs=(0.7, 0.6), backprop_spikes=(0.9, 0.5), backprop_offline=(0.5, 0.5)
+    )
+    best = comparison.best_in_the_loop(rows)
+    assert best.method == "backprop-spikes"  # 0.7 against 0.65, on the test data
+    assert comparison.difference_to(rows, best).mean == pytest.approx(0.15)
+    assert comparison.best_by_training(rows).to_dict() == {0: 0.7, 1: 0.5}
+    lines = comparison.difference_lines(rows)
+    assert "(spikes)" in lines[0]
+    assert "+0.150" in lines[0]
+    assert "+0.250" in lines[1]  # 0.9 - 0.7 and 0.8 - 0.5
+    assert len(lines) == 2 + 3  # noise-aware is not there
+    assert comparison.best_in_the_loop(two_chips(mh=(0.9, 0.8))) is None
+
+
+def test_the_winner_of_the_atlas() -> None:
+    atlas = importlib.import_module("atlas")
+    rows = two_chips(mh=(0.9, 0.8), backprop_spikes=(0.8, 0.7001), backprop_offline=(0.5, 0.5))
+    series, apart = atlas.winner(rows)
+    assert (series.method, apart) == ("mh", True)
+    rows = two_chips(mh=(0.9, 0.8), backprop_spikes=(0.95, 0.5))
+    assert atlas.winner(rows)[1] is False
+    assert atlas.winner(rows[:0]) is None

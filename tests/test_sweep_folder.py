@@ -1,0 +1,100 @@
+"""Rows of a sweep on the disk: whole or not there, and never another cell's."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from bayes_snn import sweep_folder
+from bayes_snn.cells import Cell
+from bayes_snn.errors import InputError
+from bayes_snn.sweep_folder import SweepFolder, read_sweep
+from tests.sweeps import made_up_row
+
+CELLS = [Cell("mh", chip_seed=seed) for seed in (2, 0, 1)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    folder = SweepFolder(tmp_path / "sweep")
+    with folder.locked():
+        for cell in CELLS:
+            folder.write(made_up_row(cell))
+    return folder
+
+
+def test_rows_come_back(folder: SweepFolder) -> None:
+    rows, torn = folder.read()
+    assert torn == []
+    assert rows.keys() == {cell.id for cell in CELLS}
+    for cell in CELLS:
+        assert {name: rows[cell.id][name] for name in made_up_row(cell)} == made_up_row(cell)
+    assert list(read_sweep(folder.path)["chip_seed"]) == [0, 1, 2]
+    folder.write_all(rows.values())
+    assert read_sweep(folder.path / "sweep.parquet").equals(read_sweep(folder.path))
+
+
+def test_torn_and_mistaken_files_are_told(folder: SweepFolder) -> None:
+    torn, swapped, whole = (folder.cells / f"{cell.id}.parquet" for cell in CELLS)
+    torn.write_bytes(torn.read_bytes()[:-20])
+    swapped.write_bytes(whole.read_bytes())
+    rows, found = folder.read()
+    assert set(found) == {torn, swapped}
+    assert rows.keys() == {CELLS[2].id}
+
+
+def test_what_a_kill_left_half_written_goes_away(folder: SweepFolder) -> None:
+    half = folder.cells / f".{CELLS[0].id}.123.parquet"
+    half.write_bytes(b"PAR1")
+    assert len(folder.read()[0]) == 3
+    with folder.locked():
+        assert not half.exists()
+
+
+def test_a_failing_write_leaves_the_old_row(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(table: object, path: Path) -> None:
+        path.write_bytes(b"PAR1")
+        raise OSError(28, "No space left on device")
+
+    before = {path.name: path.read_bytes() for path in folder.cells.iterdir()}
+    monkeypatch.setattr(sweep_folder.pq, "write_table", half)
+    with pytest.raises(InputError, match="No space left"):
+        folder.write(made_up_row(CELLS[0], 0.5))
+    assert {path.name: path.read_bytes() for path in folder.cells.iterdir()} == before
+
+
+def test_the_note_of_grids_grows_with_them(folder: SweepFolder) -> None:
+    for grid in ({"chips": [0]}, {"chips": [0]}, {"chips": [0, 1]}):
+        folder.note_grid(grid, "run")
+    stored = json.loads((folder.path / "sweep.json").read_text())
+    assert [entry["grid"] for entry in stored["grids"]] == [{"chips": [0]}, {"chips": [0, 1]}]
+    assert stored["grids"][0]["versions"]["bayes_snn"]
+    (folder.path / "sweep.json").write_text("{torn")
+    folder.note_grid({}, "run")
+    assert len(json.loads((folder.path / "sweep.json").read_text())["grids"]) == 1
+
+
+def test_no_sweep_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text("no")
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "text.parquet"):
+        with pytest.raises(InputError, match="cannot be read as a sweep"):
+            read_sweep(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="locks are those of Unix")
+def test_the_lock_is_let_go(folder: SweepFolder) -> None:
+    with folder.locked(), pytest.raises(InputError, match="Another sweep"), folder.locked():
+        pass
+    with folder.locked():
+        pass
+
+
+def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sweep_folder, "pq", None)
+    with pytest.raises(InputError, match=r"bayes_snn\[sweep\]"):
+        read_sweep(tmp_path)
