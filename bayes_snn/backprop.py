@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip, check_inputs, check_labels
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.lif import TAU_M
+from bayes_snn.lif_circuit import TAU_M
 from bayes_snn.metrics import evaluate
 from bayes_snn.predict import probabilities
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bayes_snn.chip import ChipSpec
 from bayes_snn.distortion import N_FEATURES, SmoothFunctions, current_step, stuck_elements
-from bayes_snn.lif import DT, THRESHOLD
-from bayes_snn.lif_kernels import TABLE_REACH
+from bayes_snn.lif_circuit import DT, THRESHOLD
+from bayes_snn.lif_current import TABLE_REACH
 
 KNOTS = 16  # to the unit of the threshold, the length-scale of the smooth functions
 

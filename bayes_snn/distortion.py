@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.lif_kernels import TABLE_REACH
+from bayes_snn.lif_current import TABLE_REACH
 
 N_FEATURES = 8  # cosines of a smooth random function
 N_KNOTS = 4097  # of a current table: 32 to the unit of the threshold

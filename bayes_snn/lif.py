@@ -19,29 +19,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chip import ChipSpec, FloatArray, check_inputs
-from bayes_snn.distortion import (
-    SmoothFunctions,
-    check_distortions,
-    comparator_edges,
-    current_step,
-    current_table,
-    stream,
-    stuck_elements,
-)
+from bayes_snn.distortion import check_distortions
 from bayes_snn.errors import InputError
 from bayes_snn.lanes import GROUP
-from bayes_snn.lif_kernels import Circuit, group_inputs, run_group, run_groups
-from bayes_snn.lif_neuron import EDGE_COUNTS
-from bayes_snn.lif_recall import MOST_STEPS, drive_marks
+from bayes_snn.lif_circuit import TAU_M, draw_circuit, program_weights
+from bayes_snn.lif_kernels import group_inputs, run_group, run_groups
 from bayes_snn.noise import mix
 
-DT = 1.0  # ms
-TAU_M = -DT / np.log(0.9)  # ms
-THRESHOLD = 1.0
 _CACHED_INPUTS = 4  # training and test inputs, and two more
 
 
@@ -101,63 +88,9 @@ class LIFChip:
         self.seed = int(seed)
         self.tau_m = float(tau_m)
         self.threads = int(threads)
-        self._draw()
+        self.circuit, self._gain, self._grid = draw_circuit(self.spec, strengths, self.seed, self.tau_m)
         self.restart_noise(0)
         self._prepared: list[tuple[FloatArray, NDArray[np.float32]]] = []
-
-    def _draw(self) -> None:
-        """Draw every frozen parameter of the chip from its seed."""
-        low, high = self.spec.weight_range
-        decays, edges, tables, gains, grids = [], [], [], [], []
-        for layer, (n_pre, n_post) in enumerate(self.spec.weight_shapes):
-            tau = self.tau_m * self._spread("leak", layer, n_post)
-            decays.append(np.exp(-DT / tau).astype(np.float32))
-            thresholds = (THRESHOLD * self._spread("threshold", layer, n_post)).astype(np.float32)
-            edges += self._edges(layer, thresholds)
-            if sigma := self.strengths.get("current"):
-                g = SmoothFunctions.draw(stream(self.seed, "current", layer), n_post)
-                tables.append(current_table(g, sigma))
-            gain = self._spread("gain", layer, n_pre, n_post).astype(np.float32)
-            # the resolution is set before synapses get stuck: it is the circuit's, not the weights'
-            largest = max(abs(low), abs(high)) * float(gain.max())
-            grids.append(current_step(n_pre, largest) if layer > 0 else np.float32(0.0))
-            if fraction := self.strengths.get("stuck"):
-                gain[stuck_elements(stream(self.seed, "stuck", layer), fraction, gain.shape)] = 0.0
-            gains.append(gain.ravel())
-        decay = np.concatenate(decays)
-        noise = np.zeros(0, np.float32)
-        if sigma := self.strengths.get("noise"):
-            noise = (sigma * np.sqrt(1.0 - decay.astype(np.float64) ** 2)).astype(np.float32)
-        n_edges, padded = _pad_edges(edges)
-        table = np.concatenate(tables) if tables else np.zeros((0, 0), np.float32)
-        inflow = np.float32(1.0) - decay
-        layers = np.array(self.spec.layers, np.int64)
-        firsts = np.cumsum([0, *layers[1:-1]])
-        starts = np.cumsum([0, *np.repeat(layers[:-1], layers[1:])])
-        n_first = self.spec.layers[1] if self.spec.n_steps <= MOST_STEPS and len(noise) == 0 else 0
-        marks = _pad_marks([drive_marks(decay[n], edges[n], self.spec.n_steps) for n in range(n_first)])
-        self.circuit = Circuit(
-            layers, firsts, starts, self.spec.n_steps, decay, inflow, n_edges, padded, table, noise, *marks
-        )
-        self._gain, self._grid = np.concatenate(gains), np.array(grids, np.float32)
-
-    def _spread(self, name: str, layer: int, *shape: int) -> NDArray[np.float64]:
-        """exp(sigma e) with e ~ Normal(0, 1), or ones without this distortion."""
-        if name not in self.strengths:
-            return np.ones(shape)
-        return np.exp(self.strengths[name] * stream(self.seed, name, layer).normal(size=shape))
-
-    def _edges(self, layer: int, thresholds: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Edges of each neuron's firing region, none for a silent neuron."""
-        if sigma := self.strengths.get("comparator"):
-            g = SmoothFunctions.draw(stream(self.seed, "comparator", layer), len(thresholds), THRESHOLD)
-            edges = comparator_edges(g, sigma, thresholds)
-        else:
-            edges = [thresholds[n : n + 1] for n in range(len(thresholds))]
-        if fraction := self.strengths.get("silent"):
-            silent = stuck_elements(stream(self.seed, "silent", layer), fraction, (len(edges),))
-            edges = [e[:0] if off else e for e, off in zip(edges, silent, strict=True)]
-        return edges
 
     def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int32]:
         """Show every input to the chip once: spike counts (n_samples, n_out); see `Chip.run`.
@@ -245,7 +178,7 @@ class LIFChip:
         bits = self.spec.weight_bits
         step = max(abs(low), abs(high)) / (2 ** (bits - 1) - 1) if bits else 0.0
         programmed = np.empty(len(flat), np.float32)
-        if not _program(flat, self.circuit.layers, low, high, step, self._gain, self._grid, programmed):
+        if not program_weights(flat, self.circuit.layers, low, high, step, self._gain, self._grid, programmed):
             raise InputError(
                 "The weights hold NaN, but every weight must be a number: check the prior and the starting point."
             )
@@ -278,56 +211,3 @@ class LIFChip:
         distorted = ", ".join(f"{name} {sigma:g}" for name, sigma in self.strengths.items()) or "ideal"
         layers = "-".join(str(n) for n in self.spec.layers)
         return f"LIFChip({layers}, {distorted}, seed={self.seed}, n_steps={self.spec.n_steps})"
-
-
-def _pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Edges in one array, their number rounded up to one that the kernels compile for; +inf is never reached."""
-    n_edges = [next((n for n in EDGE_COUNTS if n >= len(e)), len(e)) for e in edges]
-    padded = np.full((len(edges), max(n_edges)), np.inf, np.float32)
-    for neuron, e in enumerate(edges):
-        padded[neuron, : len(e)] = e
-    return np.array(n_edges, np.int64), padded
-
-
-def _pad_marks(
-    found: list[tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint32]]],
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint32]]:
-    """Marks of all first-layer neurons in four arrays, see `Circuit`."""
-    n_words = found[0][2].shape[0] if found else 1
-    n_marks = [len(marks) for marks, _, _ in found]
-    most = max([1, *n_marks])
-    marks = np.zeros((len(found), most), np.float32)
-    flips = np.zeros((n_words, len(found), most), np.uint32)
-    first = np.zeros((n_words, len(found)), np.uint32)
-    for neuron, (mark, flip, train) in enumerate(found):
-        marks[neuron, : len(mark)] = mark
-        flips[:, neuron, : len(mark)] = flip.T
-        first[:, neuron] = train
-    return np.array(n_marks, np.int64), marks, flips, first
-
-
-@njit(cache=True, error_model="numpy")
-def _program(weights, layers, low, high, step, gain, grid, programmed):  # type: ignore[no-untyped-def]
-    """Saturate, quantise (step > 0), mismatch and round to the layer's grid (> 0); False when a weight is NaN.
-
-    weights and gain lie matrix by matrix, (n_pre, n_post) each; programmed neuron by neuron, see `Circuit.starts`.
-    """
-    low, high, step = np.float32(low), np.float32(high), np.float32(step)
-    i = first = 0
-    for layer in range(layers.shape[0] - 1):
-        unit, n_pre, n_post = grid[layer], layers[layer], layers[layer + 1]
-        for pre in range(n_pre):
-            for post in range(n_post):
-                w = np.float32(weights[i])
-                if np.isnan(w):
-                    return False
-                w = min(max(w, low), high)
-                if step > 0:
-                    w = min(max(np.rint(w / step) * step, low), high)
-                w = w * gain[i]
-                if unit > 0:
-                    w = np.rint(w / unit) * unit
-                programmed[first + post * n_pre + pre] = w
-                i += 1
-        first += n_pre * n_post
-    return True

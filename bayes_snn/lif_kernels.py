@@ -13,64 +13,18 @@ plain NumPy loop gives the same spike counts (tests/reference.py):
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from bayes_snn.lanes import GROUP, aligned_zeros, count_bits, lacks_bit, load, splat, store, where
+from bayes_snn.lanes import GROUP, aligned_zeros, count_bits, load, splat, store
+from bayes_snn.lif_current import column_sum, dense_currents, driven, spike_currents
 from bayes_snn.lif_neuron import advance
 from bayes_snn.lif_recall import recall
 from bayes_snn.noise import standard_normals
 
-TABLE_REACH = 64.0  # the current tables reach this far either way, in units of the threshold
-
 # Functions compiled with _nrt=False count no references: they allocate nothing, are called thousands of times a run,
 # and would spend much of it on counting the views that they take of their arguments' rows.
-
-
-class Circuit(NamedTuple):
-    """All that the kernels know of a chip, neurons of all layers in one row (n_neurons = sum of layers[1:]).
-
-    Attributes
-    ----------
-    layers
-        (n_layers + 1,) neurons of each layer, inputs first.
-    firsts, starts
-        (n_layers,) the first neuron of each layer behind the inputs; (n_neurons + 1,) where the weights of each
-        neuron start: programmed weights lie neuron by neuron, each neuron's in a row.
-    n_steps
-        Time steps of a presentation.
-    decay, inflow
-        (n_neurons,) alpha and 1 - alpha of each neuron.
-    n_edges, edges
-        (n_neurons,) and (n_neurons, max_edges): a neuron fires where an odd number of its edges are <= v.
-        The ideal neuron has one edge, the threshold; that of a silent neuron is infinite.
-    current_table
-        (n_neurons or 0, n_knots): distortion added to the input current, tabulated; see `bend_current`.
-    noise
-        (n_neurons,) standard deviation of the noise added to v at each step; an empty array on a noiseless chip.
-    n_marks, marks, flips, first_train
-        (n_first,), (n_first, max_marks), (n_words, n_first, max_marks) and (n_words, n_first): the trains of the first
-        layer as step functions of the drive, see lif_recall.py; n_first is 0 where neurons are stepped instead.
-    """
-
-    layers: NDArray[np.int64]
-    firsts: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    n_steps: int
-    decay: NDArray[np.float32]
-    inflow: NDArray[np.float32]
-    n_edges: NDArray[np.int64]
-    edges: NDArray[np.float32]
-    current_table: NDArray[np.float32]
-    noise: NDArray[np.float32]
-    n_marks: NDArray[np.int64]
-    marks: NDArray[np.float32]
-    flips: NDArray[np.uint32]
-    first_train: NDArray[np.uint32]
 
 
 def group_inputs(inputs: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -81,79 +35,6 @@ def group_inputs(inputs: NDArray[np.float64]) -> NDArray[np.float32]:
     groups = aligned_zeros((len(padded) // GROUP, n_in, GROUP), np.float32)
     groups[:] = padded.reshape(-1, GROUP, n_in).transpose(0, 2, 1)
     return groups
-
-
-@register_jitable
-def knot(current, n_knots):  # type: ignore[no-untyped-def]
-    """Place of a current in a table over [-TABLE_REACH, TABLE_REACH], in knots, clipped to the table's ends."""
-    scale = np.float32((n_knots - 1) / (2.0 * TABLE_REACH))
-    place = (current + np.float32(TABLE_REACH)) * scale
-    return np.minimum(np.maximum(place, np.float32(0.0)), np.float32(n_knots - 1))
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def bend_current(current, table):  # type: ignore[no-untyped-def]
-    """I + sigma g(I) of each sample: sigma g from equidistant knots, linear between them, constant outside."""
-    last = table.shape[0] - 2
-    for s in range(GROUP):
-        place = knot(current[s], table.shape[0])
-        left = min(np.int64(place), last)
-        low = table[left]
-        current[s] += low + (place - np.float32(left)) * (table[left + 1] - low)
-
-
-@njit(inline="always")
-def driven(current, inflow, table, neuron, scratch):  # type: ignore[no-untyped-def]
-    """Drive of an input current: the distortion of the current, then times 1 - alpha."""
-    if table.shape[0] > 0:
-        store(scratch, current)
-        bend_current(scratch, table[neuron])
-        current = load(scratch)
-    return current * inflow
-
-
-@njit(inline="always")
-def dense_current(inputs, column):  # type: ignore[no-untyped-def]
-    """First layer: sum over inputs (n_in, GROUP), in their order, of weights (n_in,) times inputs."""
-    current = splat(np.float32(0.0))
-    for i in range(column.shape[0]):
-        current = current + load(inputs[i]) * splat(column[i])
-    return current
-
-
-@njit(inline="always")
-def dense_currents(inputs, column_a, column_b):  # type: ignore[no-untyped-def]
-    """`dense_current` of two neurons, which share the reading of the inputs."""
-    a = b = splat(np.float32(0.0))
-    for i in range(column_a.shape[0]):
-        x = load(inputs[i])
-        a, b = a + x * splat(column_a[i]), b + x * splat(column_b[i])
-    return a, b
-
-
-@njit(inline="always")
-def column_sum(column):  # type: ignore[no-untyped-def]
-    total = np.float32(0.0)
-    for i in range(column.shape[0]):
-        total += column[i]
-    return splat(total)
-
-
-@njit(inline="always")
-def spike_currents(trains, column_a, column_b, all_a, all_b, bit, next_bit):  # type: ignore[no-untyped-def]
-    """Later layers: sums of the weights (n_pre,) of the neurons whose trains (n_pre, GROUP) have a bit.
-
-    They are the sums of all weights (all_a, all_b) less those of the silent neurons, which is one masked subtraction
-    a neuron; exact, like any order. Two neurons and two bits at once share the reading of trains and weights, and hide
-    each other's latencies.
-    """
-    a, b, next_a, next_b = all_a, all_b, all_a, all_b
-    for i in range(column_a.shape[0]):
-        train, w_a, w_b = load(trains[i]), splat(column_a[i]), splat(column_b[i])
-        silent, next_silent = lacks_bit(train, bit), lacks_bit(train, next_bit)
-        a, b = where(silent, a - w_a, a), where(silent, b - w_b, b)
-        next_a, next_b = where(next_silent, next_a - w_a, next_a), where(next_silent, next_b - w_b, next_b)
-    return a, b, next_a, next_b
 
 
 @njit(inline="always")

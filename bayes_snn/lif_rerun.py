@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 
 from bayes_snn.lanes import any_bit, lacks_bit, load, splat, store, where
-from bayes_snn.lif_kernels import column_sum, dense_current, driven, run_first, run_layer, spike_currents, steps_of_word
+from bayes_snn.lif_current import column_sum, dense_current, driven, spike_currents
+from bayes_snn.lif_kernels import run_first, run_layer, steps_of_word
 from bayes_snn.lif_neuron import advance
 
 _NO_KEY = np.uint64(0)  # a chip with noise is never re-run in part

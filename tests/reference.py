@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bayes_snn.distortion import N_FEATURES, SmoothFunctions, current_step, stream, stuck_elements
-from bayes_snn.lif import DT, LIFChip
-from bayes_snn.lif_kernels import TABLE_REACH
+from bayes_snn.lif import LIFChip
+from bayes_snn.lif_circuit import DT
+from bayes_snn.lif_current import TABLE_REACH
 from bayes_snn.lif_neuron import integrate
 from bayes_snn.noise import CENTRE, LOG, ROUND, TAIL, mix
 
