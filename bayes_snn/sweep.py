@@ -151,9 +151,9 @@ def run_cells(client: Any, cells: Sequence[Cell], run: str) -> Iterator[tuple[di
 
 def _wait_for_some(running: dict[Any, Cell]) -> list[Any]:
     """Futures that have ended; none of them after a while."""
-    from distributed import wait
+    from distributed import CancelledError, wait
 
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError, CancelledError):  # the latter where the scheduler was lost, see _row
         wait(list(running), timeout=TICK, return_when="FIRST_COMPLETED")
     return [future for future in running if future.done()]
 
@@ -194,7 +194,9 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Any]:
     from distributed import Client
 
     # what Dask logs of dying workers is in the progress bar and in the rows, as far as it matters
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":  # Dask gives some of them a level of their own
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is not None:
         with _client_of(scheduler) as client:
             yield client
