@@ -25,7 +25,7 @@ from drawing import (
 from matplotlib.figure import Figure
 from saved import main
 
-from bayes_snn.over_chips import by_chip
+from bayes_snn.over_chips import by_chip, mean_interval
 
 GRID = ["--methods", "all", "--distortion", "comparator", "--sigma", "3,10", "--draws", "10,30,100,300,1000"]
 GRID += ["--chips", "0-19"]
@@ -55,7 +55,11 @@ def draw(rows: pd.DataFrame) -> Figure:
                 draw_series(axis, shown, values, series)
             elif shown:  # it never shows the chip anything, and a logarithmic axis has no zero
                 free = Series(f"{series.label} (no presentations)", series.method, series.colour, "")
-                draw_level(axis, float(values[0].mean()), free)
+                interval = mean_interval(values[0])
+                draw_level(axis, interval.mean, free)
+                axis.axhspan(interval.low, interval.high, color=series.colour, alpha=0.12, lw=0)
+                edge = axis.get_yaxis_transform()
+                axis.plot([0.01] * interval.n, values[0], ".", ms=4, mew=0, alpha=0.22, c=free.colour, transform=edge)
         axis.set_xscale("log")
         axis.set(xlabel="presentations in training", title=f"sigma {sigma:g}")
         accuracy_axis(axis, lowest_value(rows, [*MH, *BACKPROP_MODES]), label=axis is panels[0])

@@ -7,32 +7,25 @@ that calls `sweep` writes rows, so a worker that dies loses its cell and nothing
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import logging
-import os
-import signal
 import uuid
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bayes_snn.cell_run import in_one_sentence, package_versions, run_cell
+from bayes_snn.cell_run import in_one_sentence, run_cell
 from bayes_snn.cells import Cell
+from bayes_snn.cluster import connect, cpu_count, dashboard_link, need_distributed
 from bayes_snn.errors import InputError
 from bayes_snn.sweep_folder import SweepFolder, need_pyarrow, read_sweep
 
-CONNECT_TIMEOUT = 10  # s, for a scheduler to answer
-WORKERS_TIMEOUT = 60  # s, for the first worker to come
 TICK = 0.5  # s between looks at who is there
 
-__all__ = ["Progress", "SweepOutcome", "connect", "read_sweep", "sweep"]
+__all__ = ["Progress", "SweepOutcome", "read_sweep", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -151,9 +144,9 @@ def run_cells(client: Any, cells: Sequence[Cell], run: str) -> Iterator[tuple[di
 
 def _wait_for_some(running: dict[Any, Cell]) -> list[Any]:
     """Futures that have ended; none of them after a while."""
-    from distributed import wait
+    from distributed import CancelledError, wait
 
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError, CancelledError):  # the latter where the scheduler was lost, see _row
         wait(list(running), timeout=TICK, return_when="FIRST_COMPLETED")
     return [future for future in running if future.done()]
 
@@ -186,95 +179,6 @@ def _row(future: Any, cell: Cell, run: str) -> dict[str, Any]:
         said = "KilledWorker: every worker process that ran this cell died, the last of them without a word."
     now = datetime.now(UTC)
     return {"id": cell.id, **asdict(cell), "error": said, "run": run, "finished": now, "versions": "{}"}
-
-
-@contextlib.contextmanager
-def connect(scheduler: str | None, workers: int) -> Iterator[Any]:
-    """A Dask client: of the scheduler at an address, or of a cluster on this computer with one thread a process."""
-    from distributed import Client
-
-    # what Dask logs of dying workers is in the progress bar and in the rows, as far as it matters
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    if scheduler is not None:
-        with _client_of(scheduler) as client:
-            yield client
-        return
-    with _local_cluster(workers) as cluster, Client(cluster) as client:
-        yield client
-
-
-def _local_cluster(workers: int) -> Any:
-    """A cluster on this computer, whose processes leave Ctrl-C to this one.
-
-    A terminal sends SIGINT to all processes. Threads and processes inherit the signals that are blocked, so that the
-    cluster's threads, and every worker that they start, or start again, never see it; here it waits meanwhile.
-    """
-    from distributed import LocalCluster
-
-    resource_tracker.ensure_running()  # when the first process is started it would unblock the signal again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
-    try:
-        with warnings.catch_warnings():
-            # the dashboard takes another port when its own is in use, which need not be said
-            warnings.filterwarnings("ignore", "Port .* is already in use", UserWarning)
-            return LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
-                dashboard_address="127.0.0.1:8787" if importlib.util.find_spec("bokeh") is not None else None,
-            )
-    finally:
-        if before is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _client_of(address: str) -> Iterator[Any]:
-    """A client of a cluster that stands, once a worker of this version is there."""
-    from distributed import Client
-
-    try:
-        client = Client(address, timeout=CONNECT_TIMEOUT)
-    except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"No Dask scheduler answers at {address} ({reason}): start one with 'dask scheduler' and give the address "
-            "that it prints, or leave --scheduler out."
-        ) from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=WORKERS_TIMEOUT)
-        except TimeoutError:
-            raise InputError(
-                f"The scheduler at {address} has no worker: start some with 'dask worker {address} --nthreads 1'."
-            ) from None
-        mine = package_versions()["bayes_snn"]
-        for worker, found in client.run(package_versions, on_error="return").items():
-            theirs = found.get("bayes_snn") if isinstance(found, dict) else in_one_sentence(found)
-            if theirs != mine:
-                raise InputError(
-                    f"The worker {worker} does not have bayes_snn {mine} ({theirs}): install the same version there."
-                )
-        yield client
-
-
-def dashboard_link(client: Any) -> str | None:
-    """Address of the dashboard, None where there is none."""
-    link = client.dashboard_link
-    return str(link) if link and importlib.util.find_spec("bokeh") is not None else None
-
-
-def cpu_count() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def need_distributed() -> None:
-    """Raise an `InputError` when Dask is not installed."""
-    if importlib.util.find_spec("distributed") is None:
-        raise InputError("A sweep needs dask and distributed, which are not installed: install bayes_snn[sweep].")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from bayes_snn.cells import IDEAL, METHODS, Cell, digest_file, make_grid, parse_strengths
+from bayes_snn.cluster import cpu_count
 from bayes_snn.command import make_chip, parse_sigmas
 from bayes_snn.data import BUILT_IN, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
@@ -20,7 +21,7 @@ from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.fit import CHAINS, DRAWS, check_sampling
 from bayes_snn.model import available_models, load_weights
 from bayes_snn.steps import SAMPLERS
-from bayes_snn.sweep import Progress, SweepOutcome, cpu_count, sweep
+from bayes_snn.sweep import Progress, SweepOutcome, sweep
 from bayes_snn.sweep_table import table_over_chips
 from bayes_snn.terminal import option, run_app, show_help
 

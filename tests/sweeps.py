@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_snn.cell_run import DEPLOYABLE, SCORES, TIMES
-from bayes_snn.cells import BACKPROP, Cell, canonical
+from bayes_snn.cells import BACKPROP, IN_THE_LOOP, Cell, canonical
 from bayes_snn.sweep_folder import row_schema
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ real = cell_run._run_logistic  # and not the table's entry: Dask may import this
 
 def slow(cell, split, mode):
     with open(os.environ["SWEEP_LOG"], "a") as log:
-        log.write(f"{cell.id}\\n")
+        log.write(f"{cell.id} {os.getpid()}\\n")
     time.sleep(float(os.environ.get("SWEEP_DELAY", "0")))
     if cell.split_seed == int(os.environ.get("SWEEP_FAIL", "-1")):
         raise RuntimeError("this cell\\nfails")
@@ -127,6 +127,6 @@ def made_up_sweep(path: Path, cells: list[Cell], accuracy: Callable[[Cell, np.ra
             row["presentations"] = row["chains"] * (row["draws"] + row["tune"]) * row["n_train"] * 200
             row["test_mean_accuracy"] = max(0.5, row["test_mean_accuracy"] - 0.1)
         if row["method"] in BACKPROP:
-            row["presentations"] = 0 if row["method"] == "backprop-offline" else 200 * row["n_train"]
+            row["presentations"] = 200 * row["n_train"] * (row["method"] in IN_THE_LOOP)
     pq.write_table(pa.Table.from_pylist(rows, schema=row_schema()), path)
     return path

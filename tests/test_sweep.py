@@ -18,9 +18,9 @@ from bayes_snn.cell_run import make_chip, run_cell
 from bayes_snn.cells import Cell, canonical
 from bayes_snn.data import load_data, split_data
 from bayes_snn.sweep_folder import SweepFolder, read_sweep
-from tests.sweeps import cell_files, processes_with, start, wait_until, without_times, worker_environment
+from tests.sweeps import PATIENCE, cell_files, processes_with, start, wait_until, without_times, worker_environment
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
 
 N_SPLITS = 8
@@ -46,10 +46,14 @@ class Started:
     def sweep(self, output: Path, *arguments: str, **variables: object) -> subprocess.Popen[str]:
         return self.start("bayes_snn.sweep", "--output", str(output), *(arguments or GRID), **variables)
 
+    def log(self) -> list[list[str]]:
+        """Cell and process of each run that was begun."""
+        log = self.folder / "begun.txt"
+        return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+
     def begun(self) -> Counter[str]:
         """How often each cell was begun, by id."""
-        log = self.folder / "begun.txt"
-        return Counter(log.read_text().split()) if log.exists() else Counter()
+        return Counter(cell for cell, _ in self.log())
 
 
 @pytest.fixture
@@ -113,22 +117,41 @@ def test_killed_and_started_again_no_cell_runs_twice_and_none_is_lost(started: S
     assert_frame_equal(without_times(read_sweep(output)), expected_rows(tmp_path))
 
 
+def start_scheduler(started: Started, tmp_path: Path) -> tuple[subprocess.Popen[str], str]:
+    """A Dask scheduler on a free port, and its address."""
+    file = tmp_path / "scheduler.json"
+    options = ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file), "--no-dashboard"]
+    process = started.start("dask", "scheduler", *options)
+    address = r"tcp://[\d.]+:\d+"
+    wait_until(lambda: file.exists() and re.search(address, file.read_text()), process)
+    found = re.search(address, file.read_text())
+    assert found is not None
+    return process, found.group()
+
+
 def test_a_standing_cluster_whose_worker_is_killed_gives_the_same_rows(started: Started, tmp_path: Path) -> None:
-    scheduler_file = tmp_path / "scheduler.json"
-    started.start("dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(scheduler_file),
-                  "--no-dashboard")  # fmt: skip
-    wait_until(scheduler_file.exists)
-    options = ["--scheduler-file", str(scheduler_file), "--nthreads", "1", "--no-dashboard"]
+    output = tmp_path / "standing"
+    scheduler, address = start_scheduler(started, tmp_path)
+    options = [address, "--nthreads", "1", "--no-dashboard"]
     workers = [started.start("dask", "worker", *options, "--name", name, SWEEP_DELAY=1) for name in ("a", "b")]
-    address = re.search(r"tcp://[\d.:]+", scheduler_file.read_text())
-    assert address is not None
-    process = started.sweep(tmp_path / "standing", *GRID, "--scheduler", address.group())
-    wait_until(lambda: len(cell_files(tmp_path / "standing")) >= 3, process)
+    with distributed.Client(address) as client:
+        client.wait_for_workers(2, timeout=PATIENCE)
+    process = started.sweep(output, *GRID, "--scheduler", address)
+    wait_until(lambda: len(cell_files(output)) >= 3, process)
+    assert len({worker for _, worker in started.log()}) == 2  # both had a share
     os.killpg(workers[0].pid, signal.SIGKILL)
     ended(process)
-    rows = read_sweep(tmp_path / "standing")
+    rows = read_sweep(output)
     check_complete(rows)
     assert_frame_equal(without_times(rows), expected_rows(tmp_path))
+
+    # and once more, with the scheduler itself gone half-way
+    process = started.sweep(tmp_path / "lost", *GRID, "--scheduler", address)
+    wait_until(lambda: len(cell_files(tmp_path / "lost")) >= 1, process)
+    os.killpg(scheduler.pid, signal.SIGKILL)
+    out = ended(process, code=2)
+    assert "every row so far is kept" in out
+    assert 1 <= len(read_sweep(tmp_path / "lost" / "sweep.parquet")) < N_SPLITS
 
 
 def test_a_failing_cell_and_one_that_kills_its_worker_leave_the_others_alone(started: Started, tmp_path: Path) -> None:

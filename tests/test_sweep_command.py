@@ -15,8 +15,7 @@ from rich.console import Console
 pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
 
-from bayes_snn import sweep as sweep_module
-from bayes_snn import sweep_command
+from bayes_snn import cluster, sweep_command
 from bayes_snn.cells import METHODS, Cell
 from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.sweep import SweepOutcome
@@ -102,7 +101,7 @@ def test_a_missing_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x:1", "127.0.0.1:nowhere"])
 def test_a_scheduler_that_does_not_answer(run: Run, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(cluster, "CONNECT_TIMEOUT", 0.5)
     code, _, err = run("--methods", "logistic", "--scheduler", address)
     assert code == 2
     assert f"No Dask scheduler answers at {address}" in err
@@ -110,7 +109,7 @@ def test_a_scheduler_that_does_not_answer(run: Run, address: str, monkeypatch: p
 
 
 def test_without_dask(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
     code, _, err = run("--methods", "logistic")
     assert code == 2
     assert "bayes_snn[sweep]" in err
