@@ -52,8 +52,10 @@ def load(name: str) -> pd.DataFrame:
 
 
 def run(name: str, options: Sequence[str]) -> None:
-    """Run the sweep of a figure and save its rows."""
+    """Run the sweep of a figure and save its rows; cells that any figure's saved results hold are not run again."""
     output = SWEEPS / name
+    if saved := sorted(RESULTS.glob("*.parquet")):
+        options = ["--adopt", ",".join(map(str, saved)), *options]
     code = subprocess.call([sys.executable, "-m", "bayes_snn.sweep", "--output", str(output), *options])
     if code:
         sys.exit(code)

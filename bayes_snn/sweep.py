@@ -21,7 +21,7 @@ from bayes_snn.cell_run import in_one_sentence, run_cell
 from bayes_snn.cells import Cell
 from bayes_snn.cluster import connect, cpu_count, dashboard_link, need_distributed
 from bayes_snn.errors import InputError
-from bayes_snn.sweep_folder import SweepFolder, need_pyarrow, read_sweep
+from bayes_snn.sweep_folder import SweepFolder, need_pyarrow, read_rows, read_sweep
 
 TICK = 0.5  # s between looks at who is there
 
@@ -56,6 +56,7 @@ def sweep(
     scheduler: str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
+    adopt: Sequence[str | Path] = (),
     grid: dict[str, Any] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> SweepOutcome:
@@ -74,6 +75,8 @@ def sweep(
         Processes of a cluster of its own, as many as there are cores by default.
     retry_failed
         Run the cells again whose row holds an error.
+    adopt
+        Other sweeps, folders or Parquet files: cells of the grid that ended well there are taken over, not run.
     grid
         A note on the cells for `sweep.json`.
     report
@@ -92,6 +95,11 @@ def sweep(
     with folder.locked():
         rows, torn = folder.read()
         wanted = {cell.id: cell for cell in cells}
+        for other in adopt:
+            for known in read_rows(other):
+                if known["id"] in wanted and known["id"] not in rows and known["error"] is None:
+                    folder.write(known)
+                    rows[known["id"]] = known
         kept = {key for key in wanted if key in rows and not (retry_failed and rows[key]["error"])}
         missing = [cell for key, cell in wanted.items() if key not in kept]
         failed = sum(rows[key]["error"] is not None for key in kept)

@@ -67,6 +67,9 @@ def command(
     ] = None,
     workers: Annotated[int | None, option(_RUN, "N", "Processes of the own cluster. [default: one a core]")] = None,
     retry_failed: Annotated[bool, option(_RUN, None, "Run cells again that failed.", "--retry-failed")] = False,
+    adopt: Annotated[
+        str, option(_RUN, "PATHS", "Other sweeps, folders or Parquet files, whose cells need not be run again.")
+    ] = "",
     show_help: Annotated[
         bool, option(_RUN, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
     ] = False,
@@ -106,7 +109,13 @@ def command(
     grid = {"methods": names, "strengths": strengths, "n_train": sizes, "chips": chip_seeds, "splits": split_seeds}
     grid |= {"draws, tune": budgets}
     outcome = _run_with_bar(
-        cells, folder, scheduler=scheduler, workers=workers, retry_failed=retry_failed, grid=grid | settings | digests
+        cells,
+        folder,
+        scheduler=scheduler,
+        workers=workers,
+        retry_failed=retry_failed,
+        adopt=[os.path.expanduser(path) for path in (_listed("--adopt", adopt) if adopt else [])],
+        grid=grid | settings | digests,
     )
     _report(outcome, folder)
 

@@ -149,21 +149,26 @@ def read_sweep(path: str | Path) -> pd.DataFrame:
     InputError
         When there is no sweep, or the file cannot be read.
     """
+    table = pa.Table.from_pylist(read_rows(path), schema=row_schema())
+    return table.to_pandas().sort_values(list(IDENTITY), ignore_index=True)
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a sweep, as `read_sweep` reads them, each with the id of its cell."""
     need_pyarrow()
     path = Path(path)
     if (path / "cells").is_dir():
         rows, _ = SweepFolder(path).read()
-        table = pa.Table.from_pylist(list(rows.values()), schema=row_schema())
-    else:
-        file = path / "sweep.parquet" if path.is_dir() else path
-        try:
-            table = pq.read_table(file)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{file} cannot be read as a sweep ({type(error).__name__}): give the folder that --output named, or "
-                "its sweep.parquet."
-            ) from None
-    return table.to_pandas().sort_values(list(IDENTITY), ignore_index=True)
+        return list(rows.values())
+    file = path / "sweep.parquet" if path.is_dir() else path
+    try:
+        found = pq.read_table(file, schema=row_schema()).to_pylist()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{file} cannot be read as a sweep ({type(error).__name__}): give the folder that --output named, or "
+            "its sweep.parquet."
+        ) from None
+    return [row for row in found if Cell(**{name: row[name] for name in IDENTITY}).id == row["id"]]
 
 
 def need_pyarrow() -> None:

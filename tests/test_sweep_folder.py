@@ -13,6 +13,7 @@ pytest.importorskip("pyarrow")
 from bayes_snn import sweep_folder
 from bayes_snn.cells import Cell
 from bayes_snn.errors import InputError
+from bayes_snn.sweep import sweep
 from bayes_snn.sweep_folder import SweepFolder, read_sweep
 from tests.sweeps import made_up_row
 
@@ -98,3 +99,35 @@ def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setattr(sweep_folder, "pq", None)
     with pytest.raises(InputError, match=r"bayes_snn\[sweep\]"):
         read_sweep(tmp_path)
+
+
+def test_cells_of_other_sweeps_are_taken_over(folder: SweepFolder, tmp_path: Path) -> None:
+    rows = folder.read()[0]
+    saved = folder.write_all(rows.values())
+    failed = SweepFolder(tmp_path / "failed")
+    with failed.locked():
+        failed.write({**made_up_row(CELLS[0], 0.1), "error": "it broke"})
+    # nothing is left to run, so no cluster is started; failures and other cells are not taken over
+    outcome = sweep(CELLS[:2], tmp_path / "new", adopt=[failed.path, saved])
+    assert (outcome.ran, outcome.kept) == (0, 2)
+    taken = SweepFolder(tmp_path / "new").read()[0]
+    assert taken == {cell.id: rows[cell.id] for cell in CELLS[:2]}
+    # a row that is there already stays
+    again = sweep(CELLS[:2], tmp_path / "new", adopt=[_with_accuracy(tmp_path / "better", 0.99)])
+    assert again.ran == 0
+    assert SweepFolder(tmp_path / "new").read()[0] == taken
+
+
+def _with_accuracy(path: Path, accuracy: float) -> Path:
+    other = SweepFolder(path)
+    with other.locked():
+        for cell in CELLS:
+            other.write(made_up_row(cell, accuracy))
+    return path
+
+
+def test_what_cannot_be_taken_over_is_told(tmp_path: Path) -> None:
+    torn = tmp_path / "torn.parquet"
+    torn.write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="cannot be read as a sweep"):
+        sweep(CELLS, tmp_path / "new", adopt=[torn])
