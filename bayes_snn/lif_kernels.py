@@ -43,21 +43,38 @@ def steps_of_word(circuit, word):  # type: ignore[no-untyped-def]
     return min(32, circuit.n_steps - 32 * word)
 
 
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def draw_noise(scale, key, neuron, step, first_sample, drawn):  # type: ignore[no-untyped-def]
+    """Noise of one neuron at one step for GROUP samples, into drawn (GROUP,)."""
+    store(drawn, splat(scale) * standard_normals(key, neuron, step, first_sample))
+
+
 @njit(inline="always")
-def _noisy(drive, circuit, neuron, step, first_sample, key):  # type: ignore[no-untyped-def]
+def disturbed(circuit, neuron, current, inflow, step, disturbance):  # type: ignore[no-untyped-def]
+    """Drive of an input current on a chip whose currents are distorted, or noisy.
+
+    disturbance: the first sample's number and the name of the run, on which noise depends, and scratch (GROUP,).
+    """
+    first_sample, key, scratch = disturbance
+    drive = driven(current, inflow, circuit.current_table, neuron, scratch)
     if circuit.noise.shape[0] > 0:
-        drive = drive + splat(circuit.noise[neuron]) * standard_normals(key, neuron, step, first_sample)
+        draw_noise(circuit.noise[neuron], key, neuron, step, first_sample, scratch)
+        drive = drive + load(scratch)
     return drive
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-def _follow_held(circuit, neuron, drive, edges, first_sample, key, trains, scratch):  # type: ignore[no-untyped-def]
-    """Spikes of a neuron under a constant drive (GROUP,), step by step; edges is a tuple or an array."""
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _follow_held(circuit, neuron, drive, first_sample, key, trains, scratch):  # type: ignore[no-untyped-def]
+    """Spikes of a neuron under a constant drive (GROUP,), step by step."""
     v, held, decay = splat(np.float32(0.0)), load(drive), splat(circuit.decay[neuron])
+    edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
     for word in range(trains.shape[0]):
         train = splat(np.uint32(0))
         for step in range(steps_of_word(circuit, word)):
-            now = _noisy(held, circuit, neuron, 32 * word + step, first_sample, key)
+            now = held
+            if circuit.noise.shape[0] > 0:
+                draw_noise(circuit.noise[neuron], key, neuron, 32 * word + step, first_sample, scratch)
+                now = held + load(scratch)
             v, train = advance(v, train, now, decay, edges, splat(np.uint32(1 << step)))
         store(trains[word, neuron], train)
 
@@ -76,23 +93,16 @@ def run_first(circuit, neuron, current, first_sample, key, trains, drive, scratc
             store(trains[word, neuron], recall(held, marks, flips, circuit.first_train[word, neuron]))
         return
     store(drive, held)
-    n_edges, e = circuit.n_edges[neuron], circuit.edges[neuron]
-    if n_edges == 1:
-        _follow_held(circuit, neuron, drive, (e[0],), first_sample, key, trains, scratch)
-    elif n_edges == 3:
-        _follow_held(circuit, neuron, drive, (e[0], e[1], e[2]), first_sample, key, trains, scratch)
-    elif n_edges == 5:
-        _follow_held(circuit, neuron, drive, (e[0], e[1], e[2], e[3], e[4]), first_sample, key, trains, scratch)
-    else:
-        _follow_held(circuit, neuron, drive, e[:n_edges], first_sample, key, trains, scratch)
+    _follow_held(circuit, neuron, drive, first_sample, key, trains, scratch)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-def _follow_spikes(  # type: ignore[no-untyped-def]
-    circuit, a, b, first_pre, columns, edges_a, edges_b, first_sample, key, trains, scratch
-):
-    """Spikes of two later neurons from those of the neurons before them; edges are tuples or arrays."""
-    starts, table = circuit.starts, circuit.current_table
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def _follow_spikes(circuit, a, b, first_pre, columns, edges_a, edges_b, trains, disturbance):  # type: ignore[no-untyped-def]
+    """Spikes of two later neurons from those of the neurons before them.
+
+    edges are tuples, and disturbance None, on an undisturbed chip of few edges; else arrays, and see `disturbed`.
+    """
+    starts = circuit.starts
     column_a, column_b = columns[starts[a] : starts[a + 1]], columns[starts[b] : starts[b + 1]]
     all_a, all_b = column_sum(column_a), column_sum(column_b)
     v_a = v_b = splat(np.float32(0.0))
@@ -107,21 +117,28 @@ def _follow_spikes(  # type: ignore[no-untyped-def]
             current_a, current_b, next_a, next_b = spike_currents(
                 before, column_a, column_b, all_a, all_b, bit, next_bit
             )
-            drive_a = driven(current_a, inflow_a, table, a, scratch)
-            drive_b = driven(current_b, inflow_b, table, b, scratch)
-            drive_a = _noisy(drive_a, circuit, a, 32 * word + step, first_sample, key)
-            drive_b = _noisy(drive_b, circuit, b, 32 * word + step, first_sample, key)
+            drive_a, drive_b = current_a * inflow_a, current_b * inflow_b
+            if disturbance is not None:
+                drive_a = disturbed(circuit, a, current_a, inflow_a, 32 * word + step, disturbance)
+                drive_b = disturbed(circuit, b, current_b, inflow_b, 32 * word + step, disturbance)
             v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, bit)
             v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, bit)
             if step + 1 < n_steps:
-                drive_a = driven(next_a, inflow_a, table, a, scratch)
-                drive_b = driven(next_b, inflow_b, table, b, scratch)
-                drive_a = _noisy(drive_a, circuit, a, 32 * word + step + 1, first_sample, key)
-                drive_b = _noisy(drive_b, circuit, b, 32 * word + step + 1, first_sample, key)
+                drive_a, drive_b = next_a * inflow_a, next_b * inflow_b
+                if disturbance is not None:
+                    drive_a = disturbed(circuit, a, next_a, inflow_a, 32 * word + step + 1, disturbance)
+                    drive_b = disturbed(circuit, b, next_b, inflow_b, 32 * word + step + 1, disturbance)
                 v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, next_bit)
                 v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, next_bit)
         store(trains[word, a], train_a)
         store(trains[word, b], train_b)
+
+
+@njit(inline="always")
+def few_edges(circuit, a, b):  # type: ignore[no-untyped-def]
+    """How many edges to compile for: those of two neurons; 0 for any number, or where currents are disturbed."""
+    n_edges = max(circuit.n_edges[a], circuit.n_edges[b])
+    return n_edges if n_edges <= 5 and circuit.current_table.shape[0] + circuit.noise.shape[0] == 0 else 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
@@ -130,18 +147,19 @@ def run_later(circuit, a, b, first_pre, columns, first_sample, key, trains, scra
 
     Two share the reading of the trains; a and b may be the same one.
     """
-    n_edges, e, f = max(circuit.n_edges[a], circuit.n_edges[b]), circuit.edges[a], circuit.edges[b]
+    n_edges, e, f = few_edges(circuit, a, b), circuit.edges[a], circuit.edges[b]
     if n_edges == 1:
-        _follow_spikes(circuit, a, b, first_pre, columns, (e[0],), (f[0],), first_sample, key, trains, scratch)
+        _follow_spikes(circuit, a, b, first_pre, columns, (e[0],), (f[0],), trains, None)
     elif n_edges == 3:
         three_a, three_b = (e[0], e[1], e[2]), (f[0], f[1], f[2])
-        _follow_spikes(circuit, a, b, first_pre, columns, three_a, three_b, first_sample, key, trains, scratch)
+        _follow_spikes(circuit, a, b, first_pre, columns, three_a, three_b, trains, None)
     elif n_edges == 5:
         five_a, five_b = (e[0], e[1], e[2], e[3], e[4]), (f[0], f[1], f[2], f[3], f[4])
-        _follow_spikes(circuit, a, b, first_pre, columns, five_a, five_b, first_sample, key, trains, scratch)
+        _follow_spikes(circuit, a, b, first_pre, columns, five_a, five_b, trains, None)
     else:
-        many_a, many_b = e[:n_edges], f[:n_edges]
-        _follow_spikes(circuit, a, b, first_pre, columns, many_a, many_b, first_sample, key, trains, scratch)
+        n = max(circuit.n_edges[a], circuit.n_edges[b])
+        disturbance = (first_sample, key, scratch)
+        _follow_spikes(circuit, a, b, first_pre, columns, e[:n], f[:n], trains, disturbance)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)

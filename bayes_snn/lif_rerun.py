@@ -12,7 +12,7 @@ from numba import njit
 
 from bayes_snn.lanes import any_bit, lacks_bit, load, splat, store, where
 from bayes_snn.lif_current import column_sum, dense_current, driven, spike_currents
-from bayes_snn.lif_kernels import run_first, run_layer, steps_of_word
+from bayes_snn.lif_kernels import few_edges, run_first, run_layer, steps_of_word
 from bayes_snn.lif_neuron import advance
 
 _NO_KEY = np.uint64(0)  # a chip with noise is never re-run in part
@@ -29,11 +29,14 @@ def exchanged(total, old, new, weight, bit):  # type: ignore[no-untyped-def]
     return where(lacks_bit(new, bit), always - weight, always)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _follow_exchanged(  # type: ignore[no-untyped-def]
     circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, edges_a, edges_b, proposed, scratch
 ):
-    """New spikes of two later neurons in whose sums (n_steps, GROUP) the neuron `pre` is exchanged."""
+    """New spikes of two later neurons in whose sums (n_steps, GROUP) the neuron `pre` is exchanged.
+
+    edges are tuples, and scratch None, where currents are not distorted and edges few; else arrays.
+    """
     table = circuit.current_table
     weight_a, weight_b = splat(w_a), splat(w_b)
     v_a = v_b = splat(np.float32(0.0))
@@ -46,8 +49,10 @@ def _follow_exchanged(  # type: ignore[no-untyped-def]
             bit = splat(np.uint32(1 << step))
             current_a = exchanged(load(rows_a[32 * word + step]), before, after, weight_a, bit)
             current_b = exchanged(load(rows_b[32 * word + step]), before, after, weight_b, bit)
-            drive_a = driven(current_a, inflow_a, table, a, scratch)
-            drive_b = driven(current_b, inflow_b, table, b, scratch)
+            drive_a, drive_b = current_a * inflow_a, current_b * inflow_b
+            if scratch is not None:
+                drive_a = driven(current_a, inflow_a, table, a, scratch)
+                drive_b = driven(current_b, inflow_b, table, b, scratch)
             v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, bit)
             v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, bit)
         store(proposed[word, a], train_a)
@@ -58,18 +63,18 @@ def _follow_exchanged(  # type: ignore[no-untyped-def]
 def _rerun_exchanged(circuit, a, b, sums, old, new, pre, w_a, w_b, proposed, scratch):  # type: ignore[no-untyped-def]
     n_first = circuit.layers[1]
     rows_a, rows_b = sums[a - n_first], sums[b - n_first]
-    n_edges, e, f = max(circuit.n_edges[a], circuit.n_edges[b]), circuit.edges[a], circuit.edges[b]
+    n_edges, e, f = few_edges(circuit, a, b), circuit.edges[a], circuit.edges[b]
     if n_edges == 1:
-        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, (e[0],), (f[0],), proposed, scratch)
+        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, (e[0],), (f[0],), proposed, None)
     elif n_edges == 3:
         three_a, three_b = (e[0], e[1], e[2]), (f[0], f[1], f[2])
-        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, three_a, three_b, proposed, scratch)
+        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, three_a, three_b, proposed, None)
     elif n_edges == 5:
         five_a, five_b = (e[0], e[1], e[2], e[3], e[4]), (f[0], f[1], f[2], f[3], f[4])
-        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, five_a, five_b, proposed, scratch)
+        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, five_a, five_b, proposed, None)
     else:
-        many_a, many_b = e[:n_edges], f[:n_edges]
-        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, many_a, many_b, proposed, scratch)
+        n = max(circuit.n_edges[a], circuit.n_edges[b])
+        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, e[:n], f[:n], proposed, scratch)
 
 
 @njit(inline="always")
