@@ -14,19 +14,17 @@ from matplotlib.figure import Figure
 from bayes_snn.cells import BACKPROP
 from bayes_snn.over_chips import by_chip, mean_interval
 
-mpl.use("Agg")
-mpl.rcParams.update(
-    {
-        "font.size": 9,
-        "axes.titlesize": 10,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "svg.hashsalt": "bayes_snn",  # so that an SVG drawn again is the same file
-        "svg.fonttype": "none",
-    }
-)
+# set around the drawing and the saving of a figure, for these settings are of the whole process
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.hashsalt": "bayes_snn",  # so that an SVG drawn again is the same file
+    "svg.fonttype": "none",
+}
 
 
 @dataclass(frozen=True)

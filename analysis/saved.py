@@ -15,7 +15,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
+from drawing import STYLE
 from matplotlib.figure import Figure
 
 from bayes_snn.errors import InputError
@@ -34,7 +36,8 @@ def main(name: str, grid: Sequence[str], draw: Callable[[pd.DataFrame], Figure],
             raise InputError(f"{sys.argv[1]} came, but only --run is known: leave it out to draw the saved results.")
         rows = load(name)
         print(f"{name}\n\n{tell(rows)}\n\n{cost(rows)}")
-        save(draw(rows), name)
+        with mpl.rc_context(STYLE):
+            save(draw(rows), name)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
