@@ -107,9 +107,11 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
             scikit-learn's own, for X and y.
         ChipError
             When the chip answers something else than spike counts.
+        KeyboardInterrupt
+            On Ctrl-C; if there were draws to keep, `result_` holds them and the estimator predicts.
         """
         check_estimate(self.estimate)
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        inputs, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -121,7 +123,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", None)
         self.result_ = fit(
             self.chip_,
-            X,
+            inputs,
             labels,
             self.weights,
             sampler=self.sampler,
@@ -133,6 +135,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
             feature_names=None if names is None else [str(name) for name in names],
             class_names=[str(label) for label in self.classes_],
         )
+        if self.result_.interrupted:  # or else Ctrl-C would end one fit of a grid search after the other
+            raise KeyboardInterrupt
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -141,8 +145,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         An ensemble costs a run for each draw, 200 at most; any other estimate one run.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return self.result_.predict(X, self.estimate)
+        inputs = validate_data(self, X, dtype=np.float64, reset=False)
+        return self.result_.predict(inputs, self.estimate)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of each sample, (n_samples,); of several, the first in `classes_`."""

@@ -229,20 +229,19 @@ def calibration(
         raise InputError(f"n_simulations was {n_simulations!r}, but a positive number is expected: try 500.")
     probabilities = result.predict(inputs, estimate)
     bins = reliability(probabilities, labels, n_bins)
-    ends = np.full((n_bins, 2), np.nan)
+    ends = np.full((2, n_bins), np.nan)
     for b in np.flatnonzero(bins.count):
-        ends[b] = accuracy_interval(min(float(bins.accuracy[b]), 1.0), int(bins.count[b]), level)
+        ends[:, b] = accuracy_interval(min(float(bins.accuracy[b]), 1.0), int(bins.count[b]), level)
     rng = np.random.default_rng(seed)
     below = probabilities.cumsum(axis=1)[:, :-1]
     errors = [
         calibration_error(probabilities, (rng.random((len(below), 1)) > below).sum(axis=1), n_bins)
         for _ in range(n_simulations)
     ]
-    low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
+    by_chance = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
     error = calibration_error(probabilities, labels, n_bins)
-    return Calibration(
-        bins.edges, bins.confidence, bins.accuracy, bins.count, *ends.T, error, (float(low), float(high))
-    )
+    chance = (float(by_chance[0]), float(by_chance[1]))
+    return Calibration(bins.edges, bins.confidence, bins.accuracy, bins.count, ends[0], ends[1], error, chance)
 
 
 def _check_draws(probabilities: FloatArray) -> NDArray[np.float64]:

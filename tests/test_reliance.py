@@ -97,14 +97,24 @@ def test_one_shuffle_by_hand():
 
 
 def test_labels_that_the_inputs_do_not_tell_make_no_feature_reliable():
-    """Negative control: the drops of features scatter around 0, and intervals of 90% miss it in about a tenth."""
+    """Negative control: a chip that uses a feature, labels that do not. Intervals of 90% miss 0 in about a tenth."""
+    result = fit_with(one_feature(2, strength=0.5))
     missed = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        labels = rng.integers(2, size=60)
-        found = feature_reliance(fit_with(rng.normal(size=(2, 20, 4, 2))), INPUTS, labels, size=10, seed=seed)
-        missed += ((found["log_score_drop_low"] > 0) | (found["log_score_drop_high"] < 0)).values.tolist()
-    assert np.mean(missed) < 0.2
+    for seed in range(150):
+        labels = np.random.default_rng([seed, 1]).integers(2, size=60)
+        found = feature_reliance(result, INPUTS, labels, n_repeats=3, size=1, seed=seed)
+        missed.append(found["log_score_drop_low"][2] > 0 or found["log_score_drop_high"][2] < 0)
+    # a bootstrap of 60 samples is a little too narrow; limits leave a chance of error of 1e-4 on either side
+    assert stats.binom.ppf(1e-4, 150, 0.1) <= sum(missed) <= stats.binom.isf(1e-4, 150, 0.15)
+
+
+def test_draws_that_rely_on_different_features_widen_the_intervals():
+    each = np.stack([one_feature(k % 4) for k in range(20)])
+    labels = (INPUTS.sum(axis=1) > 0).astype(int)
+    found = feature_reliance(fit_with(each), INPUTS, labels)
+    assert (found["log_score_drop_low"] <= 0).all()  # three of four draws do not use it
+    assert (found["log_score_drop"] > 0).all()
+    assert (found["log_score_drop_high"] > 2 * found["log_score_drop"]).all()
 
 
 def test_a_feature_that_is_not_connected_has_weights_but_no_use():
