@@ -55,9 +55,11 @@ def feature_reliance(
 
     Returns
     -------
-    Dataset with dim `feature`, named as in the posterior. `accuracy_drop` and `log_score_drop` (nats per sample) are
-    means over draws and samples of the drop in the draw's own score; `_low` and `_high` are the interval over posterior
-    draws and, by Bayesian bootstrap (Rubin 1981), over samples. Drops of a feature that is not used scatter around 0.
+    Dataset with dim `feature`, named as in the posterior, and a `_low` and a `_high` to each variable, its interval.
+    `accuracy_drop` and `log_score_drop` (nats per sample) are means over draws of the drop in a draw's own score, with
+    intervals over posterior draws and, by Bayesian bootstrap (Rubin 1981), over samples. `ensemble_accuracy_drop` and
+    `ensemble_log_score_drop` are those of the ensemble of these draws, with intervals over samples alone: an ensemble
+    may hardly need a feature that each draw needs. Drops of a feature that is not used scatter around 0.
 
     Raises
     ------
@@ -73,32 +75,34 @@ def feature_reliance(
     chosen = result.draws.spread(size)
 
     def scores(shown: FloatArray) -> NDArray[np.float64]:
-        """Accuracy and log score (2, n_draws, n_samples) of each draw on each sample."""
-        probabilities = run_draws(result.chip, result.draws, chosen, shown)
-        right = credit(probabilities.reshape(-1, spec.layers[-1]), np.tile(codes, len(chosen)))
+        """Accuracy and log score (2, n_draws + 1, n_samples) of each draw, and of their ensemble, on each sample."""
+        each = run_draws(result.chip, result.draws, chosen, shown)
+        probabilities = np.concatenate([each, each.mean(axis=0, keepdims=True)])
         of_label = probabilities[:, np.arange(len(codes)), codes].clip(min=_SMALLEST)
+        right = credit(probabilities.reshape(-1, spec.layers[-1]), np.tile(codes, len(probabilities)))
         return np.stack([right.reshape(of_label.shape), np.log(of_label)])
 
     rng = np.random.default_rng(seed)
     intact = scores(checked)
-    # one set of weighted samples for all features, so that they can be compared
+    # one set of draws and weighted samples for all features, so that they can be compared
     which = rng.integers(len(chosen), size=_RESAMPLES)
     shares = rng.dirichlet(np.ones(len(codes)), size=_RESAMPLES)
-    found = np.empty((2, spec.layers[0], 3))
+    found = np.empty((2, 2, 3, spec.layers[0]))  # of draws or ensemble, score, mean and ends
     for feature in range(spec.layers[0]):
         shuffled = checked.copy()
         drop = np.zeros_like(intact)
         for _ in range(n_repeats):
             shuffled[:, feature] = rng.permutation(checked[:, feature])
             drop += (intact - scores(shuffled)) / n_repeats
-        resampled = np.einsum("krs,rs->kr", drop[:, which], shares)
-        found[:, feature, 0] = drop.mean(axis=(1, 2))
-        found[:, feature, 1:] = _ends(resampled, level, axis=1).T
-    names = ("accuracy_drop", "log_score_drop")
+        found[0, :, 0, feature] = drop[:, :-1].mean(axis=(1, 2))
+        found[0, :, 1:, feature] = _ends(np.einsum("krs,rs->kr", drop[:, which], shares), level, axis=1).T
+        found[1, :, 0, feature] = drop[:, -1].mean(axis=1)
+        found[1, :, 1:, feature] = _ends(drop[:, -1] @ shares.T, level, axis=1).T
     variables = {
-        name + end: ("feature", found[score, :, place])
-        for score, name in enumerate(names)
-        for place, end in enumerate(("", "_low", "_high"))
+        of + name + end: ("feature", found[i, j, k])
+        for i, of in enumerate(("", "ensemble_"))
+        for j, name in enumerate(("accuracy_drop", "log_score_drop"))
+        for k, end in enumerate(("", "_low", "_high"))
     }
     return xr.Dataset(variables, {"feature": _feature_names(result)})
 

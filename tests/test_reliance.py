@@ -93,7 +93,11 @@ def test_one_shuffle_by_hand():
         for name, score in (("accuracy_drop", accuracy), ("log_score_drop", log_score)):
             expected = np.mean([score(before, LABELS) - score(after, LABELS) for before, after in pairs])
             assert float(found[name][feature]) == pytest.approx(expected, abs=1e-12)
-            assert found[name + "_low"][feature] <= found[name + "_high"][feature]
+            before, after = (np.mean(side, axis=0) for side in zip(*pairs, strict=True))
+            expected = score(before, LABELS) - score(after, LABELS)
+            assert float(found[f"ensemble_{name}"][feature]) == pytest.approx(expected, abs=1e-12)
+            for of in (name, f"ensemble_{name}"):
+                assert found[f"{of}_low"][feature] < found[f"{of}_high"][feature]
 
 
 def test_labels_that_the_inputs_do_not_tell_make_no_feature_reliable():
@@ -115,6 +119,11 @@ def test_draws_that_rely_on_different_features_widen_the_intervals():
     assert (found["log_score_drop_low"] <= 0).all()  # three of four draws do not use it
     assert (found["log_score_drop"] > 0).all()
     assert (found["log_score_drop_high"] > 2 * found["log_score_drop"]).all()
+    # the ensemble is one predictor, which uses them all
+    width, of_ensemble = (
+        found[f"{name}_high"] - found[f"{name}_low"] for name in ("log_score_drop", "ensemble_log_score_drop")
+    )
+    assert (of_ensemble < width / 2).all()
 
 
 def test_a_feature_that_is_not_connected_has_weights_but_no_use():

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bayes_snn.calibration import calibration
 from bayes_snn.errors import InputError
 from bayes_snn.metrics import accuracy, accuracy_interval, calibration_error, reliability
 from bayes_snn.uncertainty import (
     abstain_curve,
     abstain_points,
-    calibration,
     draw_probabilities,
     entropy_parts,
     predictive_entropy,
