@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bayes_snn.distortion import DISTORTIONS as DISTORTIONS
     from bayes_snn.errors import ChipError as ChipError
     from bayes_snn.errors import InputError as InputError
+    from bayes_snn.estimator import BayesSNNClassifier as BayesSNNClassifier
     from bayes_snn.fit import fit as fit
     from bayes_snn.lif import LIFChip as LIFChip
     from bayes_snn.model import build_model as build_model
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BayesSNNClassifier": "estimator",
     "Chip": "chip",
     "ChipError": "errors",
     "ChipSpec": "chip",

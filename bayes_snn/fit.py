@@ -120,7 +120,7 @@ def fit(
     inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
     trace["constant_data"] = xr.DataTree(inputs_used.assign_coords(pre_1=trace.posterior["pre_1"]))
     arguments = {
-        "model": str(weights) if isinstance(weights, str | Path) else function.__module__,
+        "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else function.__module__,
         "sampler": sampler,
         "draws": int(draws),
         "tune": int(tune),

@@ -46,7 +46,7 @@ def accuracy(probabilities: FloatArray, labels: IntArray) -> float:
     Of m classes that tie for the most probable, each is credited 1/m: a dead chip, whose outputs are equal,
     scores chance, 1/K, whatever the order of the classes.
     """
-    return float(_credit(*_check(probabilities, labels)).mean())
+    return float(credit(*_check(probabilities, labels)).mean())
 
 
 def log_score(probabilities: FloatArray, labels: IntArray) -> float:
@@ -74,7 +74,7 @@ def reliability(probabilities: FloatArray, labels: IntArray, n_bins: int = 10) -
     count = np.bincount(bins, minlength=n_bins)
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of an empty bin
         mean_confidence, mean_credit = (
-            np.bincount(bins, weights=value, minlength=n_bins) / count for value in (confidence, _credit(values, codes))
+            np.bincount(bins, weights=value, minlength=n_bins) / count for value in (confidence, credit(values, codes))
         )
     return Reliability(edges, mean_confidence, mean_credit, count)
 
@@ -163,7 +163,7 @@ def _check(probabilities: FloatArray, labels: IntArray) -> tuple[NDArray[np.floa
     return values, check_labels(labels, *values.shape)
 
 
-def _credit(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
+def credit(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
     """(n,) 1/m where the label is among the m most probable classes, else 0."""
     winners = values >= values.max(axis=1, keepdims=True) - TIE_TOLERANCE
     return winners[np.arange(len(codes)), codes] / winners.sum(axis=1)
