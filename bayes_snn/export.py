@@ -41,9 +41,10 @@ def command(
     estimate: Annotated[str, option(_WEIGHTS, "NAME", "mean, map or medoid.")] = "map",
     draw: Annotated[int | None, option(_WEIGHTS, "N", "A posterior draw, in the place of an estimate.")] = None,
     effective: Annotated[
-        bool, option(_NIR, None, "What the distorted chip computes with, not what it is programmed with.", "--effective")
+        bool,
+        option(_NIR, None, "What the distorted chip computes with, in the place of its program.", "--effective"),
     ] = False,
-    discretisation: Annotated[str, option(_NIR, "NAME", "How the reader steps through time: euler, exact.")] = "euler",
+    discretisation: Annotated[str, option(_NIR, "NAME", "How the reader steps: euler or exact.")] = "euler",
     dt: Annotated[float, option(_NIR, "SECONDS", "The reader's time step: 1e-3 for Norse, 1e-4 for snnTorch.")] = 1e-3,
     show_help: Annotated[
         bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
@@ -70,9 +71,7 @@ def command(
         from bayes_snn.nir import write_nir
 
         result = load_fit(os.path.expanduser(folder))
-        write_nir(
-            result, path, estimate, draw=draw, effective=effective, discretisation=discretisation, dt=dt
-        )
+        write_nir(result, path, estimate, draw=draw, effective=effective, discretisation=discretisation, dt=dt)
     else:
         write_weights(load_fit(os.path.expanduser(folder)), path, estimate, draw=draw)
     what = estimate if draw is None else f"draw {draw}"

@@ -20,6 +20,7 @@ counts differ.
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,15 +127,15 @@ def to_nir(
         "dt": float(dt),
         "discretisation": discretisation,
         "tau_m": float(simulated.tau_m),
-        "units": "tau and dt in s; v, v_threshold, currents and weights in units of the chip's threshold; tau_m, of the "
-        "undistorted chip, in ms; one dt of the reader is 1 ms of the chip",
+        "units": "tau and dt in s; v, v_threshold, currents and weights in units of the chip's threshold; tau_m, of an "
+        "undistorted neuron, in ms; one dt of the reader is 1 ms of the chip",
         "weight_axes": "post, pre",
         "encoding": "direct current: the standardised features are the input of every one of n_steps steps, from v = 0",
         "reset": "to v_reset in the step of the spike",
         "threshold": "v_threshold is the largest float32 below theta: v > v_threshold is the chip's v >= theta",
         "readout": "spike counts of the last layer over n_steps steps",
     }
-    return nir.NIRGraph(nodes, list(zip(names[:-1], names[1:], strict=True)), metadata)
+    return nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata)
 
 
 def write_nir(

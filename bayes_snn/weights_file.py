@@ -7,7 +7,9 @@ estimate the weights are, of which chip, and by which version they were written.
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -24,6 +26,9 @@ from bayes_snn.files import write_then_rename
 from bayes_snn.predict import Weights
 
 FORMAT = 1  # of the file, in its metadata
+# what NumPy, zipfile and json raise at files of another kind, or with wrong bytes
+UNREADABLE = (ValueError, OSError, EOFError, KeyError, AttributeError, TypeError, OverflowError, RuntimeError)
+UNREADABLE += (zipfile.BadZipFile, zlib.error, struct.error)
 
 
 @dataclass(frozen=True)
@@ -133,15 +138,17 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 def _read(path: str | Path) -> tuple[Weights, dict[str, Any]]:
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in stored.files}
-        metadata = json.loads(str(found.pop("metadata", "{}")))
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror or type(error).__name__}), but a file that write_weights wrote is "
-            "expected: check the path."
+            f"{path} cannot be read ({error.strerror}), but a file that write_weights wrote is expected: check the "
+            "path."
         ) from None
-    except (ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            found = {name: stored[name] for name in stored.files}
+        metadata = json.loads(str(found.pop("metadata", "{}")))
+    except UNREADABLE as error:
         raise InputError(
             f"{path} is not a whole .npz file of weights ({type(error).__name__}): write it again with write_weights."
         ) from None
@@ -170,7 +177,7 @@ def check_chain(weights: Sequence[FloatArray]) -> Weights:
             f"The weights have shapes {[np.shape(w) for w in arrays]}, but one (n_pre, n_post) array of numbers is "
             "expected for each layer: give a list of them."
         )
-    if any(a.shape[1] != b.shape[0] for a, b in zip(arrays[:-1], arrays[1:], strict=True)):
+    if any(a.shape[1] != b.shape[0] for a, b in itertools.pairwise(arrays)):
         raise InputError(
             f"The weights have shapes {[w.shape for w in arrays]}, but each layer's n_post is the next one's n_pre: "
             "give (n_pre, n_post) arrays, transposed if they are (n_post, n_pre)."
