@@ -101,14 +101,14 @@ def differing(reader, graph, chip, weights, inputs):
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("n_steps", [32, 70])
 def test_counts_are_those_of_the_ideal_chip(reader, n_steps):
-    # Different roundings of the same numbers put a voltage on the other side of the threshold in about one sample of
-    # 10,000 (docs/export.md). Over 20 networks of 200 samples more than 5 are as improbable as 1e-5.
+    # Voltages that a different rounding puts on the other side of the threshold: measured were none in 341,400 samples
+    # (docs/export.md), so less than 1e-5 of them, and two or more in these 4,000 samples less often than 1 in 1,000.
     chip, found = LIFChip((30, 16, 2), n_steps=n_steps), 0
     for seed in range(20):
         weights, inputs = random_network((30, 16, 2), 200, seed)
         graph = to_nir(fitted(chip, weights), dt=READER_DT[reader])
         found += differing(reader, graph, chip, weights, inputs)
-    assert found <= 5
+    assert found <= 1
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -116,7 +116,7 @@ def test_ten_percent_of_tau_gives_other_counts(reader):
     chip = LIFChip((30, 16, 2))
     weights, inputs = random_network((30, 16, 2), 200, 1)
     graph = to_nir(fitted(chip, weights), dt=READER_DT[reader])
-    assert differing(reader, graph, chip, weights, inputs) <= 2
+    assert differing(reader, graph, chip, weights, inputs) <= 1
     for name in ("lif_1", "lif_2"):
         graph.nodes[name].tau *= np.float32(1.1)
     assert differing(reader, graph, chip, weights, inputs) > 60
@@ -136,10 +136,10 @@ def test_effective_weights_count_as_the_distorted_chip(reader, names):
     chip = LIFChip((30, 16, 2), names, [STRENGTHS[name] for name in names], 3)
     weights, inputs = random_network((30, 16, 2), 400, 2, 2.0)
     graph = to_nir(fitted(chip, weights), effective=True, dt=READER_DT[reader])
-    assert differing(reader, graph, chip, weights, inputs) <= 3
+    assert differing(reader, graph, chip, weights, inputs) <= 1
     deployed = to_nir(fitted(chip, weights), dt=READER_DT[reader])
     ideal = LIFChip((30, 16, 2), "quantisation", chip.strengths.get("quantisation", 0))
-    assert differing(reader, deployed, ideal, weights, inputs) <= 3
+    assert differing(reader, deployed, ideal, weights, inputs) <= 1
     assert (ideal.run(weights, inputs) != chip.run(weights, inputs)).any(axis=1).sum() > 40
 
 
@@ -149,7 +149,7 @@ def test_each_neuron_has_its_threshold_and_leak(reader, names):
     chip = LIFChip((30, 16, 2), names, [STRENGTHS[name] for name in names], 3)
     weights, inputs = random_network((30, 16, 2), 400, 2, 2.0)
     graph = to_nir(fitted(chip, weights), effective=True)
-    assert differing(reader, graph, chip, weights, inputs) <= 3
+    assert differing(reader, graph, chip, weights, inputs) <= 1
     assert (LIFChip((30, 16, 2)).run(weights, inputs) != chip.run(weights, inputs)).any(axis=1).sum() > 40
 
 
