@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bayes_snn.fit import fit as fit
     from bayes_snn.lif import LIFChip as LIFChip
     from bayes_snn.model import build_model as build_model
+    from bayes_snn.nir import to_nir as to_nir
     from bayes_snn.result import FitResult as FitResult
     from bayes_snn.result import load_fit as load_fit
 
@@ -41,6 +42,7 @@ _HOMES = {
     "load_data": "data",
     "load_fit": "result",
     "split_data": "data",
+    "to_nir": "nir",
     "train_backprop": "backprop",
 }
 __all__ = sorted(_HOMES)

@@ -149,6 +149,21 @@ class LIFChip:
             start += n_pre * n_post
         return matrices
 
+    def effective_neurons(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """alpha and theta of every neuron, (n_post,) each, for each layer; theta is infinite where one never spikes.
+
+        An optional capability. Raises `InputError` for a chip with a distorted comparator, whose neurons fire in
+        several intervals of v and not beyond one threshold.
+        """
+        if "comparator" in self.strengths:
+            raise InputError(
+                "The chip's comparators are distorted, so its neurons have no single threshold: ask a chip without "
+                "the comparator distortion."
+            )
+        ends = self.circuit.firsts[1:]
+        thresholds = self.circuit.edges[:, 0]
+        return list(zip(np.split(self.circuit.decay, ends), np.split(thresholds, ends), strict=True))
+
     def restart_noise(self, seed: int) -> None:
         """Start another stream of noise, so that copies of one chip in several processes differ in theirs.
 

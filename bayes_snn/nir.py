@@ -1,0 +1,320 @@
+"""Export to the Neuromorphic Intermediate Representation (NIR, package `nir`), and back.
+
+A chip's network becomes Input -> (Affine -> LIF) for each layer -> Output. NIR's LIF is
+
+    tau dv/dt = (v_leak - v) + R I,     z = 1 where v > v_threshold,     v = v_reset where z = 1
+
+with v, I and v_threshold in units of the chip's threshold theta, tau in seconds, R = 1, v_leak = v_reset = 0. `Affine`
+holds (n_post, n_pre) weights, transposed from the chip's (n_pre, n_post), and a bias of zeros. NIR does not say how a
+simulator steps through time, so tau is chosen for the reader's rule and its step dt, so that one step of the reader is
+one step (1 ms) of the chip, v[t] = alpha v[t-1] + (1 - alpha) I[t]:
+
+    "euler"   v += dt / tau (R I - v):  tau = dt / (1 - alpha)      Norse (dt = 1e-3 s), snnTorch (dt = 1e-4 s)
+    "exact"   v decays by exp(-dt / tau):  tau = -dt / log(alpha)   simulators that solve the equation over a step
+
+The chip fires at v >= theta, NIR's LIF at v > v_threshold: v_threshold is the largest float32 below theta, which is the
+same thing. All parameters are float32. docs/export.md tells what each simulator makes of them, and how often its spike
+counts differ.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_snn import __version__
+from bayes_snn.chip import Chip
+from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.files import write_then_rename
+from bayes_snn.lif import LIFChip
+from bayes_snn.lif_circuit import DT, TAU_M
+from bayes_snn.predict import Weights
+from bayes_snn.weights_file import check_chain, deployment, file_path
+
+try:
+    import nir
+except ImportError:
+    raise InputError("NIR needs the package nir, which is not installed: run pip install 'bayes_snn[nir]'.") from None
+
+DISCRETISATIONS = ("euler", "exact")
+NOT_EXPRESSIBLE = {
+    "comparator": "its neurons fire in several intervals of v, where NIR's LIF has one threshold",
+    "current": "its neurons bend their input current, where NIR's LIF is linear in it",
+    "noise": "its voltages are noisy, where NIR's LIF is deterministic",
+}
+
+Float32Array = NDArray[np.float32]
+
+
+def to_nir(
+    result: Any,
+    estimate: str = "map",
+    *,
+    draw: int | None = None,
+    effective: bool = False,
+    discretisation: str = "euler",
+    dt: float = 1e-3,
+) -> nir.NIRGraph:
+    """A fitted chip as a NIR graph.
+
+    Parameters
+    ----------
+    result
+        A `FitResult`, or a `BackpropResult`, which heeds neither estimate nor draw.
+    estimate
+        "mean", "map" or "medoid".
+    draw
+        In the place of an estimate: the number of one posterior draw, chains one after the other.
+    effective
+        False for the deployed weights, as the chip is programmed with them (saturated, and quantised by a simulated
+        chip with `quantisation`), on ideal neurons: what the ideal `LIFChip` would do with them. True for what a
+        `LIFChip` computes with: mismatched, stuck and quantised weights, and each neuron's own threshold and leak; a
+        silent neuron gets no input.
+    discretisation
+        How the reader steps through time, "euler" or "exact"; see the module.
+    dt
+        The reader's time step in seconds, one of which stands for 1 ms of the chip. Norse: 1e-3 unless it is told
+        otherwise. snnTorch: 1e-4, which its import has fixed.
+
+    Returns
+    -------
+    A `nir.NIRGraph` with nodes input, w_1, lif_1, w_2, lif_2, ..., output. Its `metadata` say estimate, units, dt,
+    n_steps, encoding, reset and weight axes. Later weights lie on the chip's grid, 2^-24 of the largest current.
+
+    Raises
+    ------
+    InputError
+        For an ensemble, an unknown name, or a chip with effective=True which NIR cannot express: one with comparator,
+        current or noise distortion, or one that is not simulated.
+    """
+    if discretisation not in DISCRETISATIONS:
+        raise unknown_name("discretisation", discretisation, DISCRETISATIONS)
+    if isinstance(dt, bool | str) or not np.isfinite(dt) or dt <= 0:
+        raise InputError(f"dt was {dt!r} s, but a positive time is expected: give 1e-3, or 1e-4 for snnTorch.")
+    chosen = deployment(result, estimate, draw)
+    spec = chosen.chip.spec
+    simulated = _expressible(chosen.chip) if effective else _ideal(chosen.chip)
+    weights = simulated.effective_weights(chosen.weights)
+    nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([spec.layers[0]])})}
+    for layer, (w, (alpha, theta)) in enumerate(zip(weights, simulated.effective_neurons(), strict=True), 1):
+        # a silent neuron has no threshold, one with alpha = 1 no current: without input neither fires anywhere
+        active = np.isfinite(theta) & (alpha < 1)
+        alpha, theta = np.where(active, alpha, np.float32(0.9)), np.where(active, theta, np.float32(1.0))
+        zeros = np.zeros(len(theta), np.float32)
+        nodes[f"w_{layer}"] = nir.Affine(np.ascontiguousarray(np.where(active, w, np.float32(0.0)).T), zeros)
+        nodes[f"lif_{layer}"] = nir.LIF(
+            tau=_tau(alpha, discretisation, dt),
+            r=np.ones_like(zeros),
+            v_leak=zeros,
+            v_threshold=np.nextafter(theta, np.float32(-np.inf)),
+            v_reset=zeros,
+        )
+    nodes["output"] = nir.Output({"output": np.array([spec.layers[-1]])})
+    names = list(nodes)
+    metadata = {
+        "project": "bayes_snn",
+        "version": __version__,
+        "estimate": chosen.source,
+        "weights": "effective" if effective else "deployed",
+        "chip": repr(chosen.chip),
+        "n_steps": spec.n_steps,
+        "dt": float(dt),
+        "discretisation": discretisation,
+        "tau_m": float(simulated.tau_m),
+        "units": "tau and dt in s; v, v_threshold, currents and weights in units of the chip's threshold; tau_m, of an "
+        "undistorted neuron, in ms; one dt of the reader is 1 ms of the chip",
+        "weight_axes": "post, pre",
+        "encoding": "direct current: the standardised features are the input of every one of n_steps steps, from v = 0",
+        "reset": "to v_reset in the step of the spike",
+        "threshold": "v_threshold is the largest float32 below theta: v > v_threshold is the chip's v >= theta",
+        "readout": "spike counts of the last layer over n_steps steps",
+    }
+    return nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata)
+
+
+def write_nir(
+    result: Any,
+    path: str | Path,
+    estimate: str = "map",
+    *,
+    draw: int | None = None,
+    effective: bool = False,
+    discretisation: str = "euler",
+    dt: float = 1e-3,
+) -> Path:
+    """Write a fitted chip to a NIR file (HDF5), whole or not at all; see `to_nir` for arguments and errors.
+
+    Also raises `InputError` when the file cannot be written.
+    """
+    path = file_path(path)
+    graph = to_nir(result, estimate, draw=draw, effective=effective, discretisation=discretisation, dt=dt)
+    buffer = io.BytesIO()  # on a full disk HDF5 does not raise an error, it takes Python down with it
+    nir.write(buffer, graph)
+    write_then_rename(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
+    return path
+
+
+@dataclass(frozen=True)
+class NIRNetwork:
+    """A network of LIF layers, read from NIR.
+
+    Attributes
+    ----------
+    weights
+        (n_pre, n_post) for each layer, in units of each neuron's threshold: R w / theta.
+    tau_m
+        (n_post,) for each layer, in ms of the chip, so that alpha = exp(-1 ms / tau_m).
+    n_steps
+        Steps of a presentation, None where the graph does not say.
+    metadata
+        What the graph says of itself.
+    """
+
+    weights: Weights
+    tau_m: list[NDArray[np.float64]]
+    n_steps: int | None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Neurons of each layer, inputs first."""
+        return (len(self.weights[0]), *(w.shape[1] for w in self.weights))
+
+    def chip(self, n_steps: int | None = None) -> LIFChip:
+        """The ideal chip that runs `weights`; its range is widened where they need it.
+
+        Raises `InputError` when neurons differ in tau_m, which no ideal chip has, or nothing says n_steps.
+        """
+        taus = np.concatenate(self.tau_m)
+        if np.ptp(taus) > 1e-5 * taus.min():
+            raise InputError(
+                f"The neurons have tau_m from {taus.min():.4g} to {taus.max():.4g} ms, but an ideal chip has one: run "
+                "the graph in a simulator that reads NIR."
+            )
+        steps = self.n_steps if n_steps is None else n_steps
+        if steps is None:
+            raise InputError("The graph does not say how many steps a presentation has: give n_steps, 32 for example.")
+        largest = max(4.0, *(float(np.abs(w).max()) for w in self.weights))
+        return LIFChip(self.layers, n_steps=steps, tau_m=float(taus[0]), weight_range=(-largest, largest))
+
+
+def from_nir(
+    source: str | Path | nir.NIRGraph, *, discretisation: str | None = None, dt: float | None = None
+) -> NIRNetwork:
+    """Read a network of LIF layers from a NIR file or graph: those of `to_nir`, and others of that form.
+
+    Parameters
+    ----------
+    source
+        A path, or a graph. Accepted is a chain of `Linear` or `Affine` without bias, each followed by `LIF` with
+        v_leak = v_reset = 0; resistance and threshold are taken into the weights.
+    discretisation, dt
+        The rule that tau was chosen for, and its step in seconds; by default what the metadata say, else "exact" and
+        1e-3.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, torn or not NIR, or the network is not of this form.
+    """
+    graph = source if isinstance(source, nir.NIRGraph) else _read(Path(source))
+    said = graph.metadata
+    rule = str(said.get("discretisation", "exact")) if discretisation is None else discretisation
+    if rule not in DISCRETISATIONS:
+        raise unknown_name("discretisation", rule, DISCRETISATIONS)
+    step = float(said.get("dt", 1e-3)) if dt is None else float(dt)
+    weights, taus = [], []
+    for linear, lif in _layers(graph):
+        if np.any(getattr(linear, "bias", 0.0)):
+            raise InputError("The graph has biases, but the chip has none: give an input that is always 1 instead.")
+        if np.any(lif.v_leak) or np.any(lif.v_reset):
+            raise InputError("The graph has a v_leak or v_reset other than 0, but the chip has both at 0: shift v.")
+        tau, r = np.asarray(lif.tau, np.float64), np.asarray(lif.r, np.float64)
+        # v > v_threshold is v >= the next float32
+        theta = np.nextafter(np.asarray(lif.v_threshold, np.float32), np.float32(np.inf)).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alpha = 1.0 - step / tau if rule == "euler" else np.exp(-step / tau)
+            weights.append((np.asarray(linear.weight, np.float64) * (r / theta)[:, None]).T)
+        if not (np.all(theta > 0) and np.all((alpha > 0) & (alpha < 1))):
+            raise InputError(
+                f"The graph has a threshold that is not positive, or a tau that does not fit steps of {step:g} s by "
+                f"the rule {rule!r}: give the reader's dt= and discretisation=."
+            )
+        taus.append(-DT / np.log(alpha))
+    n_steps = int(said["n_steps"]) if "n_steps" in said else None
+    return NIRNetwork(check_chain(weights), taus, n_steps, dict(said))
+
+
+def _ideal(chip: Chip) -> LIFChip:
+    """The ideal chip of a chip's size, with its range and, where it is simulated, its quantisation."""
+    bits = getattr(chip, "strengths", {}).get("quantisation", 0)
+    spec, tau_m = chip.spec, getattr(chip, "tau_m", TAU_M)
+    return LIFChip(spec.layers, "quantisation", bits, 0, spec.n_steps, tau_m=tau_m, weight_range=spec.weight_range)
+
+
+def _expressible(chip: Chip) -> LIFChip:
+    """The chip itself, when NIR's LIF can be what its neurons are; an `InputError` says why not."""
+    if not isinstance(chip, LIFChip):
+        raise InputError(
+            f"The effective weights of a {type(chip).__name__} are not known, only those of a LIFChip: leave out "
+            "effective to export the deployed ones."
+        )
+    for name, why in NOT_EXPRESSIBLE.items():
+        if name in chip.strengths:
+            raise InputError(
+                f"The chip's {name} distortion cannot be written as NIR ({why}): leave out effective to export the "
+                "deployed weights on ideal neurons."
+            )
+    return chip
+
+
+def _tau(alpha: Float32Array, discretisation: str, dt: float) -> Float32Array:
+    """tau in s, of float32 alpha < 1, such that one step dt of the reader is one step of the chip."""
+    a = np.maximum(alpha.astype(np.float64), np.finfo(np.float32).tiny)
+    return (dt / (1.0 - a) if discretisation == "euler" else -dt / np.log(a)).astype(np.float32)
+
+
+def _read(path: Path) -> nir.NIRGraph:
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}), but a NIR file is expected: check the path."
+        ) from None
+    try:
+        graph = nir.read(path)
+    # what h5py and nir raise at files of another kind, or with a part missing
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
+        raise InputError(
+            f"{path} is not a whole NIR file ({type(error).__name__}): write it again with write_nir."
+        ) from None
+    if not isinstance(graph, nir.NIRGraph):
+        raise InputError(f"{path} holds a {type(graph).__name__}, but a NIR graph is expected: give another file.")
+    return graph
+
+
+def _layers(graph: nir.NIRGraph) -> list[tuple[Any, Any]]:
+    """(Affine or Linear, LIF) of each layer, from the input on."""
+    following = dict(graph.edges)
+    [name, *more] = [name for name, node in graph.nodes.items() if isinstance(node, nir.Input)] or [None]
+    chain: list[Any] = []
+    while name in following and len(chain) < len(graph.nodes):
+        name = following[name]
+        chain.append(graph.nodes[name])
+    is_chain = not more and len(following) == len(graph.edges) == len(graph.nodes) - 1 == len(chain)
+    body, pattern = chain[:-1], (nir.Affine | nir.Linear, nir.LIF)
+    fits = all(isinstance(node, pattern[i % 2]) for i, node in enumerate(body))
+    if not (is_chain and fits and body and len(body) % 2 == 0 and isinstance(chain[-1], nir.Output)):
+        kinds = " -> ".join(type(node).__name__ for node in graph.nodes.values())
+        raise InputError(
+            f"The graph is {kinds or 'empty'}, but a chain of Affine or Linear and LIF, between Input and Output, is "
+            "expected: a network of another form cannot run on the chip."
+        )
+    return list(zip(body[::2], body[1::2], strict=True))

@@ -1,0 +1,195 @@
+"""Weights of a fit as a plain .npz file: w_1, w_2, ... (n_pre, n_post), and metadata as JSON.
+
+NumPy alone reads it, without pickle: `numpy.load(path)["w_1"]`. The entry `metadata` is a JSON text that says which
+estimate the weights are, of which chip, and by which version they were written.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bayes_snn import __version__
+from bayes_snn.chip import Chip, FloatArray
+from bayes_snn.errors import InputError
+from bayes_snn.files import write_then_rename
+from bayes_snn.predict import Weights
+
+FORMAT = 1  # of the file, in its metadata
+# what NumPy, zipfile and json raise at files of another kind, or with wrong bytes
+UNREADABLE = (ValueError, OSError, EOFError, KeyError, AttributeError, TypeError, OverflowError, RuntimeError)
+UNREADABLE += (zipfile.BadZipFile, zlib.error, struct.error)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One set of weights: `weights`, (n_pre, n_post) for each layer, for `chip`; `source` names the estimate."""
+
+    chip: Chip
+    weights: Weights
+    source: str
+
+
+def deployment(result: Any, estimate: str = "map", draw: int | None = None) -> Deployment:
+    """The one set of weights of a result.
+
+    Parameters
+    ----------
+    result
+        A `FitResult`, or a `BackpropResult`, which has one set and heeds neither estimate nor draw.
+    estimate
+        "mean", "map" or "medoid".
+    draw
+        In the place of an estimate: the number of one posterior draw, chains one after the other.
+
+    Raises
+    ------
+    InputError
+        For an ensemble, which is many sets of weights; for a draw that is not there; for something else than a result.
+    """
+    chip, weights = getattr(result, "chip", None), getattr(result, "weights", None)
+    if chip is None or not (callable(weights) or isinstance(weights, list)):
+        raise InputError(
+            f"The result was a {type(result).__name__}, but a FitResult or a BackpropResult is expected: give what "
+            "fit, load_fit or train_backprop returned."
+        )
+    if isinstance(weights, list):
+        return Deployment(chip, [np.array(w, np.float64) for w in weights], f"backprop {result.mode}")
+    if draw is not None:
+        n_draws = len(result.draws)
+        if isinstance(draw, bool) or not isinstance(draw, int | np.integer) or not 0 <= draw < n_draws:
+            raise InputError(f"draw was {draw!r}, but this fit's draws are numbered from 0 to {n_draws - 1}: give one.")
+        return Deployment(chip, [np.array(w, np.float64) for w in result.draws[int(draw)]], f"draw {draw}")
+    if estimate == "ensemble":
+        raise InputError(
+            "An ensemble is many sets of weights, but one set is exported: take 'mean', 'map' or 'medoid', or give "
+            "draw= and export its draws one by one."
+        )
+    return Deployment(chip, [np.array(w, np.float64) for w in weights(estimate)], str(estimate))
+
+
+def write_weights(
+    result: Any, path: str | Path, estimate: str = "map", *, draw: int | None = None, compress: bool = False
+) -> Path:
+    """Write weights, as they are programmed, to an .npz file: before the chip saturates or rounds them.
+
+    Parameters
+    ----------
+    result
+        A `FitResult`, a `BackpropResult`, or a sequence of (n_pre, n_post) arrays.
+    path
+        The file, replaced as a whole when it is there already.
+    estimate, draw
+        Which weights of a fit, see `deployment`.
+    compress
+        Smaller, slower to write.
+
+    Returns
+    -------
+    The path of the file.
+
+    Raises
+    ------
+    InputError
+        When there is not one set of weights, they do not chain or are not finite, or the file cannot be written.
+    """
+    path = file_path(path)
+    metadata: dict[str, Any] = {"format": FORMAT, "project": "bayes_snn", "version": __version__, "axes": "pre, post"}
+    if isinstance(result, Sequence) and not isinstance(result, str | bytes):
+        weights = check_chain(result)
+    else:
+        chosen = deployment(result, estimate, draw)
+        weights, spec = check_chain(chosen.weights), chosen.chip.spec
+        metadata |= {"estimate": chosen.source, "layers": list(spec.layers), "n_steps": spec.n_steps}
+        metadata |= {"weight_range": list(spec.weight_range), "weight_bits": spec.weight_bits}
+    named: dict[str, Any] = {f"w_{layer}": w for layer, w in enumerate(weights, 1)}
+    buffer = io.BytesIO()
+    (np.savez_compressed if compress else np.savez)(buffer, metadata=np.array(json.dumps(metadata)), **named)
+    write_then_rename(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
+    return path
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Weights of a file that `write_weights` wrote, (n_pre, n_post) for each layer, as `Chip.run` takes them.
+
+    Raises `InputError` when the file is missing, torn, or holds other things.
+    """
+    return _read(path)[0]
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What a file of `write_weights` says of its weights: estimate, layers, n_steps, weight_range, version and so on.
+
+    Empty for an .npz file that was made elsewhere, with entries w_1, w_2, ...
+    """
+    return _read(path)[1]
+
+
+def _read(path: str | Path) -> tuple[Weights, dict[str, Any]]:
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}), but a file that write_weights wrote is expected: check the "
+            "path."
+        ) from None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            found = {name: stored[name] for name in stored.files}
+        metadata = json.loads(str(found.pop("metadata", "{}")))
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path} is not a whole .npz file of weights ({type(error).__name__}): write it again with write_weights."
+        ) from None
+    names = [f"w_{layer}" for layer in range(1, len(found) + 1)]
+    if not found or set(found) != set(names) or not isinstance(metadata, dict):
+        raise InputError(
+            f"{path} holds {', '.join(sorted(found)) or 'no arrays'}, but weights are named w_1, w_2, ... without a "
+            "gap: write them with write_weights."
+        )
+    if metadata.get("format", FORMAT) != FORMAT:
+        raise InputError(
+            f"{path} is of format {metadata['format']}, but this version reads format {FORMAT}: install bayes_snn "
+            f"{metadata.get('version')}, or write the file again."
+        )
+    return check_chain([found[name] for name in names]), metadata
+
+
+def check_chain(weights: Sequence[FloatArray]) -> Weights:
+    """Float64 copies of weights whose layers fit to each other, or an `InputError`."""
+    try:
+        arrays = [np.array(w, np.float64) for w in weights]
+    except (TypeError, ValueError):
+        arrays = []
+    if not arrays or any(w.ndim != 2 or 0 in w.shape for w in arrays):
+        raise InputError(
+            f"The weights have shapes {[np.shape(w) for w in arrays]}, but one (n_pre, n_post) array of numbers is "
+            "expected for each layer: give a list of them."
+        )
+    if any(a.shape[1] != b.shape[0] for a, b in itertools.pairwise(arrays)):
+        raise InputError(
+            f"The weights have shapes {[w.shape for w in arrays]}, but each layer's n_post is the next one's n_pre: "
+            "give (n_pre, n_post) arrays, transposed if they are (n_post, n_pre)."
+        )
+    if not all(np.isfinite(w).all() for w in arrays):
+        raise InputError("The weights hold NaN or infinity, but numbers are expected: check where they came from.")
+    return arrays
+
+
+def file_path(path: str | Path) -> Path:
+    """A path that names a file, or an `InputError`."""
+    path = Path(path)
+    if not path.name or path.is_dir():
+        raise InputError(f"The output was {str(path)!r}, but the name of a file is expected: give weights.npz, say.")
+    return path
