@@ -1,0 +1,173 @@
+"""The figures of a report that look into the network: weights as heat maps, spikes as rasters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_snn.lif import LIFChip
+from bayes_snn.lif_circuit import TAU_M
+from bayes_snn.report_figures import WIDTH, Drawing
+from bayes_snn.report_material import Material
+from bayes_snn.report_page import FAINT, INK, LINES, plot
+
+SHOWN_SAMPLES = 3
+_MOST_LABELS = 40  # names beside a heat map
+_MOST_NEURONS = 64  # of a layer in a raster
+
+Array = NDArray[np.float64]
+
+
+def draw_weights(material: Material, layer: int) -> list[Drawing]:
+    """Posterior mean, standard deviation and |mean| / sd of the weights of a layer, counted from 0."""
+    spec = material.result.chip.spec
+    name, dims = spec.weight_names[layer], spec.weight_dims[layer]
+    array = material.result.posterior[f"posterior/{name}"].transpose("chain", "draw", *dims)
+    values = array.values.reshape(-1, *array.shape[2:])
+    pre, post = _names(array, dims[0]), _names(array, dims[1])
+    sides = (_side(layer, len(spec.layers)), _side(layer + 1, len(spec.layers)))
+    mean = values.mean(axis=0)
+    i, j = np.unravel_index(int(np.abs(mean).argmax()), mean.shape)
+    reach = float(np.abs(mean).max()) or 1.0
+    drawings = [
+        Drawing(
+            _heat_map(mean, (pre, post), sides, "posterior mean", "RdBu_r", (-reach, reach)),
+            f"Heat map of the posterior mean of {name}, {len(pre)} by {len(post)} weights, from {mean.min():.2f} to "
+            f"{mean.max():.2f}; the largest in size is {mean[i, j]:.2f}, from {pre[i]} to {post[j]}.",
+            "Posterior mean: red excites, blue inhibits.",
+        )
+    ]
+    if len(values) < 2:
+        return drawings
+    sd = values.std(axis=0, ddof=1)
+    signal = np.divide(np.abs(mean), sd, out=np.full_like(mean, np.nan), where=sd > 0)
+    clear = int((signal > 2).sum())
+    i, j = np.unravel_index(int(sd.argmin()), sd.shape)
+    drawings.append(
+        Drawing(
+            _heat_map(sd, (pre, post), sides, "posterior sd", "viridis", (0.0, float(sd.max()) or 1.0)),
+            f"Heat map of the posterior standard deviation of {name}, from {sd.min():.2f} to {sd.max():.2f}, median "
+            f"{np.median(sd):.2f}; the best known weight leads from {pre[i]} to {post[j]}.",
+            "Posterior standard deviation: the darker, the better the data tell the weight.",
+        )
+    )
+    top = float(np.nanmax(signal)) if np.isfinite(signal).any() else 0.0
+    drawings.append(
+        Drawing(
+            _heat_map(signal, (pre, post), sides, "|mean| / sd", "viridis", (0.0, max(top, 2.0))),
+            f"Heat map of |mean| over standard deviation of {name}: {clear} of {signal.size} weights are more than 2 "
+            f"standard deviations from 0; the largest ratio is {top:.1f}.",
+            f"Signal, |mean| / sd: {clear} of {signal.size} weights are clearer than 2.",
+        )
+    )
+    return drawings
+
+
+def draw_spikes(material: Material) -> Iterator[tuple[str, list[Drawing]]]:
+    """Of a sample of each class, a few at most: a heading, and rasters of the chip and of the ideal chip.
+
+    Both run the same weights. The chip must offer `spikes`.
+    """
+    result: Any = material.result
+    chip, spec, classes = result.chip, result.chip.spec, material.class_names
+    part = "training" if material.test is None else "test"
+    inputs, labels = material.train if material.test is None else material.test
+    chosen = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:SHOWN_SAMPLES]]
+    weights = result.weights(material.best_single or "map")
+    tau_m = float(getattr(chip, "tau_m", TAU_M))
+    ideal = LIFChip(spec.layers, n_steps=spec.n_steps, tau_m=tau_m, weight_range=spec.weight_range)
+    fired = {"chip": chip.spikes(weights, inputs[chosen]), "ideal chip": ideal.spikes(weights, inputs[chosen])}
+    for place, sample in enumerate(chosen):
+        drawings = []
+        for name, layers in fired.items():
+            trains = [np.asarray(layer[place], dtype=bool) for layer in layers]
+            counts = trains[-1].sum(axis=0)
+            winners = [classes[k] for k in np.flatnonzero(counts == counts.max())]
+            answer = winners[0] if len(winners) == 1 else "a tie"
+            out = ", ".join(f"{label} {count}" for label, count in zip(classes, counts, strict=True))
+            drawings.append(
+                Drawing(
+                    _raster(trains, classes, name),
+                    f"Spike raster of {part} sample {sample} on the {name}: "
+                    f"{sum(int(train.sum()) for train in trains[:-1])} hidden spikes; output spikes: {out}.",
+                    f"{name}: output spikes {out}; answers {answer}.",
+                )
+            )
+        yield f"{part.capitalize()} sample {sample}, class {classes[int(labels[sample])]}", drawings
+
+
+def _raster(trains: list[NDArray[np.bool_]], classes: list[str], title: str) -> str:
+    """Spikes, (n_steps, n_neurons) of each layer, from the first layer at the bottom to the output at the top."""
+    shown = [train[:, :_MOST_NEURONS] for train in trains]
+    heights = [train.shape[1] for train in shown]
+    starts = np.cumsum([0, *(height + 1 for height in heights)])
+
+    def draw(axes: Any) -> None:
+        for layer, (train, start) in enumerate(zip(shown, starts, strict=False)):
+            steps, neurons = np.nonzero(train)
+            low, gap = neurons + start - 0.38, np.full(len(steps), np.nan)
+            # one path for all spikes of a layer: an element for each would make a page of megabytes
+            x, y = np.stack([steps, steps, gap], 1), np.stack([low, low + 0.76, gap], 1)
+            last = layer == len(shown) - 1
+            axes.plot(x.ravel(), y.ravel(), color=LINES[1] if last else INK, lw=1.6 if last else 1.1)
+            if not last:
+                axes.axhline(start + heights[layer], color=FAINT, lw=0.7)
+        ticks = [start + (height - 1) / 2 for start, height in zip(starts[:-2], heights[:-1], strict=True)]
+        names = [f"hidden {layer + 1}" if len(ticks) > 1 else "hidden" for layer in range(len(ticks))]
+        outputs = [_short(label) for label in classes[: heights[-1]]] if heights[-1] <= 12 else []
+        if outputs:
+            ticks += [starts[-2] + k for k in range(len(outputs))]
+        else:
+            ticks, outputs = [*ticks, starts[-2] + (heights[-1] - 1) / 2], ["output"]
+        axes.set_yticks(ticks, names + outputs)
+        axes.tick_params(axis="y", length=0)
+        axes.set(xlim=(-1, len(shown[0])), ylim=(-0.8, starts[-1] - 1.2), xlabel="step", title=title)
+
+    return plot(WIDTH, min(5.0, 1.0 + 0.075 * sum(heights) + 0.05 * len(heights)), draw)
+
+
+def _heat_map(
+    values: Array,
+    names: tuple[list[str], list[str]],
+    sides: tuple[str, str],
+    title: str,
+    colours: str,
+    limits: tuple[float, float],
+) -> str:
+    def draw(axes: Any) -> None:
+        image = axes.imshow(
+            values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation="none", origin="upper"
+        )
+        axes.figure.colorbar(image, ax=axes, shrink=0.9, aspect=25).outline.set_visible(False)
+        step = -(-len(names[0]) // _MOST_LABELS)
+        axes.set_yticks(range(0, len(names[0]), step), [_short(name) for name in names[0][::step]], fontsize=7)
+        longest = max(len(_short(name)) for name in names[1])
+        step = -(-len(names[1]) // (16 if longest < 3 else 10))
+        turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if longest > 4 and len(names[1]) > 2 else {}
+        axes.set_xticks(
+            range(0, len(names[1]), step), [_short(name) for name in names[1][::step]], fontsize=7, **turned
+        )
+        axes.set(ylabel=sides[0], xlabel=sides[1], title=title)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+
+    return plot(WIDTH, min(5.6, 1.15 + 0.135 * max(6, len(names[0]))), draw)
+
+
+def _side(layer: int, n_layers: int) -> str:
+    if layer == 0:
+        return "input"
+    if layer == n_layers - 1:
+        return "output neuron"
+    return "hidden neuron" if n_layers == 3 else f"neuron of layer {layer}"
+
+
+def _names(array: Any, dim: str) -> list[str]:
+    return [str(name) for name in (array.coords[dim].values if dim in array.coords else range(array.sizes[dim]))]
+
+
+def _short(name: str, most: int = 24) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
