@@ -13,7 +13,7 @@ from bayes_snn.predict import ESTIMATES
 from bayes_snn.report_figures import draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, paragraph, table
-from bayes_snn.report_sections import counted, gallery, ranged, said, three
+from bayes_snn.report_tables import counted, finite, gallery, ranged, said, three, two
 
 PARETO_LIMIT = 0.7  # Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 2024
 
@@ -124,5 +124,4 @@ def _chip(material: Material) -> str:
 
 def _r_hat(material: Material, space: str) -> str:
     found = material.diagnosis.get(space)
-    value = found.get("r_hat") if isinstance(found, dict) else None
-    return f"{value:.2f}" if isinstance(value, int | float) else "not known"
+    return two(finite(found.get("r_hat")) if isinstance(found, dict) else None)

@@ -36,6 +36,7 @@ class Quantity(NamedTuple):
 
     name: str
     values: Array
+    unit: str = ""
 
 
 def draw_accuracies(rows: Sequence[tuple[str, float | None, float | None, tuple[float, float] | None]]) -> Drawing:
@@ -64,7 +65,7 @@ def draw_accuracies(rows: Sequence[tuple[str, float | None, float | None, tuple[
     return Drawing(
         plot(WIDTH + 0.6, 0.9 + 0.27 * len(rows), draw),
         f"Test accuracies with 90% intervals: {said}.",
-        "Test accuracy (dot) with its 90% interval (bar), and training accuracy (circle).",
+        "Test accuracy: dot, with its 90% interval as a bar. Training accuracy: circle.",
     )
 
 
@@ -81,7 +82,7 @@ def draw_calibration(probabilities: Array, labels: NDArray[np.int64], name: str,
         for x, y, n in zip(bins.confidence[seen], bins.accuracy[seen], bins.count[seen], strict=True):
             axes.plot([x, x], accuracy_interval(float(y), int(n)), color=LINES[0], lw=1.2)
         axes.plot(bins.confidence[seen], bins.accuracy[seen], "o-", color=LINES[0], ms=4.5, lw=1, clip_on=False)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title=name)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy")
 
     points = "; ".join(
         f"confidence {x:.2f}, accuracy {y:.2f}, {n} samples"
@@ -95,18 +96,26 @@ def draw_calibration(probabilities: Array, labels: NDArray[np.int64], name: str,
 
 
 def quantities(material: Material) -> list[Quantity]:
-    """The log-likelihood, and of each layer the weight that has mixed least and the median one."""
+    """The log-likelihood, the prediction that has mixed least, and of each layer that weight and the median one."""
     tree = material.result.posterior
-    total = tree["log_likelihood/label"].transpose("chain", "draw", ...).values
-    found = [Quantity("log-likelihood", total.sum(axis=tuple(range(2, total.ndim))))]
+    terms = np.asarray(tree["log_likelihood/label"].transpose("chain", "draw", ...).values, dtype=np.float64)
+    terms = terms.reshape(*terms.shape[:2], -1)
+    predicted = np.exp(terms)
+    sample = int(np.argmax(disagreement(predicted)))
+    found = [
+        Quantity("log-likelihood", terms.sum(axis=2), "nats"),
+        Quantity(
+            f"least mixed prediction: the class of training sample {sample}", predicted[:, :, sample], "probability"
+        ),
+    ]
     for name, dims in zip(material.result.chip.spec.weight_names, material.result.chip.spec.weight_dims, strict=True):
         array = tree[f"posterior/{name}"].transpose("chain", "draw", *dims)
         values = array.values.reshape(*array.shape[:2], -1)
         order = np.argsort(disagreement(values), kind="stable")
         for what, place in (("least mixed", order[-1]), ("median", order[len(order) // 2])):
             pre, post = (int(i) for i in np.unravel_index(place, array.shape[2:]))
-            label = f"{name}[{_label(array, dims[0], pre)}, {_label(array, dims[1], post)}]"
-            found.append(Quantity(f"{what} weight of {name}: {label}", values[:, :, place]))
+            label = f"from {_label(array, dims[0], pre)} to {_label(array, dims[1], post)}"
+            found.append(Quantity(f"{what} weight of {name}: {label}", values[:, :, place], "weight"))
     return found
 
 
@@ -140,7 +149,7 @@ def draw_trace(quantity: Quantity) -> Drawing:
     def draw(axes: Any) -> None:
         for chain, values in enumerate(quantity.values):
             axes.plot(*thinned(values), **line_of(chain), lw=0.8)
-        axes.set(xlabel="draw", title=_short(quantity.name, 48))
+        axes.set(xlabel="draw", ylabel=quantity.unit)
         axes.margins(x=0.01)
 
     means = quantity.values[:, n_draws // 2 :].mean(axis=1)
@@ -161,7 +170,7 @@ def draw_ranks(quantity: Quantity) -> Drawing:
         axes.axhline(1, color=INK, lw=0.8, ls="--")
         for chain, share in enumerate(shares):
             axes.stairs(share, edges, baseline=None, **line_of(chain), lw=1.2)
-        axes.set(xlim=(0, 1), xlabel="rank among all draws", ylabel="share (1: even)", title=_short(quantity.name, 48))
+        axes.set(xlim=(0, 1), xlabel="rank among all draws", ylabel="share (1: even)")
         axes.set_ylim(0, max(2.0, 1.05 * shares.max()))
 
     chain, place = np.unravel_index(int(np.argmax(np.abs(shares - 1))), shares.shape)

@@ -97,20 +97,24 @@ def table(
         )
         for number, row in enumerate(rows)
     ]
-    parts = (element("caption", caption), element("thead", head), element("tbody", joined(body)))
+    parts = (_caption(caption), element("thead", head), element("tbody", joined(body)))
     return _wide(element("table", *parts), caption)
 
 
 def pairs(caption: object, rows: Iterable[tuple[object, object]]) -> Html:
     """A table of names and what belongs to them."""
     body = [element("tr", element("th", name, scope="row"), element("td", value)) for name, value in rows]
-    content = (element("caption", caption), element("tbody", joined(body)))
+    content = (_caption(caption), element("tbody", joined(body)))
     return _wide(element("table", *content, class_="pairs"), caption)
 
 
 def _wide(content: Html, caption: object) -> Html:
     # whoever has no mouse scrolls what has the focus
     return element("div", content, class_="wide", tabindex="0", role="region", aria_label=caption)
+
+
+def _caption(content: object) -> Html:
+    return element("caption", element("span", content))  # the span stays in sight when the table scrolls
 
 
 def _cell(name: str, part: object, text: bool, scope: str | None = None) -> Html:
@@ -145,8 +149,11 @@ class Sheet:
         """The heading within a section."""
         return f"h{self.level + 1}"
 
-    def figure(self, svg: str, alternative: str, caption: object) -> Html:
-        """A figure of a bare <svg>; `alternative` says what is seen to whom cannot see it."""
+    def figure(self, svg: str, alternative: str, caption: str) -> Html:
+        """A figure of a bare <svg>; `alternative` says what is seen to whom cannot see it.
+
+        A caption is a name, or a name, a colon and more.
+        """
         self._count += 1
         start, rest = svg.split(">", 1)
         [box] = re.findall(r'viewBox="([^"]*)"', start)
@@ -159,13 +166,15 @@ class Sheet:
         for colour, variable in _VARIABLES.items():
             rest = rest.replace(colour, variable)
         head = f'<svg viewBox="{box}" role="img" aria-label="{markup(alternative)}">'
-        return element("figure", Html(head + rest.strip()), element("figcaption", caption))
+        name, _, rest_of_caption = str(caption).partition(": ")
+        said = element("figcaption", element("b", name), f": {rest_of_caption}" if rest_of_caption else "")
+        return element("figure", said, Html(head + rest.strip()))
 
 
 def key(names: Sequence[object]) -> Html:
     """The colours of the lines of the figures that follow."""
     items = (
-        element("li", element("i", style=f"background: var(--line-{1 + i % len(LINES)})"), name)
+        element("li", element("i", style=f"border-color: var(--line-{1 + i % len(LINES)})"), name)
         for i, name in enumerate(names)
     )
     return element("ul", *items, class_="key")

@@ -41,7 +41,10 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; ma
 .numbers small { font-size: .85rem; opacity: .85; }
 .wide { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .93rem; }
-caption { text-align: left; font-size: .88rem; opacity: .85; padding-bottom: .4rem; }
+caption { text-align: left; font-size: .88rem; padding-bottom: .4rem; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: min(46rem, calc(100vw - 2rem));
+  opacity: .85; }
+tbody th { position: sticky; left: 0; background: var(--paper); }
 th, td { padding: .32rem .8rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top;
   font-variant-numeric: tabular-nums; white-space: nowrap; overflow-wrap: normal; }
 th { font-weight: 600; } th:first-child, td.text, th.text { text-align: left; }
@@ -50,14 +53,19 @@ table.pairs td { text-align: left; white-space: normal; overflow-wrap: anywhere;
 tr.apart > * { border-top: 2px solid var(--rule); }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20.5rem), 1fr));
   gap: 1rem 1.6rem; margin: .8rem 0; align-items: start; }
-.figures.pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); }
-figure { margin: 0; max-width: 34rem; break-inside: avoid; page-break-inside: avoid; }
+.figures.four { grid-template-columns: repeat(auto-fill, minmax(min(100%, 16.4rem), 1fr)); }
+.figures.pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 20.5rem), 26rem)); }
+.beside { display: flex; flex-wrap: wrap; gap: .6rem 3rem; align-items: flex-start; }
+.beside > * { min-width: 0; max-width: 100%; } .beside > .figures { flex: 1 1 20.5rem; }
+figure { margin: 0; max-width: 30rem; break-inside: avoid; page-break-inside: avoid; }
 figure svg { display: block; width: 100%; height: auto; font-family: inherit; }
-figcaption { font-size: .88rem; opacity: .85; margin-top: .2rem; }
+figcaption { font-size: .88rem; margin-bottom: .2rem; } figcaption b { font-weight: 600; }
 .key { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: .4rem 0;
   font-size: .9rem; }
-.key i { display: inline-block; width: 1.4em; height: .22em; vertical-align: .25em; margin-right: .4em; }
+.key i { display: inline-block; width: 1.6em; height: 0; border-top: .22em solid;
+  vertical-align: .25em; margin-right: .4em; }
 .missing { border-left: 5px solid var(--faint); padding: .3rem 1rem; background: var(--soft); }
+@media (max-width: 40rem) { th, td { padding: .32rem .5rem; } tbody th { white-space: normal; max-width: 9.5rem; } }
 @media print {
   @page { margin: 15mm; }
   body { padding: 0; max-width: none; font-size: 9.5pt; }
@@ -67,7 +75,7 @@ figcaption { font-size: .88rem; opacity: .85; margin-top: .2rem; }
   tr, .verdict, .numbers { break-inside: avoid; page-break-inside: avoid; }
   .wide { overflow: visible; }
   .verdict, .numbers div, .missing { border: 1px solid var(--rule); }
-  .figures, .figures.pairs { grid-template-columns: repeat(2, 1fr); }
+  .figures, .figures.pairs, .figures.four { grid-template-columns: repeat(2, 1fr); }
   .fit { break-before: page; }
 }
 """

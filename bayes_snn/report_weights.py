@@ -17,6 +17,8 @@ from bayes_snn.report_page import FAINT, INK, LINES, plot
 SHOWN_SAMPLES = 3
 _MOST_LABELS = 40  # names beside a heat map
 _MOST_NEURONS = 64  # of a layer in a raster
+_MOST_CLASSES = 12  # with names beside a raster
+_OUTPUT_PITCH = 2.4  # height of an output neuron, in hidden ones: it has a name
 
 Array = NDArray[np.float64]
 
@@ -34,10 +36,10 @@ def draw_weights(material: Material, layer: int) -> list[Drawing]:
     reach = float(np.abs(mean).max()) or 1.0
     drawings = [
         Drawing(
-            _heat_map(mean, (pre, post), sides, "posterior mean", "RdBu_r", (-reach, reach)),
+            _heat_map(mean, (pre, post), sides, "RdBu_r", (-reach, reach)),
             f"Heat map of the posterior mean of {name}, {len(pre)} by {len(post)} weights, from {mean.min():.2f} to "
             f"{mean.max():.2f}; the largest in size is {mean[i, j]:.2f}, from {pre[i]} to {post[j]}.",
-            "Posterior mean: red excites, blue inhibits.",
+            "posterior mean: red excites, blue inhibits.",
         )
     ]
     if len(values) < 2:
@@ -48,19 +50,19 @@ def draw_weights(material: Material, layer: int) -> list[Drawing]:
     i, j = np.unravel_index(int(sd.argmin()), sd.shape)
     drawings.append(
         Drawing(
-            _heat_map(sd, (pre, post), sides, "posterior sd", "viridis", (0.0, float(sd.max()) or 1.0)),
+            _heat_map(sd, (pre, post), sides, "viridis", (0.0, float(sd.max()) or 1.0)),
             f"Heat map of the posterior standard deviation of {name}, from {sd.min():.2f} to {sd.max():.2f}, median "
             f"{np.median(sd):.2f}; the best known weight leads from {pre[i]} to {post[j]}.",
-            "Posterior standard deviation: the darker, the better the data tell the weight.",
+            "posterior standard deviation: the darker, the better known.",
         )
     )
     top = float(np.nanmax(signal)) if np.isfinite(signal).any() else 0.0
     drawings.append(
         Drawing(
-            _heat_map(signal, (pre, post), sides, "|mean| / sd", "viridis", (0.0, max(top, 2.0))),
+            _heat_map(signal, (pre, post), sides, "viridis", (0.0, max(top, 2.0))),
             f"Heat map of |mean| over standard deviation of {name}: {clear} of {signal.size} weights are more than 2 "
             f"standard deviations from 0; the largest ratio is {top:.1f}.",
-            f"Signal, |mean| / sd: {clear} of {signal.size} weights are clearer than 2.",
+            f"|mean| / sd: above 2 in {clear} of {signal.size} weights.",
         )
     )
     return drawings
@@ -90,7 +92,7 @@ def draw_spikes(material: Material) -> Iterator[tuple[str, list[Drawing]]]:
             out = ", ".join(f"{label} {count}" for label, count in zip(classes, counts, strict=True))
             drawings.append(
                 Drawing(
-                    _raster(trains, classes, name),
+                    _raster(trains, classes),
                     f"Spike raster of {part} sample {sample} on the {name}: "
                     f"{sum(int(train.sum()) for train in trains[:-1])} hidden spikes; output spikes: {out}.",
                     f"{name}: output spikes {out}; answers {answer}.",
@@ -99,41 +101,42 @@ def draw_spikes(material: Material) -> Iterator[tuple[str, list[Drawing]]]:
         yield f"{part.capitalize()} sample {sample}, class {classes[int(labels[sample])]}", drawings
 
 
-def _raster(trains: list[NDArray[np.bool_]], classes: list[str], title: str) -> str:
+def _raster(trains: list[NDArray[np.bool_]], classes: list[str]) -> str:
     """Spikes, (n_steps, n_neurons) of each layer, from the first layer at the bottom to the output at the top."""
     shown = [train[:, :_MOST_NEURONS] for train in trains]
-    heights = [train.shape[1] for train in shown]
-    starts = np.cumsum([0, *(height + 1 for height in heights)])
+    pitches = [*(1.0 for _ in shown[:-1]), _OUTPUT_PITCH]
+    heights = [train.shape[1] * pitch for train, pitch in zip(shown, pitches, strict=True)]
+    starts = np.cumsum([0.0, *(height + 1 for height in heights)])
 
     def draw(axes: Any) -> None:
-        for layer, (train, start) in enumerate(zip(shown, starts, strict=False)):
+        ticks: list[float] = []
+        names: list[str] = []
+        for layer, (train, pitch, start) in enumerate(zip(shown, pitches, starts, strict=False)):
             steps, neurons = np.nonzero(train)
-            low, gap = neurons + start - 0.38, np.full(len(steps), np.nan)
+            low, gap = start + (neurons + 0.14) * pitch, np.full(len(steps), np.nan)
             # one path for all spikes of a layer: an element for each would make a page of megabytes
-            x, y = np.stack([steps, steps, gap], 1), np.stack([low, low + 0.76, gap], 1)
+            x, y = np.stack([steps, steps, gap], 1), np.stack([low, low + 0.72 * pitch, gap], 1)
             last = layer == len(shown) - 1
             axes.plot(x.ravel(), y.ravel(), color=LINES[1] if last else INK, lw=1.6 if last else 1.1)
+            if last and train.shape[1] == len(classes) <= _MOST_CLASSES:
+                ticks += [start + (k + 0.5) * pitch for k in range(len(classes))]
+                names += [_short(label, 16) for label in classes]
+            else:
+                ticks.append(start + heights[layer] / 2)
+                names.append("output" if last else "hidden" if len(shown) == 2 else f"hidden {layer + 1}")
             if not last:
-                axes.axhline(start + heights[layer], color=FAINT, lw=0.7)
-        ticks = [start + (height - 1) / 2 for start, height in zip(starts[:-2], heights[:-1], strict=True)]
-        names = [f"hidden {layer + 1}" if len(ticks) > 1 else "hidden" for layer in range(len(ticks))]
-        outputs = [_short(label) for label in classes[: heights[-1]]] if heights[-1] <= 12 else []
-        if outputs:
-            ticks += [starts[-2] + k for k in range(len(outputs))]
-        else:
-            ticks, outputs = [*ticks, starts[-2] + (heights[-1] - 1) / 2], ["output"]
-        axes.set_yticks(ticks, names + outputs)
+                axes.axhline(start + heights[layer] + 0.5, color=FAINT, lw=0.7)
+        axes.set_yticks(ticks, names)
         axes.tick_params(axis="y", length=0)
-        axes.set(xlim=(-1, len(shown[0])), ylim=(-0.8, starts[-1] - 1.2), xlabel="step", title=title)
+        axes.set(xlim=(-1, len(shown[0])), ylim=(-0.5, starts[-1] - 0.5), xlabel="step")
 
-    return plot(WIDTH, min(5.0, 1.0 + 0.075 * sum(heights) + 0.05 * len(heights)), draw)
+    return plot(WIDTH, min(5.0, 0.8 + 0.075 * float(starts[-1])), draw)
 
 
 def _heat_map(
     values: Array,
     names: tuple[list[str], list[str]],
     sides: tuple[str, str],
-    title: str,
     colours: str,
     limits: tuple[float, float],
 ) -> str:
@@ -145,12 +148,12 @@ def _heat_map(
         step = -(-len(names[0]) // _MOST_LABELS)
         axes.set_yticks(range(0, len(names[0]), step), [_short(name) for name in names[0][::step]], fontsize=7)
         longest = max(len(_short(name)) for name in names[1])
-        step = -(-len(names[1]) // (16 if longest < 3 else 10))
+        step = -(-len(names[1]) // {1: 16, 2: 11, 3: 8, 4: 6}.get(longest, 16))
         turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if longest > 4 and len(names[1]) > 2 else {}
         axes.set_xticks(
             range(0, len(names[1]), step), [_short(name) for name in names[1][::step]], fontsize=7, **turned
         )
-        axes.set(ylabel=sides[0], xlabel=sides[1], title=title)
+        axes.set(ylabel=sides[0], xlabel=sides[1])
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
 
