@@ -25,6 +25,8 @@ def comparison(materials: Sequence[Material], sheet: Sheet) -> Html:
         ["chip", *(_chip(m) for m in materials)],
         ["prior", *(said(m.result.arguments.get("model")) for m in materials)],
         ["sampler", *(said(m.result.arguments.get("sampler")) for m in materials)],
+        ["chains and draws", *(_sizes(m) for m in materials)],
+        ["data", *(said(m.result.arguments.get("data")) for m in materials)],
         ["training samples", *(f"{len(m.train[1]):,}" for m in materials)],
         ["test samples", *("not at hand" if m.test is None else f"{len(m.test[1]):,}" for m in materials)],
     ]
@@ -49,7 +51,7 @@ def comparison(materials: Sequence[Material], sheet: Sheet) -> Html:
     shown = [row for row in drawn if row[2] is not None]
     return joined(
         [
-            table("The fits side by side.", ["", *(m.name for m in materials)], rows, apart=apart),
+            table("The fits side by side.", ["", *(m.name for m in materials)], rows, apart=apart, class_="fits"),
             element(sheet.below, "Ensembles on the test samples"),
             gallery(sheet, [draw_accuracies(shown)], "pairs") if shown else missing("No fit holds test scores."),
             element(sheet.below, "Leave-one-out cross-validation"),
@@ -95,7 +97,8 @@ def leave_one_out(materials: Sequence[Material]) -> Html:
         parts.append(
             paragraph(
                 f"Up to {worst:.0%} of the samples have a Pareto k above {PARETO_LIMIT}: for them the posterior "
-                "without the sample is too far from the one with it, and elpd is too high. Trust the test scores first."
+                "without the sample is too far from the one with it, and elpd cannot be relied on. Trust the test "
+                "scores first."
             )
         )
     return joined(parts)
@@ -110,6 +113,11 @@ def _mixed(diagnosis: dict[str, Any]) -> str:
     if not diagnosis.get("converged"):
         return "no"
     return "yes" if diagnosis.get("weights_converged") else "predictions only"
+
+
+def _sizes(material: Material) -> str:
+    sizes = material.result.posterior["posterior"].sizes
+    return f"{sizes['chain']} x {sizes['draw']:,}"
 
 
 def _chip(material: Material) -> str:

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 
 from bayes_snn.metrics import accuracy_interval, reliability
 from bayes_snn.report_material import Material
-from bayes_snn.report_page import FAINT, INK, LINES, plot
+from bayes_snn.report_page import FAINT, INK, LINES, plot, short
 
 WIDTH = 3.7  # inches of a figure: what a phone shows without shrinking the labels much
 _MOST_POINTS = 500  # of a chain in a trace, which is about a point for each pixel
@@ -50,7 +50,7 @@ def draw_accuracies(rows: Sequence[tuple[str, float | None, float | None, tuple[
                 axes.plot(test, place, "o", color=LINES[0], ms=6)
             if train is not None:
                 axes.plot(train, place, "o", mfc="none", mec=INK, ms=6, mew=1, clip_on=False)
-        axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+        axes.set_yticks(range(len(rows)), [short(name, 22) for name, *_ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("accuracy (dot: test, circle: training)")
         axes.grid(axis="x", color=FAINT, lw=0.4)
@@ -89,9 +89,9 @@ def draw_calibration(probabilities: Array, labels: NDArray[np.int64], name: str,
         for x, y, n in zip(bins.confidence[seen], bins.accuracy[seen], bins.count[seen], strict=True)
     )
     return Drawing(
-        plot(WIDTH, 2.9, draw),
+        plot(2.9, 2.5, draw),
         f"Reliability of the {name} on {len(labels)} {part} samples, in bins of confidence: {points}.",
-        f"{name}: expected calibration error {gap:.3f}.",
+        f"{name}: calibration error {gap:.3f}",
     )
 
 
@@ -114,7 +114,7 @@ def quantities(material: Material) -> list[Quantity]:
         order = np.argsort(disagreement(values), kind="stable")
         for what, place in (("least mixed", order[-1]), ("median", order[len(order) // 2])):
             pre, post = (int(i) for i in np.unravel_index(place, array.shape[2:]))
-            label = f"from {_label(array, dims[0], pre)} to {_label(array, dims[1], post)}"
+            label = f"{_label(array, dims[0], pre)} → {_label(array, dims[1], post)}"
             found.append(Quantity(f"{what} weight of {name}: {label}", values[:, :, place], "weight"))
     return found
 
@@ -213,11 +213,7 @@ def line_of(chain: int) -> dict[str, str]:
 
 
 def _label(array: Any, dim: str, place: int) -> str:
-    return _short(str(array.coords[dim].values[place]) if dim in array.coords else str(place), 24)
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return short(str(array.coords[dim].values[place]) if dim in array.coords else str(place), 24)
 
 
 def _n(count: int, noun: str) -> str:

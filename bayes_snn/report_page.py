@@ -50,7 +50,7 @@ class Html(str):
 
 def markup(part: object) -> Html:
     """Text, escaped, or markup as it is."""
-    return part if isinstance(part, Html) else Html(escape(_printable(str(part)), quote=True))
+    return part if isinstance(part, Html) else Html(escape(printable(str(part)), quote=True))
 
 
 def element(name: str, *parts: object, **attributes: object) -> Html:
@@ -81,24 +81,21 @@ def table(
     caption: object,
     header: Sequence[object],
     rows: Iterable[Sequence[object]],
-    text_columns: Sequence[int] = (),
     apart: Sequence[int] = (),
+    class_: str | None = None,
 ) -> Html:
     """A table of figures, aligned right; the first column names the rows, and a line stands before rows of `apart`."""
-    head = element("tr", *(_cell("th", part, i in text_columns, "col") for i, part in enumerate(header)))
+    head = element("tr", *(element("th", part, scope="col") for part in header))
     body = [
         element(
             "tr",
-            *(
-                _cell("th", part, False, "row") if i == 0 else _cell("td", part, i in text_columns)
-                for i, part in enumerate(row)
-            ),
+            *(element("th", part, scope="row") if i == 0 else element("td", part) for i, part in enumerate(row)),
             class_="apart" if number in apart else None,
         )
         for number, row in enumerate(rows)
     ]
     parts = (_caption(caption), element("thead", head), element("tbody", joined(body)))
-    return _wide(element("table", *parts), caption)
+    return _wide(element("table", *parts, class_=class_), caption)
 
 
 def pairs(caption: object, rows: Iterable[tuple[object, object]]) -> Html:
@@ -115,10 +112,6 @@ def _wide(content: Html, caption: object) -> Html:
 
 def _caption(content: object) -> Html:
     return element("caption", element("span", content))  # the span stays in sight when the table scrolls
-
-
-def _cell(name: str, part: object, text: bool, scope: str | None = None) -> Html:
-    return element(name, part, class_="text" if text else None, scope=scope)
 
 
 def plot(width: float, height: float, draw: Callable[[Any], None]) -> str:
@@ -190,6 +183,12 @@ def page(title: str, body: Html) -> str:
     )
 
 
-def _printable(text: str) -> str:
+def short(text: object, most: int) -> str:
+    """Text that a figure has room for."""
+    whole = printable(str(text))
+    return whole if len(whole) <= most else f"{whole[: most - 1]}…"
+
+
+def printable(text: str) -> str:
     """Text without control characters and lone surrogates, which no encoding and no browser takes."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

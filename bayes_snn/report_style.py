@@ -47,12 +47,14 @@ caption span { display: inline-block; position: sticky; left: 0; max-width: min(
 tbody th { position: sticky; left: 0; background: var(--paper); }
 th, td { padding: .32rem .8rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top;
   font-variant-numeric: tabular-nums; white-space: nowrap; overflow-wrap: normal; }
-th { font-weight: 600; } th:first-child, td.text, th.text { text-align: left; }
+th { font-weight: 600; } th:first-child { text-align: left; }
 table.pairs th { white-space: normal; }
 table.pairs td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+table.fits td, table.fits thead th { white-space: normal; min-width: 7.8rem; max-width: 15rem;
+  overflow-wrap: anywhere; }
 tr.apart > * { border-top: 2px solid var(--rule); }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20.5rem), 1fr));
-  gap: 1rem 1.6rem; margin: .8rem 0; align-items: start; }
+  gap: 1rem 1.6rem; margin: .8rem 0; align-items: end; }
 .figures.four { grid-template-columns: repeat(auto-fill, minmax(min(100%, 16.4rem), 1fr)); }
 .figures.pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 20.5rem), 26rem)); }
 .beside { display: flex; flex-wrap: wrap; gap: .6rem 3rem; align-items: flex-start; }

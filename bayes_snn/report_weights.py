@@ -12,9 +12,10 @@ from bayes_snn.lif import LIFChip
 from bayes_snn.lif_circuit import TAU_M
 from bayes_snn.report_figures import WIDTH, Drawing
 from bayes_snn.report_material import Material
-from bayes_snn.report_page import FAINT, INK, LINES, plot
+from bayes_snn.report_page import FAINT, INK, LINES, plot, short
 
 SHOWN_SAMPLES = 3
+_LONGEST = 24  # letters of a name
 _MOST_LABELS = 40  # names beside a heat map
 _MOST_NEURONS = 64  # of a layer in a raster
 _MOST_CLASSES = 12  # with names beside a raster
@@ -120,7 +121,7 @@ def _raster(trains: list[NDArray[np.bool_]], classes: list[str]) -> str:
             axes.plot(x.ravel(), y.ravel(), color=LINES[1] if last else INK, lw=1.6 if last else 1.1)
             if last and train.shape[1] == len(classes) <= _MOST_CLASSES:
                 ticks += [start + (k + 0.5) * pitch for k in range(len(classes))]
-                names += [_short(label, 16) for label in classes]
+                names += [short(label, 16) for label in classes]
             else:
                 ticks.append(start + heights[layer] / 2)
                 names.append("output" if last else "hidden" if len(shown) == 2 else f"hidden {layer + 1}")
@@ -146,12 +147,12 @@ def _heat_map(
         )
         axes.figure.colorbar(image, ax=axes, shrink=0.9, aspect=25).outline.set_visible(False)
         step = -(-len(names[0]) // _MOST_LABELS)
-        axes.set_yticks(range(0, len(names[0]), step), [_short(name) for name in names[0][::step]], fontsize=7)
-        longest = max(len(_short(name)) for name in names[1])
+        axes.set_yticks(range(0, len(names[0]), step), [short(name, _LONGEST) for name in names[0][::step]], fontsize=7)
+        longest = max(len(short(name, _LONGEST)) for name in names[1])
         step = -(-len(names[1]) // {1: 16, 2: 11, 3: 8, 4: 6}.get(longest, 16))
         turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if longest > 4 and len(names[1]) > 2 else {}
         axes.set_xticks(
-            range(0, len(names[1]), step), [_short(name) for name in names[1][::step]], fontsize=7, **turned
+            range(0, len(names[1]), step), [short(name, _LONGEST) for name in names[1][::step]], fontsize=7, **turned
         )
         axes.set(ylabel=sides[0], xlabel=sides[1])
         axes.spines[:].set_visible(False)
@@ -170,7 +171,3 @@ def _side(layer: int, n_layers: int) -> str:
 
 def _names(array: Any, dim: str) -> list[str]:
     return [str(name) for name in (array.coords[dim].values if dim in array.coords else range(array.sizes[dim]))]
-
-
-def _short(name: str, most: int = 24) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
