@@ -173,7 +173,9 @@ def command(
             raise InputError(f"{folder} is not a folder, but the folder of a fit is expected: give what --out named.")
     path = Path(os.path.expanduser(output)) if output is not None else (paths[0] if len(paths) == 1 else Path()) / FILE
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("reading", total=1.0)
         write_report(paths, path, progress=lambda what, share: bar.update(task, description=what, completed=share))
     console.print(f"The report is {path}", highlight=False, markup=False, soft_wrap=True)
