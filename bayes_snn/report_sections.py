@@ -16,7 +16,7 @@ from bayes_snn.report_figures import (
 from bayes_snn.report_material import SINGLE, Material
 from bayes_snn.report_page import Html, Sheet, element, joined, key, missing, paragraph
 from bayes_snn.report_tables import accuracies, cost, gallery, provenance, verdict
-from bayes_snn.report_weights import draw_spikes, draw_weights
+from bayes_snn.report_weights import SHOWN_SAMPLES, draw_spikes, draw_weights
 
 
 def calibration(material: Material, sheet: Sheet) -> Html:
@@ -34,6 +34,8 @@ def calibration(material: Material, sheet: Sheet) -> Html:
             "Bars are 90% intervals; the grey columns say where the samples are."
         )
     ]
+    if not material.result.chip.spec.deterministic:
+        parts.append(paragraph("The chip is noisy and was run afresh: errors differ a little from those of the table."))
     if material.test is None:
         parts.append(missing(f"These are training samples, which flatter. {material.why_no_test}"))
     return joined([*parts, gallery(sheet, drawings, "four")])
@@ -101,11 +103,12 @@ def spikes(material: Material, sheet: Sheet) -> Html:
             f"This chip, a {type(material.result.chip).__name__}, does not show its hidden spikes: a chip that does "
             "has a method spikes(weights, inputs)."
         )
+    classes = "class" if len(material.class_names) <= SHOWN_SAMPLES else f"of the first {SHOWN_SAMPLES} classes"
     parts: list[object] = [
         paragraph(
-            f"One sample of each class, with the weights of the {material.best_single or 'map'}, on the chip and on an "
-            "ideal chip with the same weights. What differs is what the distortion does; training has seen the chip "
-            "only, so that the ideal chip may well answer wrong."
+            f"One sample of each {classes}, with the weights of the {material.best_single or 'map'}, on the chip and "
+            "on an ideal chip with the same weights. What differs is what the distortion does; training has seen the "
+            "chip only, so that the ideal chip may well answer wrong."
         )
     ]
     for heading, drawings in draw_spikes(material):

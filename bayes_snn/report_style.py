@@ -48,9 +48,9 @@ tbody th { position: sticky; left: 0; background: var(--paper); }
 th, td { padding: .32rem .8rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top;
   font-variant-numeric: tabular-nums; white-space: nowrap; overflow-wrap: normal; }
 th { font-weight: 600; } th:first-child { text-align: left; }
-table.pairs th { white-space: normal; }
+table.pairs tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; max-width: 20rem; }
 table.pairs td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-table.fits td, table.fits thead th { white-space: normal; min-width: 7.8rem; max-width: 15rem;
+table.fits td, table.fits thead th { white-space: normal; min-width: 8.8rem; max-width: 15rem;
   overflow-wrap: anywhere; }
 tr.apart > * { border-top: 2px solid var(--rule); }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20.5rem), 1fr));
@@ -70,11 +70,13 @@ figcaption { font-size: .88rem; margin-bottom: .2rem; } figcaption b { font-weig
 @media (max-width: 40rem) { th, td { padding: .32rem .5rem; } tbody th { white-space: normal; max-width: 9.5rem; } }
 @media print {
   @page { margin: 15mm; }
-  body { padding: 0; max-width: none; font-size: 9.5pt; }
+  html { font-size: 9.5pt; }
+  body { padding: 0; max-width: none; }
   nav { display: none; }
   h2, h3 { break-after: avoid; page-break-after: avoid; }
-  table { font-size: 8pt; } th, td { padding: .2rem .4rem; white-space: normal; }
-  tr, .verdict, .numbers { break-inside: avoid; page-break-inside: avoid; }
+  table { font-size: 8pt; } th, td, tbody th { padding: .2rem .4rem; white-space: normal; position: static; }
+  table.fits td, table.fits thead th { min-width: 0; }
+  tr, .wide, .verdict, .numbers { break-inside: avoid; page-break-inside: avoid; }
   .wide { overflow: visible; }
   .verdict, .numbers div, .missing { border: 1px solid var(--rule); }
   .figures, .figures.pairs, .figures.four { grid-template-columns: repeat(2, 1fr); }

@@ -18,6 +18,7 @@ SHOWN_SAMPLES = 3
 _LONGEST = 24  # letters of a name
 _MOST_LABELS = 40  # names beside a heat map
 _MOST_NEURONS = 64  # of a layer in a raster
+_MOST_COUNTS = 4  # in a caption
 _MOST_CLASSES = 12  # with names beside a raster
 _OUTPUT_PITCH = 2.4  # height of an output neuron, in hidden ones: it has a name
 
@@ -90,13 +91,14 @@ def draw_spikes(material: Material) -> Iterator[tuple[str, list[Drawing]]]:
             counts = trains[-1].sum(axis=0)
             winners = [classes[k] for k in np.flatnonzero(counts == counts.max())]
             answer = winners[0] if len(winners) == 1 else "a tie"
-            out = ", ".join(f"{label} {count}" for label, count in zip(classes, counts, strict=True))
+            out = ", ".join(f"{label}: {count}" for label, count in zip(classes, counts, strict=True))
+            seen = out if len(classes) <= _MOST_COUNTS else f"{counts.max()} at most"
             drawings.append(
                 Drawing(
                     _raster(trains, classes),
                     f"Spike raster of {part} sample {sample} on the {name}: "
                     f"{sum(int(train.sum()) for train in trains[:-1])} hidden spikes; output spikes: {out}.",
-                    f"{name}: output spikes {out}; answers {answer}.",
+                    f"{name}: answers {answer}; output spikes {seen}.",
                 )
             )
         yield f"{part.capitalize()} sample {sample}, class {classes[int(labels[sample])]}", drawings

@@ -430,7 +430,7 @@ def test_the_raster_shows_the_spikes_of_both_chips(folder):
             hidden, output = chip.spikes(weights, inputs[[sample]])
             assert f"{hidden.sum()} hidden spikes" in drawing.alternative
             for name, count in zip(material.class_names, output[0].sum(axis=0), strict=True):
-                assert f"{name} {count}" in drawing.alternative
+                assert f"{name}: {count}" in drawing.alternative
 
 
 def test_heat_maps_say_the_largest_weight(folder):
