@@ -122,6 +122,7 @@ def gather(fit: FitResult | str | Path, test: tuple[FloatArray, IntArray] | None
     `test` gives them; without, they are split again from the data set of the fit's arguments.
     """
     if isinstance(fit, FitResult):
+        _check(fit, "fit")  # before it describes itself
         result, stored, name = fit, json.loads(json.dumps(fit.as_dict(), default=str)), "fit"
     else:
         folder = Path(fit)
