@@ -1,0 +1,135 @@
+"""Several fits side by side: their scores and costs, a column each, and leave-one-out cross-validation (LOO)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import arviz as az
+import numpy as np
+
+from bayes_snn.predict import ESTIMATES
+from bayes_snn.report_figures import draw_accuracies
+from bayes_snn.report_material import Material
+from bayes_snn.report_page import Html, Sheet, element, joined, missing, paragraph, table
+from bayes_snn.report_tables import counted, finite, gallery, ranged, said, three, two
+
+PARETO_LIMIT = 0.7  # Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 2024
+
+
+def comparison(materials: Sequence[Material], sheet: Sheet) -> Html:
+    """The fits, a column each, then LOO where they share their training samples."""
+    rows: list[list[object]] = [
+        ["chains mixed", *(_mixed(m.diagnosis) for m in materials)],
+        ["chip", *(_chip(m) for m in materials)],
+        ["prior", *(said(m.result.arguments.get("model")) for m in materials)],
+        ["sampler", *(said(m.result.arguments.get("sampler")) for m in materials)],
+        ["chains and draws", *(_sizes(m) for m in materials)],
+        ["data", *(said(m.result.arguments.get("data")) for m in materials)],
+        ["training samples", *(f"{len(m.train[1]):,}" for m in materials)],
+        ["test samples", *("not at hand" if m.test is None else f"{len(m.test[1]):,}" for m in materials)],
+    ]
+    apart = [len(rows)]
+    for name in ESTIMATES:
+        tests = [m.number("test", name, "accuracy") for m in materials]
+        rows.append([f"{name}, test accuracy", *map(three, tests)])
+        rows.append(["90% interval", *(ranged(m.interval("test", t)) for m, t in zip(materials, tests, strict=True))])
+    apart.append(len(rows))
+    for score, label in (("log_score", "log score"), ("calibration_error", "calibration error")):
+        rows.append([f"ensemble, test {label}", *(three(m.number("test", "ensemble", score)) for m in materials)])
+    apart.append(len(rows))
+    for space, label in (("function", "predictions"), ("log_likelihood", "log-likelihood"), ("weights", "weights")):
+        rows.append([f"R-hat of the {label}", *(_r_hat(m, space) for m in materials)])
+    apart.append(len(rows))
+    for name in ("presentations", "passes", "seconds"):
+        rows.append([name, *(counted(m.number(name)) for m in materials)])
+    scored = [
+        (m.name, m.number("train", "ensemble", "accuracy"), m.number("test", "ensemble", "accuracy")) for m in materials
+    ]
+    drawn = [(*row, m.interval("test", row[2])) for row, m in zip(scored, materials, strict=True)]
+    shown = [row for row in drawn if row[2] is not None]
+    return joined(
+        [
+            table("The fits side by side.", ["", *(m.name for m in materials)], rows, apart=apart, class_="fits"),
+            element(sheet.below, "Ensembles on the test samples"),
+            gallery(sheet, [draw_accuracies(shown)], "pairs") if shown else missing("No fit holds test scores."),
+            element(sheet.below, "Leave-one-out cross-validation"),
+            leave_one_out(materials),
+        ]
+    )
+
+
+def leave_one_out(materials: Sequence[Material]) -> Html:
+    """az.compare by LOO, or why there is none."""
+    inputs, labels = materials[0].train
+    for other in materials[1:]:
+        if not (np.array_equal(other.train[0], inputs) and np.array_equal(other.train[1], labels)):
+            return missing(
+                f"LOO compares fits of the same training samples, but those of {other.name} are not those of "
+                f"{materials[0].name}."
+            )
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # of the Pareto shapes, which the table states
+            scores = {m.name: az.loo(m.result.posterior, pointwise=True, var_name="label") for m in materials}
+            found = az.compare(scores, round_to="none")
+        bad = {name: _share_bad(score) for name, score in scores.items()}
+        rows = [
+            [
+                name,
+                *(f"{float(row[column]):.1f}" for column in ("elpd", "se", "elpd_diff", "dse", "p")),
+                f"{float(row['weight']):.2f}",
+                f"{bad[name]:.0%}",
+            ]
+            for name, row in found.iterrows()
+        ]
+    except Exception as error:  # of many kinds, from deep inside; the rest of the report does not need it
+        return missing(f"LOO could not be computed ({type(error).__name__}: {' '.join(str(error).split())[:200]}).")
+    caption = (
+        "Expected log predictive density (elpd, nats) of the training samples, each left out in turn; se: its standard "
+        "error; difference to the best, and its standard error; p: effective parameters; stacking weight; share of "
+        f"samples whose Pareto k is above {PARETO_LIMIT}."
+    )
+    header = ["fit", "elpd", "se", "difference", "se of it", "p", "weight", "k too high"]
+    parts: list[object] = [table(caption, header, rows)]
+    if worst := max(bad.values()):
+        parts.append(
+            paragraph(
+                f"Up to {worst:.0%} of the samples have a Pareto k above {PARETO_LIMIT}: for them the posterior "
+                "without the sample is too far from the one with it, and elpd cannot be relied on. Trust the test "
+                "scores first."
+            )
+        )
+    return joined(parts)
+
+
+def _share_bad(score: Any) -> float:
+    """Share of samples on which LOO fails; a term that never varies has no Pareto k, and no trouble either."""
+    return float((np.asarray(score.pareto_k) > PARETO_LIMIT).mean())
+
+
+def _mixed(diagnosis: dict[str, Any]) -> str:
+    if not diagnosis.get("converged"):
+        return "no"
+    return "yes" if diagnosis.get("weights_converged") else "predictions only"
+
+
+def _sizes(material: Material) -> str:
+    sizes = material.result.posterior["posterior"].sizes
+    return f"{sizes['chain']} x {sizes['draw']:,}"
+
+
+def _chip(material: Material) -> str:
+    described = material.stored.get("chip", {})
+    distortions = described.get("distortions") or {}
+    distorted = ", ".join(f"{name} {said(sigma)}" for name, sigma in distortions.items()) or "ideal"
+    layers = "-".join(str(n) for n in material.result.chip.spec.layers)
+    if "distortions" not in described:
+        return f"{described.get('class', 'chip')} {layers}"
+    return f"{layers}, {distorted}, seed {said(described.get('seed'))}"
+
+
+def _r_hat(material: Material, space: str) -> str:
+    found = material.diagnosis.get(space)
+    return two(finite(found.get("r_hat")) if isinstance(found, dict) else None)

@@ -1,0 +1,217 @@
+"""The sections of a report that are numbers and words: verdict, accuracies, cost and provenance."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT
+from bayes_snn.predict import ESTIMATES
+from bayes_snn.report_figures import Drawing, draw_accuracies
+from bayes_snn.report_material import Material
+from bayes_snn.report_page import Html, Sheet, element, joined, missing, pairs, paragraph, table
+
+_BASELINES = {"chance": "chance", "logistic": "logistic (digital)"}
+_NOT_KNOWN = "not known"
+
+
+def verdict(material: Material, sheet: Sheet) -> Html:
+    """The verdict on the chains, and the numbers to take away."""
+    diagnosis = material.diagnosis
+    good = bool(diagnosis.get("converged"))
+    headline, rest = split_verdict(str(diagnosis["verdict"]))
+    grade = "good" if good and diagnosis.get("weights_converged") else "fair" if good else "bad"
+    box = [paragraph(element("strong", headline)), paragraph(rest) if rest else ""]
+    if material.stored.get("interrupted"):
+        box.append(paragraph("The sampling was interrupted: these are the draws up to then."))
+    shown = [_headline(material, "ensemble", "Ensemble, test accuracy")]
+    if best := material.best_single:
+        shown.append(_headline(material, best, f"Best single set of weights ({best}), test accuracy"))
+    return joined(
+        [
+            element("div", *box, class_=f"verdict {grade}"),
+            element("dl", *shown, class_="numbers"),
+            paragraph(
+                "The ensemble runs the chip with many draws and averages their answers. A single set of weights is "
+                "programmed once; the one shown here has the best log score on the training samples, for a choice by "
+                "test accuracy would flatter it."
+            ),
+            _chain_table(diagnosis),
+        ]
+    )
+
+
+def accuracies(material: Material, sheet: Sheet) -> Html:
+    """Scores of every estimate and of the baselines, with intervals."""
+    rows = score_rows(material)
+    if all(train is None and test is None for _, train, test, _ in rows):
+        return missing(
+            "The fit holds no scores: python -m bayes_snn.fit stores them; from Python, set result.scores before save."
+        )
+    paths = [("test", name) for name in ESTIMATES] + [("baselines", name, "test") for name in _BASELINES]
+    cells, n_estimates = [], 0
+    for path, (name, train, test, interval) in zip(paths, rows, strict=True):
+        if train is None and test is None:
+            continue
+        others = (three(material.number(*path, score)) for score in ("log_score", "calibration_error", "brier_score"))
+        cells.append([name, three(train), three(test), ranged(interval), *others])
+        n_estimates += name in ESTIMATES
+    n_test = "" if material.test is None else f" of {len(material.test[1]):,} samples"
+    caption = (
+        f"Accuracies; then the log score (mean log probability of the true class, nats), expected calibration error "
+        f"(ECE) and Brier score of the test part{n_test}."
+    )
+    header = ["estimate", "train", "test", "90% interval", "log score", "ECE", "Brier"]
+    drawn = [row for row in rows if row[1] is not None or row[2] is not None]
+    scores = table(caption, header, cells, apart=[n_estimates])
+    parts: list[object] = [element("div", scores, gallery(sheet, [draw_accuracies(drawn)], "pairs"), class_="beside")]
+    if material.test is None:
+        parts.append(missing(f"Test intervals are missing with the test samples. {material.why_no_test}"))
+    parts.append(
+        paragraph(
+            "Intervals are Wilson intervals over the test samples: how another chip would do is not in them. Chance "
+            "answers with the classes' frequencies; logistic regression runs in float64, without a chip."
+        )
+    )
+    return joined(parts)
+
+
+def cost(material: Material, sheet: Sheet) -> Html:
+    """What training cost the chip."""
+    n_train = len(material.train[1])
+    shown, saved, seconds = material.number("presentations"), _saved(material), material.number("seconds")
+    kept = material.result.posterior["posterior"].sizes
+    passes = None if shown is None else shown / n_train
+    rows: list[tuple[object, object]] = [
+        ("presentations (a sample shown once)", counted(shown)),
+        (f"passes (all {n_train:,} training samples shown once)", counted(passes)),
+        ("passes for each kept draw", "" if passes is None else f"{passes / (kept['chain'] * kept['draw']):,.1f}"),
+    ]
+    whole = saved + (shown or 0)
+    share = f"{saved:,.0f} presentations, {saved / whole:.1%} of {whole:,.0f}" if saved else "none"
+    rows.append(("saved by early rejection", share))
+    rows.append(("wall time", _NOT_KNOWN if seconds is None else f"{seconds:,.1f} s"))
+    return joined(
+        [
+            pairs("What training cost the chip, warm-up included; predictions are not in it.", rows),
+            paragraph(
+                "Presentations are what a chip on a bench would see, too; the wall time is that of the computer that "
+                "made the fit."
+            ),
+        ]
+    )
+
+
+def provenance(material: Material, sheet: Sheet) -> Html:
+    """Arguments, chip, versions and dates, as the fit has them."""
+    tables: list[object] = []
+    absent: list[object] = []
+    for name, caption in (("arguments", "Arguments"), ("chip", "Chip"), ("versions", "Versions")):
+        found = material.stored.get(name)
+        if isinstance(found, dict) and found:
+            tables.append(pairs(caption, [(element("code", k), said(v)) for k, v in _flat(found)]))
+        else:
+            absent.append(missing(f"fit.json holds no {name}."))
+    attributes = material.result.posterior["posterior"].attrs
+    rows = [(element("code", name), said(attributes[name])) for name in ("created_at",) if name in attributes]
+    rows.append((element("code", "format"), said(material.stored.get("format", _NOT_KNOWN))))
+    return joined([element("div", *tables, pairs("Fit", rows), class_="beside"), *absent])
+
+
+def score_rows(material: Material) -> list[tuple[str, float | None, float | None, tuple[float, float] | None]]:
+    """Name, training accuracy, test accuracy and its interval of every estimate and baseline."""
+    rows = []
+    for name in ESTIMATES:
+        test = material.number("test", name, "accuracy")
+        rows.append((name, material.number("train", name, "accuracy"), test, material.interval("test", test)))
+    for name, label in _BASELINES.items():
+        test = material.number("baselines", name, "test", "accuracy")
+        train = material.number("baselines", name, "train", "accuracy")
+        rows.append((label, train, test, material.interval("test", test)))
+    return rows
+
+
+def split_verdict(text: str) -> tuple[str, str]:
+    """The first clause of a verdict, for the eye, and the rest."""
+    found = re.search(r"[:.] +", text)
+    if found is None:
+        return text, ""
+    rest = text[found.end() :]
+    return f"{text[: found.start()]}.", rest[:1].upper() + rest[1:]
+
+
+def gallery(sheet: Sheet, drawings: Iterable[Drawing], kind: str = "") -> Html:
+    """Figures beside each other, as many as the page is wide."""
+    return element("div", joined(sheet.figure(*drawing) for drawing in drawings), class_=f"figures {kind}".strip())
+
+
+def two(value: float | None) -> str:
+    return _NOT_KNOWN if value is None else f"{value:.2f}"
+
+
+def three(value: float | None) -> str:
+    return _NOT_KNOWN if value is None else f"{value:.3f}"
+
+
+def ranged(interval: tuple[float, float] | None) -> str:
+    return _NOT_KNOWN if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def counted(value: float | None) -> str:
+    return _NOT_KNOWN if value is None else f"{value:,.0f}"
+
+
+def said(value: object) -> str:
+    """A stored value as people read it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(said(item) for item in value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def finite(value: object) -> float | None:
+    """A stored number, or None: JSON keeps no infinities, and a diagnosis of today may hold some."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _flat(values: dict[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", "none" if value == {} else value
+
+
+def _chain_table(diagnosis: dict[str, Any]) -> Html:
+    rows = []
+    for space, label in (("function", "predictions"), ("log_likelihood", "log-likelihood"), ("weights", "weights")):
+        found = diagnosis.get(space)
+        found = found if isinstance(found, dict) else {}
+        r_hat, ess, above, n = (finite(found.get(name)) for name in ("r_hat", "ess", "share_r_hat_above", "n"))
+        beyond = _NOT_KNOWN if above is None else f"{above:.0%}"
+        rows.append([label, two(r_hat), counted(ess), counted(n), beyond])
+    caption = (
+        f"The chains: R-hat (limit {R_HAT_LIMIT:.2f}) and effective draws (wanted {ESS_PER_CHAIN} for each chain), in "
+        "which 95% of the quantities are better, and the share of quantities beyond the limit of R-hat."
+    )
+    return table(caption, ["", "R-hat", "effective draws", "quantities", "beyond"], rows)
+
+
+def _saved(material: Material) -> float:
+    """Presentations saved by early rejection; older fits do not state them, but have the sampler's count."""
+    stored = material.number("presentations_saved")
+    if stored is None and "sample_stats" in material.result.posterior.children:
+        return float(material.result.presentations_saved)
+    return stored or 0.0
+
+
+def _headline(material: Material, estimate: str, label: str) -> Html:
+    test = material.number("test", estimate, "accuracy")
+    interval = material.interval("test", test)
+    note = f"90% interval {ranged(interval)}" if interval else "no interval"
+    return element("div", element("dt", label), element("dd", element("b", three(test)), element("small", note)))
