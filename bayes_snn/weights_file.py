@@ -27,8 +27,10 @@ from bayes_snn.predict import Weights
 
 FORMAT = 1  # of the file, in its metadata
 # what NumPy, zipfile and json raise at files of another kind, or with wrong bytes
-UNREADABLE = (ValueError, OSError, EOFError, KeyError, AttributeError, TypeError, OverflowError, RuntimeError)
-UNREADABLE += (zipfile.BadZipFile, zlib.error, struct.error)
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(ValueError, OSError, EOFError, KeyError, AttributeError, TypeError, OverflowError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
 @dataclass(frozen=True)
