@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -62,11 +63,16 @@ def worker_environment(folder: Path, **variables: object) -> dict[str, str]:
 
 
 def start(arguments: list[str], environment: dict[str, str], **options: Any) -> subprocess.Popen[str]:
-    """A process in a group of its own, which can be killed as a whole."""
+    """A process in a group of its own, which can be killed as a whole, and heeds Ctrl-C."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments], env=environment, start_new_session=True, **pipes, **options
-    )
+    # a test run that was started in the background ignores SIGINT, and its children would inherit that
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments], env=environment, start_new_session=True, **pipes, **options
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
