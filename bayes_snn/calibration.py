@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from bayes_snn.chip import FloatArray, IntArray
 from bayes_snn.errors import InputError
-from bayes_snn.metrics import accuracy_interval, calibration_error, reliability
+from bayes_snn.metrics import LEVEL, accuracy_interval, calibration_error, reliability
 from bayes_snn.result import FitResult
-from bayes_snn.uncertainty import LEVEL
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +84,5 @@ def calibration(
         for _ in range(n_simulations)
     ]
     by_chance = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
-    error = calibration_error(probabilities, labels, n_bins)
     chance = (float(by_chance[0]), float(by_chance[1]))
-    return Calibration(bins.edges, bins.confidence, bins.accuracy, bins.count, ends[0], ends[1], error, chance)
+    return Calibration(bins.edges, bins.confidence, bins.accuracy, bins.count, ends[0], ends[1], bins.error, chance)

@@ -24,9 +24,8 @@ from bayes_snn.data import Split, load_data, split_data
 from bayes_snn.errors import InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import evaluate
-from bayes_snn.predict import ESTIMATES
+from bayes_snn.predict import DEPLOYABLE, ESTIMATES, choose_deployable
 
-DEPLOYABLE = ("mean", "map", "medoid")  # estimates that are one set of weights
 SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
 TIMES = ("run", "started", "finished", "seconds")  # columns in which two runs of one cell differ
 _PACKAGES = ("numpy", "numba", "scikit-learn", "pymc", "pytensor", "torch", "distributed")
@@ -95,8 +94,7 @@ def _run_mh(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
     )
     train = result.evaluate(split.train_inputs, split.train_labels)
     test = result.evaluate(split.test_inputs, split.test_labels)
-    # the test samples have no part in the choice
-    chosen = max(DEPLOYABLE, key=lambda name: train[name]["log_score"])
+    chosen = choose_deployable({name: train[name]["log_score"] for name in DEPLOYABLE})
     columns: dict[str, Any] = {"chosen": chosen}
     for part, scores in (("train", train), ("test", test)):
         columns |= score_columns(part, {**scores, "chosen": scores[chosen]})

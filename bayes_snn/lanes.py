@@ -195,18 +195,20 @@ def lacks_bit(typingctx, words, mask):  # type: ignore[no-untyped-def]
     return FLAGS(words, mask), codegen
 
 
+def _call_llvm(builder: Any, name: str, vector: Any, args: Any) -> Any:
+    """A function of one vector that LLVM has itself."""
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), name)
+    return builder.call(function, args)
+
+
 @intrinsic
 def count_bits(typingctx, words):  # type: ignore[no-untyped-def]
     """Number of ones in each lane."""
     if words != WORDS:
         return None
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        kind = ir.FunctionType(WORDS.vector, [WORDS.vector])
-        count = cgutils.get_or_insert_function(builder.module, kind, f"llvm.ctpop.v{GROUP}i32")
-        return builder.call(count, args)
-
-    return WORDS(words), codegen
+    name = f"llvm.ctpop.v{GROUP}i32"
+    return WORDS(words), lambda context, builder, sig, args: _call_llvm(builder, name, WORDS.vector, args)
 
 
 @intrinsic
@@ -235,12 +237,8 @@ def square_root(typingctx, floats):  # type: ignore[no-untyped-def]
     if floats != FLOATS:
         return None
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        kind = ir.FunctionType(FLOATS.vector, [FLOATS.vector])
-        root = cgutils.get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{GROUP}f32")
-        return builder.call(root, args)
-
-    return FLOATS(floats), codegen
+    name = f"llvm.sqrt.v{GROUP}f32"
+    return FLOATS(floats), lambda context, builder, sig, args: _call_llvm(builder, name, FLOATS.vector, args)
 
 
 @intrinsic

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.lanes import GROUP, aligned_zeros, count_bits, load, splat, store
 from bayes_snn.lif_current import column_sum, dense_currents, driven, spike_currents
-from bayes_snn.lif_neuron import advance
+from bayes_snn.lif_neuron import EDGE_COUNTS, advance
 from bayes_snn.lif_recall import recall
 from bayes_snn.noise import standard_normals
 
@@ -50,17 +50,23 @@ def draw_noise(scale, key, neuron, step, first_sample, drawn):  # type: ignore[n
 
 
 @njit(inline="always")
+def noisy(circuit, neuron, drive, step, disturbance):  # type: ignore[no-untyped-def]
+    """A drive with the step's noise, on a noisy chip; disturbance as for `disturbed`."""
+    if circuit.noise.shape[0] > 0:
+        first_sample, key, scratch = disturbance
+        draw_noise(circuit.noise[neuron], key, neuron, step, first_sample, scratch)
+        drive = drive + load(scratch)
+    return drive
+
+
+@njit(inline="always")
 def disturbed(circuit, neuron, current, inflow, step, disturbance):  # type: ignore[no-untyped-def]
     """Drive of an input current on a chip whose currents are distorted, or noisy.
 
     disturbance: the first sample's number and the name of the run, on which noise depends, and scratch (GROUP,).
     """
-    first_sample, key, scratch = disturbance
-    drive = driven(current, inflow, circuit.current_table, neuron, scratch)
-    if circuit.noise.shape[0] > 0:
-        draw_noise(circuit.noise[neuron], key, neuron, step, first_sample, scratch)
-        drive = drive + load(scratch)
-    return drive
+    drive = driven(current, inflow, circuit.current_table, neuron, disturbance[2])
+    return noisy(circuit, neuron, drive, step, disturbance)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
@@ -71,10 +77,7 @@ def _follow_held(circuit, neuron, drive, first_sample, key, trains, scratch):  #
     for word in range(trains.shape[0]):
         train = splat(np.uint32(0))
         for step in range(steps_of_word(circuit, word)):
-            now = held
-            if circuit.noise.shape[0] > 0:
-                draw_noise(circuit.noise[neuron], key, neuron, 32 * word + step, first_sample, scratch)
-                now = held + load(scratch)
+            now = noisy(circuit, neuron, held, 32 * word + step, (first_sample, key, scratch))
             v, train = advance(v, train, now, decay, edges, splat(np.uint32(1 << step)))
         store(trains[word, neuron], train)
 
@@ -138,7 +141,7 @@ def _follow_spikes(circuit, a, b, first_pre, columns, edges_a, edges_b, trains, 
 def few_edges(circuit, a, b):  # type: ignore[no-untyped-def]
     """How many edges to compile for: those of two neurons; 0 for any number, or where currents are disturbed."""
     n_edges = max(circuit.n_edges[a], circuit.n_edges[b])
-    return n_edges if n_edges <= 5 and circuit.current_table.shape[0] + circuit.noise.shape[0] == 0 else 0
+    return n_edges if n_edges <= EDGE_COUNTS[-1] and circuit.current_table.shape[0] + circuit.noise.shape[0] == 0 else 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)

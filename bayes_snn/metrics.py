@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bayes_snn.chip import FloatArray, IntArray, check_labels
 from bayes_snn.errors import InputError
 
+LEVEL = 0.9  # coverage of intervals
 SUM_TOLERANCE = 1e-6  # of a row's sum: single precision passes, spike counts do not
 TIE_TOLERANCE = 1e-12  # averaging draws leaves rounding errors of this size between equal probabilities
 
@@ -38,6 +39,12 @@ class Reliability:
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
     count: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """|accuracy - confidence|, averaged over the samples by bin; see `calibration_error`."""
+        gap = np.abs(self.accuracy - self.confidence)[self.count > 0]
+        return float(np.average(gap, weights=self.count[self.count > 0]))
 
 
 def accuracy(probabilities: FloatArray, labels: IntArray) -> float:
@@ -84,9 +91,7 @@ def calibration_error(probabilities: FloatArray, labels: IntArray, n_bins: int =
 
     Naeini et al. 2015 and Guo et al. 2017. It is biased upwards where bins hold few samples.
     """
-    bins = reliability(probabilities, labels, n_bins)
-    gap = np.abs(bins.accuracy - bins.confidence)[bins.count > 0]
-    return float(np.average(gap, weights=bins.count[bins.count > 0]))
+    return reliability(probabilities, labels, n_bins).error
 
 
 def evaluate(probabilities: FloatArray, labels: IntArray) -> dict[str, float]:
@@ -95,7 +100,7 @@ def evaluate(probabilities: FloatArray, labels: IntArray) -> dict[str, float]:
     return {score.__name__: score(probabilities, labels) for score in scores}
 
 
-def accuracy_interval(accuracy: float, n: int, level: float = 0.9) -> tuple[float, float]:
+def accuracy_interval(accuracy: float, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Wilson score interval (Wilson 1927) of the true accuracy, from the accuracy in `n` independent samples.
 
     Parameters
@@ -118,14 +123,19 @@ def accuracy_interval(accuracy: float, n: int, level: float = 0.9) -> tuple[floa
         )
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise InputError(f"n was {n!r}, but a positive number of samples is expected: pass len(labels).")
-    if not 0 < level < 1:
-        raise InputError(f"The level was {level!r}, but a number between 0 and 1 is expected: try 0.9.")
+    check_level(level)
     z = -NormalDist().inv_cdf((1 - level) / 2)
     centre = accuracy + z**2 / (2 * n)
     half_width = z * math.sqrt(accuracy * (1 - accuracy) / n + (z / (2 * n)) ** 2)
     low, high = ((centre + side * half_width) / (1 + z**2 / n) for side in (-1, 1))
     # the interval holds the accuracy and stays within 0 and 1, but for rounding
     return float(max(0.0, min(low, accuracy))), float(min(1.0, max(high, accuracy)))
+
+
+def check_level(level: float) -> None:
+    """Raise an `InputError` unless an interval can have this coverage."""
+    if not 0 < level < 1:
+        raise InputError(f"The level was {level!r}, but a number between 0 and 1 is expected: try 0.9.")
 
 
 def check_probabilities(probabilities: object) -> NDArray[np.float64]:

@@ -14,9 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayes_snn.errors import InputError
-
-LEVEL = 0.9
+from bayes_snn.metrics import LEVEL, check_level
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,7 @@ class Interval:
 
 def mean_interval(values: Sequence[float] | pd.Series, level: float = LEVEL) -> Interval:
     """Mean of the values and its Student t interval; missing values are left out."""
-    if not 0 < level < 1:
-        raise InputError(f"The level was {level!r}, but a number between 0 and 1 is expected: try 0.9.")
+    check_level(level)
     array = np.asarray(values, dtype=np.float64)
     array = array[~np.isnan(array)]
     n = len(array)

@@ -8,7 +8,7 @@ ensemble   the posterior predictive: class probabilities averaged over draws
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.likelihood import class_probabilities
 
 ESTIMATES = ("mean", "map", "medoid", "ensemble")
+DEPLOYABLE = ESTIMATES[:-1]  # one set of weights, programmed once
 ENSEMBLE_SIZE = 200  # draws of an ensemble at most: what a chip must be programmed with to predict once
 
 Weights = list[NDArray[np.float64]]
@@ -56,7 +57,9 @@ def run_draws(
     chip: Chip, draws: Draws, chosen: Sequence[int] | NDArray[np.int64], inputs: FloatArray
 ) -> NDArray[np.float64]:
     """Class probabilities (n_chosen, n_samples, n_classes) of some draws: one pass of the inputs for each."""
-    return np.stack([probabilities(chip, draws[int(draw)], inputs) for draw in chosen])
+    shown = inputs if isinstance(inputs, np.ndarray) and not inputs.flags.writeable else np.array(inputs)
+    shown.setflags(write=False)  # a chip may then prepare them once
+    return np.stack([probabilities(chip, draws[int(draw)], shown) for draw in chosen])
 
 
 def probabilities(chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.float64]:
@@ -79,6 +82,14 @@ def medoid_draw(chip: Chip, draws: Draws, train_inputs: FloatArray, size: int = 
     each = run_draws(chip, draws, chosen, train_inputs)
     distance = np.abs(each - each.mean(axis=0)).mean(axis=(1, 2))
     return int(chosen[np.argmin(distance)])
+
+
+def choose_deployable(log_scores: Mapping[str, float]) -> str:
+    """Of estimates that are one set of weights, the one with the best log score on the training samples.
+
+    A choice by test samples would flatter what is chosen.
+    """
+    return max(log_scores, key=log_scores.__getitem__)
 
 
 def check_estimate(estimate: str) -> str:

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from bayes_snn.chip import FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.errors import InputError
-from bayes_snn.metrics import credit
+from bayes_snn.metrics import LEVEL, check_level, credit
 from bayes_snn.model import WeightsFunction, build_model
 from bayes_snn.predict import run_draws
 from bayes_snn.result import FitResult
 
-LEVEL = 0.9
 _RESAMPLES = 2000  # of the interval
 _SMALLEST = float(np.finfo(np.float64).tiny)  # a probability that underflowed still has a logarithm
 
@@ -71,7 +70,7 @@ def feature_reliance(
     codes = check_labels(labels, len(checked), spec.layers[-1])
     if isinstance(n_repeats, bool) or not isinstance(n_repeats, int | np.integer) or n_repeats < 1:
         raise InputError(f"n_repeats was {n_repeats!r}, but a positive number of shuffles is expected: try 5.")
-    _check_level(level)
+    check_level(level)
     chosen = result.draws.spread(size)
 
     def scores(shown: FloatArray) -> NDArray[np.float64]:
@@ -143,7 +142,7 @@ def weight_signal(
     """
     if isinstance(n_prior, bool) or not isinstance(n_prior, int | np.integer) or n_prior < 2:
         raise InputError(f"n_prior was {n_prior!r}, but at least two draws from the prior are needed: try 1000.")
-    _check_level(level)
+    check_level(level)
     low, high = result.chip.spec.weight_range
     posterior = result.draws.weights[0].clip(low, high)
     prior = _prior_draws(result, weights, int(n_prior), seed).clip(low, high)
@@ -187,11 +186,6 @@ def _prior_draws(
 
 def _ends(values: NDArray[np.float64], level: float, axis: int) -> NDArray[np.float64]:
     return np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=axis)
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise InputError(f"The level was {level!r}, but a number between 0 and 1 is expected: try 0.9.")
 
 
 def _feature_names(result: FitResult) -> list[object]:

@@ -73,7 +73,6 @@ def draw_calibration(probabilities: Array, labels: NDArray[np.int64], name: str,
     """Accuracy against confidence of one estimate, with the samples of each bin."""
     bins = reliability(probabilities, labels)
     seen = bins.count > 0
-    gap = float(np.average(np.abs(bins.accuracy - bins.confidence)[seen], weights=bins.count[seen]))
 
     def draw(axes: Any) -> None:
         share = bins.count / bins.count.sum()
@@ -91,7 +90,7 @@ def draw_calibration(probabilities: Array, labels: NDArray[np.int64], name: str,
     return Drawing(
         plot(2.9, 2.5, draw),
         f"Reliability of the {name} on {len(labels)} {part} samples, in bins of confidence: {points}.",
-        f"{name}: calibration error {gap:.3f}",
+        f"{name}: calibration error {bins.error:.3f}",
     )
 
 

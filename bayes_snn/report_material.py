@@ -18,10 +18,9 @@ from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import accuracy_interval
-from bayes_snn.predict import ESTIMATES
+from bayes_snn.predict import DEPLOYABLE, choose_deployable
 from bayes_snn.result import FitResult, load_fit
 
-SINGLE = tuple(name for name in ESTIMATES if name != "ensemble")  # one set of weights, programmed once
 Samples = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
@@ -103,9 +102,9 @@ class Material:
     @property
     def best_single(self) -> str | None:
         """The one set of weights to program: the best log score in training, for a choice by test would flatter it."""
-        scores = {name: self.number("train", name, "log_score") for name in SINGLE}
+        scores = {name: self.number("train", name, "log_score") for name in DEPLOYABLE}
         known = {name: score for name, score in scores.items() if score is not None}
-        return max(known, key=known.__getitem__) if known else None
+        return choose_deployable(known) if known else None
 
     def predict(self, part: str, estimate: str) -> NDArray[np.float64]:
         """Class probabilities of the training or test samples, through the chip, once."""

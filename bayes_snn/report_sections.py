@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bayes_snn.errors import ChipError
+from bayes_snn.predict import DEPLOYABLE
 from bayes_snn.report_figures import (
     FEWEST_RANKED,
     acceptance,
@@ -13,7 +14,7 @@ from bayes_snn.report_figures import (
     draw_trace,
     quantities,
 )
-from bayes_snn.report_material import SINGLE, Material
+from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, key, missing, paragraph
 from bayes_snn.report_tables import accuracies, cost, gallery, provenance, verdict
 from bayes_snn.report_weights import SHOWN_SAMPLES, draw_spikes, draw_weights
@@ -25,7 +26,7 @@ def calibration(material: Material, sheet: Sheet) -> Html:
     samples = material.train if material.test is None else material.test
     kind = "training" if material.test is None else "test"
     drawings = [
-        draw_calibration(material.predict(part, name), samples[1], name, kind) for name in ("ensemble", *SINGLE)
+        draw_calibration(material.predict(part, name), samples[1], name, kind) for name in ("ensemble", *DEPLOYABLE)
     ]
     parts: list[object] = [
         paragraph(

@@ -128,7 +128,6 @@ class FitResult:
             "mean", "map", "medoid", or "ensemble" (averaged over at most `size` draws, a run each).
         """
         checked = check_inputs(inputs, self.chip.spec.layers[0])
-        checked.setflags(write=False) if checked is not inputs else None
         if check_estimate(estimate) == "ensemble":
             return run_draws(self.chip, self.draws, self.draws.spread(size), checked).mean(axis=0)
         return probabilities(self.chip, self.weights(estimate), checked)

@@ -17,11 +17,10 @@ from scipy.special import entr
 
 from bayes_snn.chip import FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.metrics import TIE_TOLERANCE, accuracy_interval, check_probabilities, credit
+from bayes_snn.metrics import LEVEL, TIE_TOLERANCE, accuracy_interval, check_probabilities, credit
 from bayes_snn.predict import ENSEMBLE_SIZE, run_draws
 from bayes_snn.result import FitResult
 
-LEVEL = 0.9
 CERTAINTIES = ("entropy", "confidence", "mutual_information")
 
 
@@ -88,8 +87,6 @@ class AbstainCurve:
 def draw_probabilities(result: FitResult, inputs: FloatArray, size: int = ENSEMBLE_SIZE) -> NDArray[np.float64]:
     """Class probabilities (n_draws, n_samples, n_classes) of at most `size` draws; their mean is the ensemble's."""
     checked = check_inputs(inputs, result.chip.spec.layers[0])
-    checked = checked.copy() if checked is inputs else checked
-    checked.setflags(write=False)  # a chip may then prepare them once
     return run_draws(result.chip, result.draws, result.draws.spread(size), checked)
 
 
