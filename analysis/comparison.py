@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
-from drawing import BACKPROP_MODES, CHOSEN, Series
+from drawing import BACKPROP_MODES, CHOSEN, ENSEMBLE, Series
 
 from bayes_snn.cells import IN_THE_LOOP
 from bayes_snn.over_chips import Interval, by_chip, difference_over_chips
@@ -47,11 +47,25 @@ def difference_lines(rows: pd.DataFrame) -> list[str]:
         by_training = difference_over_chips(by_chip(CHOSEN.rows(rows), TEST), best_by_training(rows))
         compared.append(("in the loop, each chip's mode by training log score", by_training))
     compared += [(series.method, difference_to(rows, series)) for series in BACKPROP_MODES]
-    return [
-        f"  {name:<53}{interval.mean:>+8.3f}  [{interval.low:+.3f}, {interval.high:+.3f}]  {interval.n} chips"
-        for name, interval in compared
-        if interval.n
-    ]
+    return [difference_line(name, interval) for name, interval in compared if interval.n]
+
+
+def fewer_samples_lines(rows: pd.DataFrame) -> list[str]:
+    """The MH ensemble with each number of training samples, minus each in-the-loop mode with the most."""
+    most, lines = rows["n_train"].max(), []
+    for number, few in ENSEMBLE.rows(rows).groupby("n_train"):
+        for series in LOOP_MODES:
+            all_samples = series.rows(rows[rows["n_train"] == most])
+            d = difference_over_chips(by_chip(few, ENSEMBLE.column), by_chip(all_samples, series.column))
+            if d.n:
+                name = f"{number} samples, minus {series.method.removeprefix('backprop-')} with {most}"
+                lines.append(difference_line(name, d))
+    return lines
+
+
+def difference_line(name: str, interval: Interval) -> str:
+    """A line of a table of differences."""
+    return f"  {name:<53}{interval.mean:>+8.3f}  [{interval.low:+.3f}, {interval.high:+.3f}]  {interval.n} chips"
 
 
 def headline(rows: pd.DataFrame) -> str:

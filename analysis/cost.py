@@ -27,8 +27,8 @@ from saved import main
 
 from bayes_snn.over_chips import by_chip, mean_interval
 
-GRID = ["--methods", "all", "--distortion", "comparator", "--sigma", "3,10", "--draws", "10,30,100,300,1000"]
-GRID += ["--chips", "0-19"]
+GRIDS = [["--methods", "all", "--distortion", "comparator", "--sigma", "3,10", "--chips", "0-19"]]
+GRIDS[0] += ["--draws", "10,30,100,300,1000"]
 
 
 def budgets(rows: pd.DataFrame, series: Series) -> tuple[list[float], list[pd.Series]]:
@@ -99,4 +99,4 @@ def tell(rows: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    main("cost", GRID, draw, tell)
+    main("cost", GRIDS, draw, tell)

@@ -27,11 +27,16 @@ ANALYSIS = Path(__file__).parent
 RESULTS, FIGURES, SWEEPS = ANALYSIS / "results", ANALYSIS / "figures", Path("sweeps")
 
 
-def main(name: str, grid: Sequence[str], draw: Callable[[pd.DataFrame], Figure], tell: Callable[[pd.DataFrame], str]):
-    """The command of a figure's script: `grid` are the sweep's options, `draw` makes the figure, `tell` its table."""
+def main(
+    name: str,
+    grids: Sequence[Sequence[str]],
+    draw: Callable[[pd.DataFrame], Figure],
+    tell: Callable[[pd.DataFrame], str],
+) -> None:
+    """The command of a figure's script: `grids` are options of the sweep, `draw` makes the figure, `tell` its table."""
     try:
         if sys.argv[1:2] == ["--run"]:
-            run(name, [*grid, *sys.argv[2:]])
+            run(name, [[*grid, *sys.argv[2:]] for grid in grids])
         elif sys.argv[1:]:
             raise InputError(f"{sys.argv[1]} came, but only --run is known: leave it out to draw the saved results.")
         rows = load(name)
@@ -54,14 +59,15 @@ def load(name: str) -> pd.DataFrame:
     return rows[rows["error"].isna()].reset_index(drop=True)
 
 
-def run(name: str, options: Sequence[str]) -> None:
+def run(name: str, grids: Sequence[Sequence[str]]) -> None:
     """Run the sweep of a figure and save its rows; cells that any figure's saved results hold are not run again."""
     output = SWEEPS / name
-    if saved := sorted(RESULTS.glob("*.parquet")):
-        options = ["--adopt", ",".join(map(str, saved)), *options]
-    code = subprocess.call([sys.executable, "-m", "bayes_snn.sweep", "--output", str(output), *options])
-    if code:
-        sys.exit(code)
+    saved = sorted(RESULTS.glob("*.parquet"))
+    adopted = ["--adopt", ",".join(map(str, saved))] if saved else []
+    for grid in grids:
+        code = subprocess.call([sys.executable, "-m", "bayes_snn.sweep", "--output", str(output), *adopted, *grid])
+        if code:
+            sys.exit(code)
     RESULTS.mkdir(exist_ok=True)
     shutil.copyfile(output / "sweep.parquet", RESULTS / f"{name}.parquet")
 

@@ -37,19 +37,29 @@ def options(grid: list[str]) -> dict[str, str]:
     return dict(zip(grid[::2], grid[1::2], strict=True))
 
 
-def grid_of(script: ModuleType, chips: int = 20) -> list[Cell]:
+def chips_of(script: ModuleType) -> int:
+    """How many chips a script asks for."""
+    first, last = map(int, options(script.GRIDS[0])["--chips"].split("-"))
+    return last - first + 1
+
+
+def grid_of(script: ModuleType, chips: int | None = None) -> list[Cell]:
     """The cells that a script asks the sweep for."""
-    given = {"--sigma": "0", "--n-train": "398", "--draws": "1000"} | options(script.GRID)
-    assert given["--methods"] == "all"
-    assert given["--chips"] == "0-19"
-    return make_grid(
-        METHODS,
-        parse_strengths(given["--distortion"].split(","), [float(s) for s in given["--sigma"].split(",")]),
-        [int(n) for n in given["--n-train"].split(",")],
-        list(range(chips)),
-        [0],
-        [(int(n), int(n)) for n in given["--draws"].split(",")],
-    )
+    cells = {}
+    for grid in script.GRIDS:
+        given = {"--sigma": "0", "--n-train": "398", "--draws": "1000", "--sampler": "sitewise"} | options(grid)
+        assert given["--methods"] == "all"
+        for cell in make_grid(
+            METHODS,
+            parse_strengths(given["--distortion"].split(","), [float(s) for s in given["--sigma"].split(",")]),
+            [int(n) for n in given["--n-train"].split(",")],
+            list(range(chips or chips_of(script))),
+            [0],
+            [(int(n), int(n)) for n in given["--draws"].split(",")],
+            sampler=given["--sampler"],
+        ):
+            cells[cell.id] = cell
+    return list(cells.values())
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +87,7 @@ def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 def run(saved: ModuleType, script: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
     try:
-        saved.main(name, script.GRID, script.draw, script.tell)
+        saved.main(name, script.GRIDS, script.draw, script.tell)
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -100,7 +110,13 @@ def test_a_figure(
     png, svg = (tmp_path / "figures" / f"{name}.{kind}" for kind in ("png", "svg"))
     assert png.read_bytes().startswith(b"\x89PNG")
     text = svg.read_text()
-    for expected in ("20 chips", "test accuracy", "MH, best single set", "backprop, spikes", "90% intervals"):
+    for expected in (
+        f"{chips_of(script)} chips",
+        "test accuracy",
+        "MH, best single set",
+        "backprop, spikes",
+        "90% intervals",
+    ):
         assert expected in text
     # every chip is there as a dot: one for each row of each series drawn, at least
     rows = read_sweep(path)
@@ -151,7 +167,7 @@ def test_run_starts_the_sweep_and_saves_its_rows(
     monkeypatch.setattr(saved.subprocess, "call", call)
     assert run(saved, script, "figure2", monkeypatch, "--run", "--workers", "1") == 0
     output = str(tmp_path / "sweeps" / "figure2")
-    assert called == [["-m", "bayes_snn.sweep", "--output", output, *script.GRID, "--workers", "1"]]
+    assert called == [["-m", "bayes_snn.sweep", "--output", output, *script.GRIDS[0], "--workers", "1"]]
     assert (tmp_path / "results" / "figure2.parquet").exists()
     assert (tmp_path / "figures" / "figure2.svg").exists()
 
@@ -186,6 +202,18 @@ def test_differences_are_chip_by_chip() -> None:
     assert "+0.250" in lines[1]  # 0.9 - 0.7 and 0.8 - 0.5
     assert len(lines) == 2 + 3  # noise-aware is not there
     assert comparison.best_in_the_loop(two_chips(mh=(0.9, 0.8))) is None
+
+
+def test_fewer_samples_are_compared_with_all_of_backprops() -> None:
+    comparison = importlib.import_module("comparison")
+    few, many = (two_chips(mh=values, backprop_outputs=(0.7, 0.8)) for values in ((0.9, 0.8), (0.95, 0.95)))
+    rows = pd.concat([few.assign(n_train=40), many.assign(n_train=398)])
+    rows["test_ensemble_accuracy"] = rows["test_chosen_accuracy"] - 0.05
+    lines = comparison.fewer_samples_lines(rows)
+    assert len(lines) == 2  # one mode of two
+    assert "40 samples, minus outputs with 398" in lines[0]
+    assert "+0.050" in lines[0]  # 0.85 - 0.7 and 0.75 - 0.8
+    assert "+0.150" in lines[1]
 
 
 def test_the_winner_of_the_atlas() -> None:
