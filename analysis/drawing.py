@@ -145,8 +145,11 @@ def count_chips(rows: pd.DataFrame) -> str:
 def caption(rows: pd.DataFrame) -> str:
     """The line below every figure."""
     splits = sorted(rows["split_seed"].unique())
+    on_chip = rows[rows["method"] != "logistic"]
+    own = len(splits) > 1 and (on_chip["split_seed"] == on_chip["chip_seed"]).all()
+    told = "each with a split of its own" if own else f"split{'s' * (len(splits) > 1)} {', '.join(map(str, splits))}"
     return (
-        f"{count_chips(rows)}, split{'s' if len(splits) > 1 else ''} {', '.join(map(str, splits))}: means with 90% "
+        f"{count_chips(rows)}, {told}: means with 90% "
         "intervals over chips (Student's t); every chip is a faint dot.\n"
         "best single set: of MH mean, map and medoid the one with the best log score on the training samples."
     )

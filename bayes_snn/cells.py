@@ -114,22 +114,24 @@ def make_grid(
     strengths: Sequence[tuple[str, float]],
     n_train: Sequence[int],
     chips: Sequence[int],
-    splits: Sequence[int],
+    splits: Sequence[int] | None,
     budgets: Sequence[tuple[int, int]] = ((1000, 1000),),
     **settings: object,
 ) -> list[Cell]:
     """Every combination, each cell once; `strengths` are pairs of distortion and sigma, `budgets` of draws and tune.
 
+    Without `splits` each chip has the split of its own number: then what varies over chips is that of the data as well.
     Chips come one after the other, the longest cells of each first: a sweep cut short has whole chips to show.
     """
-    size = len(methods) * len(strengths) * len(n_train) * len(chips) * len(splits) * len(budgets)
+    places = [(seed, seed) for seed in chips] if splits is None else list(itertools.product(chips, splits))
+    size = len(methods) * len(strengths) * len(n_train) * len(places) * len(budgets)
     if size > MOST_CELLS:
         raise InputError(
             f"The grid has {size:,} cells, but at most {MOST_CELLS:,} can be kept track of: make several sweeps of it."
         )
     cells = set[Cell]()
-    for combination in itertools.product(methods, strengths, n_train, chips, splits, budgets):
-        method, (distortion, sigma), n, chip, split, (draws, tune) = combination
+    for combination in itertools.product(methods, strengths, n_train, places, budgets):
+        method, (distortion, sigma), n, (chip, split), (draws, tune) = combination
         varied = {"distortion": distortion, "sigma": sigma, "n_train": n, "chip_seed": chip, "split_seed": split}
         cells.add(canonical(Cell(method, **varied, draws=draws, tune=tune, **settings)))  # type: ignore[arg-type]
     return sorted(cells, key=lambda cell: (cell.chip_seed, cell.split_seed, -cell.cost, cell))

@@ -26,6 +26,7 @@ from bayes_snn.sweep_table import table_over_chips
 from bayes_snn.terminal import option, run_app, show_help
 
 PROGRAM = "python -m bayes_snn.sweep"
+OWN = "chip"  # of --splits
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console()
@@ -49,7 +50,12 @@ def command(
     sigma: Annotated[str, option(_GRID, "NUMBERS", "Strengths.")] = "3",
     chips: Annotated[str, option(_GRID, "SEEDS", "Chip seeds; 0-19 makes 20 chips.")] = "0-19",
     n_train: Annotated[str, option(_GRID, "NUMBERS", "Training samples; all for what the test part leaves.")] = "all",
-    splits: Annotated[str, option(_GRID, "SEEDS", "Split seeds, each draws another test part.")] = "0",
+    splits: Annotated[
+        str,
+        option(
+            _GRID, "SEEDS", f"Split seeds, each draws another test part; {OWN}: that of its own number for each chip."
+        ),
+    ] = "0",
     draws: Annotated[str, option(_GRID, "NUMBERS", "Draws kept from each chain.")] = str(DRAWS),
     tune: Annotated[int | None, option(_GRID, "N", "Warm-up draws of each chain. [default: as many as draws]")] = None,
     data: Annotated[str, option(_SETTINGS, "NAME", f"{', '.join(BUILT_IN)}, or a CSV file.")] = "breast_cancer",
@@ -95,19 +101,21 @@ def command(
         if name not in METHODS:
             raise unknown_name("method", name, METHODS)
     dataset = load_data(data, target or None)
-    split_seeds = _seeds("--splits", splits)
+    chip_seeds = _seeds("--chips", chips)
+    split_seeds = None if splits.strip() == OWN else _seeds("--splits", splits)
     numbers = [_n_train(text) for text in _listed("--n-train", n_train)]
-    sizes = sorted({split_data(dataset, number, seed=s).n_train for number in numbers for s in split_seeds})
+    sizes = sorted(
+        {split_data(dataset, number, seed=split).n_train for number in numbers for split in split_seeds or chip_seeds}
+    )
     make_chip(split_data(dataset), [IDEAL], ["0"], 0, hidden, steps)  # for its refusals
     settings = {"data": data, "target": target, "hidden": hidden.replace(" ", ""), "n_steps": steps, "model": model}
     settings |= {"sampler": sampler, "chains": chains, "seed": seed}
     digests = {"data_digest": digest_file(data), "model_digest": digest_file(model)}
     strengths = parse_strengths(_listed("--distortion", distortion), parse_sigmas([sigma]))
-    chip_seeds = _seeds("--chips", chips)
     cells = make_grid(names, strengths, sizes, chip_seeds, split_seeds, budgets, **settings, **digests)
     folder = os.path.expanduser(output)
-    grid = {"methods": names, "strengths": strengths, "n_train": sizes, "chips": chip_seeds, "splits": split_seeds}
-    grid |= {"draws, tune": budgets}
+    grid = {"methods": names, "strengths": strengths, "n_train": sizes, "chips": chip_seeds}
+    grid |= {"splits": split_seeds or OWN, "draws, tune": budgets}
     outcome = _run_with_bar(
         cells,
         folder,

@@ -54,7 +54,7 @@ def grid_of(script: ModuleType, chips: int | None = None) -> list[Cell]:
             parse_strengths(given["--distortion"].split(","), [float(s) for s in given["--sigma"].split(",")]),
             [int(n) for n in given["--n-train"].split(",")],
             list(range(chips or chips_of(script))),
-            [0],
+            None if given.get("--splits") == "chip" else [0],
             [(int(n), int(n)) for n in given["--draws"].split(",")],
             sampler=given["--sampler"],
         ):

@@ -97,3 +97,10 @@ def test_the_digest_of_a_file(tmp_path: Path) -> None:
 
 def test_fields_are_plain() -> None:
     assert {str(field.type) for field in fields(Cell)} == {"str", "int", "float"}
+
+
+def test_each_chip_with_a_split_of_its_own() -> None:
+    cells = make_grid(["mh"], [("leak", 0.5)], [40, 398], [3, 5], None)
+    assert {(cell.chip_seed, cell.split_seed) for cell in cells} == {(3, 3), (5, 5)}
+    assert len(cells) == 4
+    assert set(cells) < set(make_grid(["mh"], [("leak", 0.5)], [40, 398], [3, 5], [3, 5]))

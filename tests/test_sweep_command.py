@@ -132,6 +132,12 @@ def test_the_options_make_the_grid(run: Run, asked: list[tuple[list[Cell], dict[
     assert "The sweep is in mine/" in out
 
 
+def test_each_chip_may_have_a_split_of_its_own(run: Run, asked: list[tuple[list[Cell], dict[str, Any]]]) -> None:
+    assert run("--chips", "2-4", "--n-train", "40", "--splits", "chip")[0] == 0
+    [(cells, _)] = asked
+    assert {(cell.chip_seed, cell.split_seed) for cell in cells} == {(2, 2), (3, 3), (4, 4)}
+
+
 def test_a_warm_up_is_as_long_as_the_draws(run: Run, asked: list[tuple[list[Cell], dict[str, Any]]]) -> None:
     assert run("--methods", "mh,backprop-spikes", "--draws", "10,30", "--chips", "0")[0] == 0
     [(cells, _)] = asked
