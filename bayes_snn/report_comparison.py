@@ -91,7 +91,7 @@ def leave_one_out(materials: Sequence[Material]) -> Html:
     caption = (
         "Expected log predictive density (elpd, nats) of the training samples, each left out in turn; se: its standard "
         "error; difference to the best, and its standard error; p: effective parameters; stacking weight; share of "
-        f"samples whose Pareto k is above {limit}; of samples without a k, as their largest importance weights are tied."
+        f"samples whose Pareto k is above {limit}; of samples without a k, their largest importance weights being tied."
     )
     header = ["fit", "elpd", "se", "difference", "se of it", "p", "weight", "k too high", "no k"]
     parts: list[object] = [table(caption, header, rows)]
