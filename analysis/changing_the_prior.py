@@ -1,9 +1,9 @@
 # %% [markdown]
 # # What does my prior say, and does it matter?
 #
-# **In short.** Ask a prior before the fit: draw weights from it, run the chip, and see how often neurons spike and how sure
-# the answers are. After the fit, compare priors by what they predict, and ask by power-scaling whether the answer hangs on
-# the prior. All of this takes a file of some fifteen lines and no change anywhere else.
+# **In short.** Ask a prior before the fit: draw weights from it, run the chip, and see how often neurons spike and how
+# sure the answers are. After the fit, compare priors by what they predict, and ask by power-scaling whether the answer
+# hangs on the prior. All of this takes a file of some fifteen lines and no change anywhere else.
 
 # %%
 import logging
@@ -56,8 +56,8 @@ print(prior_predictive(chip, data.train_inputs, too_narrow, data.train_labels, d
 #
 # ## Which prior predicts best?
 #
-# Four short fits on the same training samples. Leave-one-out cross-validation (LOO) estimates from the draws alone how well
-# each would predict a sample that it has not seen.
+# Four short fits on the same training samples. Leave-one-out cross-validation (LOO) estimates from the draws alone how
+# well each would predict a sample that it has not seen.
 
 # %%
 fits = {}
@@ -68,9 +68,9 @@ print(table[["elpd", "se", "elpd_diff", "dse", "weight", "k_high", "k_tied", "mi
 
 # %% [markdown]
 # Read the last three columns first. `k_high` counts samples for which the posterior without them would be too different
-# from the one with them; `k_tied` those whose largest importance weights are all equal, as spike counts make them. Where
-# `k_high` is not 0 or the chains have not `mixed`, elpd is a hint and no more. There are samples here that no fit has seen,
-# so ask them:
+# from the one with them; `k_tied` those whose largest importance weights are all equal, as spike counts make them.
+# Where `k_high` is not 0 or the chains have not `mixed`, elpd is a hint and no more. There are samples here that no fit
+# has seen, so ask them:
 
 # %%
 rows = {}
@@ -112,8 +112,8 @@ print(az.psense_summary(tree).to_string())
 # %% [markdown]
 # ## Answer
 #
-# 1. Before a fit: `prior_predictive` and `draw_prior`. Silent outputs, or answers that are all sure, say that the prior is
-#    wrong for the chip.
+# 1. Before a fit: `prior_predictive` and `draw_prior`. Silent outputs, or answers that are all sure, say that the
+#    prior is wrong for the chip.
 # 2. After it: `compare` and the scores of test samples. If they disagree, believe the test samples.
 # 3. Then `az.psense_summary`, on scales and predictions.
 #

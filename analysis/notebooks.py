@@ -16,6 +16,7 @@ from typing import Any
 
 import jupytext
 import nbformat
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -58,10 +59,12 @@ def execute(notebook: Any) -> Any:
     """
     notebook.cells.insert(0, nbformat.v4.new_code_cell(SETUP))
     with tempfile.TemporaryDirectory() as folder:
+        # sockets in a folder of this user rather than ports that anyone on the machine can read
+        transport = "tcp" if sys.platform == "win32" else "ipc"
         client = NotebookClient(
             notebook,
+            km=AsyncKernelManager(kernel_name="python3", transport=transport),
             timeout=TIMEOUT,
-            kernel_name="python3",
             resources={"metadata": {"path": folder}},
             record_timing=False,
             coalesce_streams=True,

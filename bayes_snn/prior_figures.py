@@ -58,9 +58,10 @@ def draw_prior(found: PriorPredictive | Mapping[str, PriorPredictive]) -> Figure
     if scored:
         panels.append(("draws", "accuracy", scored))
 
-    n_rows = -(-len(panels) // 2)
-    figure = Figure(figsize=(8.4, 0.5 + 2.5 * n_rows), layout="constrained")
-    axes = np.ravel(figure.subplots(n_rows, 2, squeeze=False))
+    n_columns = 3 if len(panels) in (3, 5, 6) else 2
+    n_rows = -(-len(panels) // n_columns)
+    figure = Figure(figsize=(1.4 + 3.0 * n_columns, 0.5 + 2.4 * n_rows), layout="constrained")
+    axes = np.ravel(figure.subplots(n_rows, n_columns, squeeze=False))
     for axis, (what, unit, values) in zip(axes, panels, strict=False):
         _draw_shares(axis, what, unit, values, list(priors))
     for axis in axes[len(panels) :]:
@@ -84,5 +85,5 @@ def _draw_shares(axis: Any, what: str, unit: str, values: dict[str, NDArray[np.f
         axis.stairs(shares, edges, baseline=None, lw=1.5, label=name, **line)
     axis.set(xlim=(0, 1), xlabel=unit, ylabel=f"share of {what}")
     axis.set_ylim(bottom=0)
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.spines[["top", "right"]].set_visible(False)
