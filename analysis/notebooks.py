@@ -60,11 +60,12 @@ def execute(notebook: Any) -> Any:
     notebook.cells.insert(0, nbformat.v4.new_code_cell(SETUP))
     with tempfile.TemporaryDirectory() as folder:
         # sockets in a folder of this user rather than ports that anyone on the machine can read
-        transport = "tcp" if sys.platform == "win32" else "ipc"
+        sockets = {} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{folder}/.kernel"}
         client = NotebookClient(
             notebook,
-            km=AsyncKernelManager(kernel_name="python3", transport=transport),
+            km=AsyncKernelManager(kernel_name="python3", **sockets),
             timeout=TIMEOUT,
+            startup_timeout=TIMEOUT,
             resources={"metadata": {"path": folder}},
             record_timing=False,
             coalesce_streams=True,

@@ -66,8 +66,8 @@ _ = az.plot_rank(both, figure_kwargs={"figsize": (9, 6)})
 # ## R-hat and effective draws in both spaces
 #
 # R-hat compares chains (1 is agreement; here 1.05 is the limit), the effective sample size (ESS) says how many
-# independent draws the correlated ones are worth. `diagnose` gives, of each group, the values that 95% of its quantities
-# do better than, and the share of quantities whose R-hat is above the limit.
+# independent draws the correlated ones are worth. `diagnose` gives, of each group, the values that 95% of its
+# quantities do better than, and the share of quantities whose R-hat is above the limit.
 
 # %%
 first, second = (diagnose(posterior[[name]], terms) for name in ("w_1", "w_2"))
