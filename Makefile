@@ -1,7 +1,8 @@
-# make fit      train the distorted chip of the paper's figures on the breast cancer data
-# make test     the whole test suite, with ruff and mypy
-# make figures  every figure, drawn again from the results saved in analysis/results, with its table
-# make bench    speed, against named peers, in an environment of its own
+# make fit        train the distorted chip of the paper's figures on the breast cancer data
+# make test       the whole test suite, with ruff and mypy
+# make figures    every figure, drawn again from the results saved in analysis/results, with its table
+# make notebooks  the notebooks of analysis, run again from their .py files, a minute or two
+# make bench      speed, against named peers, in an environment of its own
 # Each finds a Python >= 3.12 and makes its own environment when it is missing or older than pyproject.toml.
 
 SHELL := /bin/bash
@@ -11,7 +12,7 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: fit test figures bench lint clean python
+.PHONY: fit test figures notebooks bench lint clean python
 
 fit: $(VENV)/.fit
 	$(VENV)/bin/python -m bayes_snn.fit $(ARGS)
@@ -23,6 +24,9 @@ test: $(VENV)/.dev
 
 figures: $(VENV)/.sweep
 	@for name in figure2 figure3 atlas cost; do $(VENV)/bin/python analysis/$$name.py || exit; echo; done
+
+notebooks: $(VENV)/.dev
+	$(VENV)/bin/python analysis/notebooks.py $(ARGS)
 
 bench: $(BENCH_VENV)/.bench
 	$(BENCH_VENV)/bin/python tests/benchmarks/run.py $(ARGS)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bayes_snn.lif import LIFChip as LIFChip
     from bayes_snn.model import build_model as build_model
     from bayes_snn.nir import to_nir as to_nir
+    from bayes_snn.report import write_report as write_report
     from bayes_snn.result import FitResult as FitResult
     from bayes_snn.result import load_fit as load_fit
 
@@ -44,6 +45,7 @@ _HOMES = {
     "split_data": "data",
     "to_nir": "nir",
     "train_backprop": "backprop",
+    "write_report": "report",
 }
 __all__ = sorted(_HOMES)
 

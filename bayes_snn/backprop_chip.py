@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bayes_snn.chip import Chip, FloatArray, check_counts
-from bayes_snn.errors import ChipError
+from bayes_snn.chip import Chip, FloatArray, check_counts, check_spikes
 
 
 class CountedChip:
@@ -43,26 +41,3 @@ def replicates(weights: Sequence[Tensor]) -> list[list[NDArray[np.float64]]]:
     """Weights of each replicate as a chip takes them."""
     arrays = [layer.detach().numpy().astype(np.float64) for layer in weights]
     return [[layer[r] for layer in arrays] for r in range(len(arrays[0]))]
-
-
-def check_spikes(answer: Any, n_samples: int, chip: Chip) -> list[NDArray[Any]]:
-    """Spikes (n_samples, n_steps, n_neurons) of each layer, or a `ChipError`: a chip that answers nonsense is not
-    believed."""
-    expected = [(n_samples, chip.spec.n_steps, n) for n in chip.spec.layers[1:]]
-    if not isinstance(answer, list | tuple):
-        raise ChipError(
-            f"The chip answered a {type(answer).__name__}, but a list of spikes, one array a layer, was expected: "
-            "check its method `spikes`."
-        )
-    layers = [np.asarray(layer) for layer in answer]
-    if [layer.shape for layer in layers] != expected:
-        raise ChipError(
-            f"The chip's spikes have shapes {[layer.shape for layer in layers]}, but {expected} were expected, one "
-            "array for each layer: check how its driver reads the neurons."
-        )
-    if any(layer.dtype != np.bool_ and not np.isin(layer, (0, 1)).all() for layer in layers):
-        raise ChipError(
-            "The chip's spikes hold other values than 0 and 1, but each neuron spikes or does not at each step: check "
-            "its link and its driver."
-        )
-    return layers

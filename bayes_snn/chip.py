@@ -195,3 +195,26 @@ def check_counts(counts: object, n_samples: int, spec: ChipSpec) -> NDArray[np.i
             f"{spec.n_steps}: check its link and ChipSpec.n_steps."
         )
     return array.astype(np.int32, copy=False)
+
+
+def check_spikes(answer: Any, n_samples: int, chip: Chip) -> list[NDArray[Any]]:
+    """Spikes (n_samples, n_steps, n_neurons) of each layer, or a `ChipError`: a chip that answers nonsense is not
+    believed."""
+    expected = [(n_samples, chip.spec.n_steps, n) for n in chip.spec.layers[1:]]
+    if not isinstance(answer, list | tuple):
+        raise ChipError(
+            f"The chip answered a {type(answer).__name__}, but a list of spikes, one array a layer, was expected: "
+            "check its method `spikes`."
+        )
+    layers = [np.asarray(layer) for layer in answer]
+    if [layer.shape for layer in layers] != expected:
+        raise ChipError(
+            f"The chip's spikes have shapes {[layer.shape for layer in layers]}, but {expected} were expected, one "
+            "array for each layer: check how its driver reads the neurons."
+        )
+    if any(layer.dtype != np.bool_ and not np.isin(layer, (0, 1)).all() for layer in layers):
+        raise ChipError(
+            "The chip's spikes hold other values than 0 and 1, but each neuron spikes or does not at each step: check "
+            "its link and its driver."
+        )
+    return layers

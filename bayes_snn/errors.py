@@ -14,6 +14,10 @@ class ChipError(RuntimeError):
     """A chip answered something that is not a spike count matrix; it never enters a chain as a likelihood."""
 
 
+class VersionWarning(UserWarning):
+    """A fit folder was written by another version of bayes_snn than the one that reads it."""
+
+
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> InputError:
     """The error for a name that is not one of `valid`, with the nearest valid one as a suggestion."""
     names = sorted(valid)

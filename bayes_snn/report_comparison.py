@@ -6,16 +6,15 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import arviz as az
 import numpy as np
 
+from bayes_snn.errors import InputError
+from bayes_snn.loo import check_same_samples, compare_scores, n_high, n_tied, pointwise_loo
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.report_figures import draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, paragraph, table
 from bayes_snn.report_tables import counted, finite, gallery, ranged, said, three, two
-
-PARETO_LIMIT = 0.7  # Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 2024
 
 
 def comparison(materials: Sequence[Material], sheet: Sheet) -> Html:
@@ -62,51 +61,49 @@ def comparison(materials: Sequence[Material], sheet: Sheet) -> Html:
 
 def leave_one_out(materials: Sequence[Material]) -> Html:
     """az.compare by LOO, or why there is none."""
-    inputs, labels = materials[0].train
-    for other in materials[1:]:
-        if not (np.array_equal(other.train[0], inputs) and np.array_equal(other.train[1], labels)):
-            return missing(
-                f"LOO compares fits of the same training samples, but those of {other.name} are not those of "
-                f"{materials[0].name}."
-            )
+    fits = {m.name: m.result for m in materials}
+    try:
+        check_same_samples(fits)
+    except InputError as error:
+        return missing(str(error))
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # of the Pareto shapes, which the table states
-            scores = {m.name: az.loo(m.result.posterior, pointwise=True, var_name="label") for m in materials}
-            found = az.compare(scores, round_to="none")
-        bad = {name: _share_bad(score) for name, score in scores.items()}
+            warnings.simplefilter("ignore")  # what they say the table states
+            scores = {name: pointwise_loo(result) for name, result in fits.items()}
+            found = compare_scores(scores)
+        n = len(materials[0].train[1])
+        bad = {name: n_high(score) / n for name, score in scores.items()}
+        tied = {name: n_tied(score) / n for name, score in scores.items()}
+        limits = {name: float(score.good_k) for name, score in scores.items()}
         rows = [
             [
                 name,
                 *(f"{float(row[column]):.1f}" for column in ("elpd", "se", "elpd_diff", "dse", "p")),
                 f"{float(row['weight']):.2f}",
                 f"{bad[name]:.0%}",
+                f"{tied[name]:.0%}",
             ]
             for name, row in found.iterrows()
         ]
     except Exception as error:  # of many kinds, from deep inside; the rest of the report does not need it
         return missing(f"LOO could not be computed ({type(error).__name__}: {' '.join(str(error).split())[:200]}).")
+    limit = " to ".join(sorted({f"{value:.2f}" for value in limits.values()}))
     caption = (
         "Expected log predictive density (elpd, nats) of the training samples, each left out in turn; se: its standard "
         "error; difference to the best, and its standard error; p: effective parameters; stacking weight; share of "
-        f"samples whose Pareto k is above {PARETO_LIMIT}."
+        f"samples whose Pareto k is above {limit}; of samples without a k, their largest importance weights being tied."
     )
-    header = ["fit", "elpd", "se", "difference", "se of it", "p", "weight", "k too high"]
+    header = ["fit", "elpd", "se", "difference", "se of it", "p", "weight", "k too high", "no k"]
     parts: list[object] = [table(caption, header, rows)]
     if worst := max(bad.values()):
         parts.append(
             paragraph(
-                f"Up to {worst:.0%} of the samples have a Pareto k above {PARETO_LIMIT}: for them the posterior "
+                f"Up to {worst:.0%} of the samples have a Pareto k above {limit}: for them the posterior "
                 "without the sample is too far from the one with it, and elpd cannot be relied on. Trust the test "
                 "scores first."
             )
         )
     return joined(parts)
-
-
-def _share_bad(score: Any) -> float:
-    """Share of samples on which LOO fails; a term that never varies has no Pareto k, and no trouble either."""
-    return float((np.asarray(score.pareto_k) > PARETO_LIMIT).mean())
 
 
 def _mixed(diagnosis: dict[str, Any]) -> str:

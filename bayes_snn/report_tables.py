@@ -12,6 +12,7 @@ from bayes_snn.predict import ESTIMATES
 from bayes_snn.report_figures import Drawing, draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, pairs, paragraph, table
+from bayes_snn.result import version_note, written_by
 
 _BASELINES = {"chance": "chance", "logistic": "logistic (digital)"}
 _NOT_KNOWN = "not known"
@@ -26,6 +27,8 @@ def verdict(material: Material, sheet: Sheet) -> Html:
     box = [paragraph(element("strong", headline)), paragraph(rest) if rest else ""]
     if material.stored.get("interrupted"):
         box.append(paragraph("The sampling was interrupted: these are the draws up to then."))
+    if (note := version_note(written_by(material.stored))) is not None:
+        box.append(paragraph(f"This fit {note}"))
     shown = [_headline(material, "ensemble", "Ensemble, test accuracy")]
     if best := material.best_single:
         shown.append(_headline(material, best, f"Best single set of weights ({best}), test accuracy"))

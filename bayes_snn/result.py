@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import platform
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from bayes_snn import __version__
 from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.diagnostics import Diagnosis, diagnose
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, VersionWarning
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import evaluate
@@ -62,6 +63,8 @@ class FitResult:
         Wall time of the fit.
     interrupted
         True when Ctrl-C ended the sampling early.
+    version
+        Of bayes_snn that made the fit; None where its folder does not say.
     """
 
     chip: Chip
@@ -71,6 +74,7 @@ class FitResult:
     seconds: float = float("nan")
     interrupted: bool = False
     scores: dict[str, Any] = field(default_factory=dict)
+    version: str | None = __version__
 
     @property
     def train_inputs(self) -> NDArray[np.float64]:
@@ -143,9 +147,9 @@ class FitResult:
         return {
             "format": FORMAT,
             "versions": {
-                "bayes_snn": __version__,
+                "bayes_snn": self.version,
                 "python": platform.python_version(),
-                **{name: version(name) for name in PACKAGES},
+                **{name: metadata.version(name) for name in PACKAGES},
             },
             "arguments": self.arguments,
             "chip": describe_chip(self.chip),
@@ -197,6 +201,11 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
     ------
     InputError
         When the folder is missing, torn, or of another format, or the chip does not fit it.
+
+    Warns
+    -----
+    VersionWarning
+        When another version of bayes_snn wrote the folder.
     """
     folder = Path(folder)
     try:
@@ -233,6 +242,9 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
         raise InputError(
             f"The chip has {chip.spec}, but {folder} was fitted on {described['spec']}: pass the chip it was fitted on."
         )
+    version = written_by(stored)
+    if (note := version_note(version)) is not None:
+        warnings.warn(f"{folder} {note}", VersionWarning, stacklevel=2)
     scores = {part: stored[part] for part in ("train", "test", "baselines") if part in stored}
     return FitResult(
         chip,
@@ -242,6 +254,25 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
         stored["seconds"],
         stored["interrupted"],
         scores,
+        version,
+    )
+
+
+def written_by(stored: dict[str, Any]) -> str | None:
+    """The version of bayes_snn that wrote a `fit.json`, where it says so."""
+    versions = stored.get("versions")
+    found = versions.get("bayes_snn") if isinstance(versions, dict) else None
+    return None if found is None else str(found)
+
+
+def version_note(found: str | None) -> str | None:
+    """What is to be said of a fit of version `found` of bayes_snn; None when that is the one that runs."""
+    if found == __version__:
+        return None
+    written = "does not say which bayes_snn wrote it" if found is None else f"was written by bayes_snn {found}"
+    return (
+        f"{written}, but this is bayes_snn {__version__}: a simulated chip may answer differently now, so compare "
+        "predictions with the scores in fit.json, or install that version."
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bayes_snn.errors import ChipError, InputError
+from bayes_snn.errors import ChipError, InputError, VersionWarning
 
 INTERRUPTED = 130  # exit code, as shells have it
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # which Typer does not export
@@ -33,6 +34,10 @@ def run_app(app: typer.Typer, program: str, interrupted: str, too_large: str) ->
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file name or a bar that cannot be printed must not end a fit
             stream.reconfigure(errors="replace")
+    shown = warnings.showwarning
+    warnings.showwarning = lambda message, category, *place, **rest: (
+        _warn(message) if issubclass(category, VersionWarning) else shown(message, category, *place, **rest)
+    )
     try:
         code = app(standalone_mode=False, prog_name=program)
     except (InputError, ChipError) as error:
@@ -43,6 +48,8 @@ def run_app(app: typer.Typer, program: str, interrupted: str, too_large: str) ->
         say(too_large, 2)
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    finally:
+        warnings.showwarning = shown
     if code == INTERRUPTED:  # Typer makes an Exit or an Abort of Ctrl-C, as its version goes
         say(interrupted, INTERRUPTED)
 
@@ -57,6 +64,13 @@ def _usage(error: Any, program: str) -> str:
     else:
         problem = " ".join(error.format_message().split()).rstrip(".")
     return f"{problem}: {program} --help lists what can be given."
+
+
+def _warn(message: object) -> None:
+    """A warning that a person can act on, without the line of code that it came from."""
+    Console(stderr=True).print(
+        f"[bold yellow]Warning:[/bold yellow] {escape(str(message))}", highlight=False, soft_wrap=True
+    )
 
 
 def say(sentence: str, code: int) -> NoReturn:

@@ -78,8 +78,8 @@ def test_observes_the_labels_and_keeps_the_inputs():
         model.chip_op.inputs[0, 0] = 1
 
 
-def test_five_models_come_with_the_package():
-    assert {"gaussian", "hierarchical", "horseshoe", "laplace", "sparse"} <= set(MODELS)
+def test_six_models_come_with_the_package():
+    assert {"gaussian", "hierarchical", "horseshoe", "laplace", "sparse", "student_t"} <= set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -109,7 +109,7 @@ def test_log_density_is_prior_plus_chip():
         assert float(logp({"w_1": w})) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["hierarchical", "horseshoe"])
+@pytest.mark.parametrize("name", ["hierarchical", "horseshoe", "student_t"])
 def test_hyperparameters_move_without_the_chip(name):
     chip = CountingChip(LIFChip((3, 2, 2)))
     model = build_model(chip, X, Y, name)

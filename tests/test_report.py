@@ -16,7 +16,7 @@ import arviz as az
 import numpy as np
 import pytest
 
-from bayes_snn import report
+from bayes_snn import __version__, report
 from bayes_snn.baselines import baseline_scores
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError, InputError
@@ -281,6 +281,20 @@ def test_data_that_have_changed_are_not_tested_on(copied, argument, value, sente
     assert sentence in material.why_no_test
 
 
+def test_a_fit_of_another_version_says_so(run, copied, text):
+    assert "was written by bayes_snn" not in text
+    edit(copied, lambda stored: stored["versions"].update(bayes_snn="0.0.9"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, _, err = run(copied)
+    assert code == 0
+    said = f"was written by bayes_snn 0.0.9, but this is bayes_snn {__version__}"
+    assert " ".join(err.split()).startswith(f"Warning: {copied} {said}")
+    assert err.count("\n") == 1
+    page = check_page((copied / "report.html").read_text(encoding="utf-8"))
+    assert f"This fit {said}" in page.text("p")
+
+
 def test_one_chain_and_too_few_draws(tmp_path):
     text = written(make_fit(chains=1), tmp_path)
     check_page(text)
@@ -347,7 +361,7 @@ def test_loo_is_that_of_arviz(folder):
     for name, shift, material in zip("ab", (0.0, 2.0), materials, strict=True):
         material.name = name
         terms = material.result.posterior["log_likelihood/label"]
-        # without ties, which PSIS cannot order
+        # without ties, which loo.py treats apart
         terms.values[:] = -shift - np.random.default_rng(len(name)).gamma(1.0, 0.1, terms.shape)
     rows = {row[0]: row[1:] for row in rows_of(leave_one_out(materials))}
     for material in materials:
@@ -358,6 +372,18 @@ def test_loo_is_that_of_arviz(folder):
     assert rows["a"][2] == "0.0"
     assert rows["b"][2] == f"{-2.0 * 30:.1f}"
     assert list(rows) == ["fit", "a", "b"]
+
+
+def test_loo_of_tied_tails_is_said_and_not_refused(folder):
+    materials = [gather(folder), gather(folder)]
+    for name, material in zip("ab", materials, strict=True):
+        material.name = name
+        terms = material.result.posterior["log_likelihood/label"]
+        terms.values[:] = -np.random.default_rng(0).uniform(0.0, 0.3, terms.shape)
+    terms.values[:, :, :3] = -0.5  # of b: 3 of 30 samples
+    rows = {row[0]: row[1:] for row in rows_of(leave_one_out(materials))}
+    assert rows["fit"][-2:] == ["k too high", "no k"]
+    assert (rows["a"][-1], rows["b"][-1]) == ("0%", "10%")
 
 
 def test_loo_wants_the_same_training_samples(folder):

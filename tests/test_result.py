@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bayes_snn import __version__
 from bayes_snn.chip import ChipSpec
-from bayes_snn.errors import ChipError, InputError
+from bayes_snn.errors import ChipError, InputError, VersionWarning
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import class_probabilities, log_likelihood
@@ -231,6 +232,33 @@ def test_a_folder_gives_the_fit_back(result, tmp_path):
     # what was read can be written again
     loaded.save(tmp_path / "again")
     np.testing.assert_array_equal(load_fit(tmp_path / "again").predict(NEW), result.predict(NEW))
+
+
+@pytest.mark.parametrize(
+    ("versions", "says"),
+    [
+        (
+            {"bayes_snn": "0.0.9", "pymc": "6.0.0"},
+            f"was written by bayes_snn 0.0.9, but this is bayes_snn {__version__}",
+        ),
+        ({}, "does not say which bayes_snn wrote it"),
+        (None, "does not say which bayes_snn wrote it"),
+    ],
+)
+def test_a_folder_of_another_version_says_so(result, tmp_path, versions, says):
+    folder = result.save(tmp_path / "fit")
+    load_fit(folder)  # of this version: nothing is said
+    stored = json.loads((folder / "fit.json").read_text())
+    (folder / "fit.json").write_text(json.dumps(stored | {"versions": versions}))
+    with pytest.warns(VersionWarning) as caught:
+        loaded = load_fit(folder)
+    [warning] = caught
+    assert str(warning.message).startswith(f"{folder} {says}")
+    assert str(warning.message).endswith("or install that version.")
+    np.testing.assert_array_equal(loaded.predict(NEW), result.predict(NEW))
+    # written again, it still tells who made it
+    again = json.loads((loaded.save(tmp_path / "again") / "fit.json").read_text())
+    assert again["versions"]["bayes_snn"] == (versions or {}).get("bayes_snn")
 
 
 def test_fit_json_has_plain_nested_keys(result, tmp_path):

@@ -101,6 +101,7 @@ PRIORS = {
     "laplace": lambda rng, n: rng.laplace(scale=0.5**0.5, size=(n, 2)),
     "hierarchical": lambda rng, n: np.abs(rng.normal(size=(n, 1))) * rng.normal(size=(n, 2)),
     "horseshoe": lambda rng, n: half_cauchy(rng, n, 1) * half_cauchy(rng, n, 2) * rng.normal(size=(n, 2)),
+    "student_t": lambda rng, n: np.abs(rng.normal(size=(n, 1))) * rng.standard_t(4, size=(n, 2)),
     "sparse": lambda rng, n: np.where(rng.random((n, 2)) < 0.7, 0.05, 1.5) * rng.normal(size=(n, 2)),
 }
 
