@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -12,6 +13,18 @@ class InputError(ValueError):
 
 class ChipError(RuntimeError):
     """A chip answered something that is not a spike count matrix; it never enters a chain as a likelihood."""
+
+
+class LinkError(ChipError):
+    """A chip that a `Link` could not reach within its patience.
+
+    Attributes
+    ----------
+    draws
+        Of a fit that ended so: an ArviZ DataTree with the draws up to then (posterior, sample_stats), or None.
+    """
+
+    draws: Any = None
 
 
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> InputError:
