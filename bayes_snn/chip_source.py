@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from bayes_snn.chip import Chip, check_chip
+from bayes_snn.data import Split
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.link import Link
 
@@ -41,8 +44,8 @@ def find_chip(source: str, token: str | None = None) -> Chip:
     module_name, colon, name = source.partition(":")
     if not (colon and module_name and name):
         raise InputError(
-            f"The chip was {source!r}, but MODULE:NAME or tcp://HOST:PORT is expected: give my_lab:MyChip for the class "
-            "MyChip in my_lab.py."
+            f"The chip was {source!r}, but MODULE:NAME or tcp://HOST:PORT is expected: give my_lab:MyChip for the "
+            "class MyChip in my_lab.py."
         )
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
@@ -70,6 +73,27 @@ def find_chip(source: str, token: str | None = None) -> Chip:
         return check_chip(found)
     except InputError as error:
         raise InputError(f"{source} is no chip. {error}") from None
+
+
+def chip_for_data(source: str, token_file: str | None, split: Split, beside: Iterable[str]) -> Chip:
+    """The chip that --chip names, for these data; `beside` are options given with it that only simulated chips have."""
+    if beside := list(beside):
+        raise InputError(
+            f"--chip came with {', '.join(beside)}, which describe a simulated chip: leave out the one or the other."
+        )
+    chip = find_chip(source, read_token(token_file))
+    found, wanted = (chip.spec.layers[0], chip.spec.layers[-1]), (split.n_features, split.n_classes)
+    if found != wanted:
+        raise InputError(
+            f"The chip {source} has {found[0]} inputs and {found[1]} output neurons, but {split.name} has {wanted[0]} "
+            f"features and {wanted[1]} classes: give a chip for these data, or --data that fits the chip."
+        )
+    return chip
+
+
+def short_name(source: str) -> str:
+    """A chip's name as part of the name of a folder."""
+    return re.sub(r"[^\w.]+", "-", source).strip("-")
 
 
 def read_token(path: str | None) -> str | None:

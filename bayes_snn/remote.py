@@ -66,7 +66,7 @@ class RemoteChip:
         parts = _parts(address)
         if parts is None:
             raise InputError(
-                f"The address was {address!r}, but tcp://HOST:PORT is expected: give what the server said when it began."
+                f"The address was {address!r}, but tcp://HOST:PORT is expected: give what the server said at its start."
             )
         number = isinstance(timeout, int | float | np.number) and not isinstance(timeout, bool)
         if not number or not 0 < timeout <= 1e6:
@@ -226,7 +226,7 @@ class _Connection:
 
     def receive(self, deadline: float) -> Message:
         """The next message; a `TimeoutError` if there is none by then."""
-        if not self._socket.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
+        if not self._socket.poll(max(0, round(1000 * (deadline - time.monotonic())))):
             raise TimeoutError
         return decode(self._socket.recv_multipart())
 

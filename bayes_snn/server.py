@@ -103,7 +103,7 @@ class Server:
         except zmq.ZMQError as error:
             self.close()
             raise InputError(
-                f"{bind} cannot be bound ({zmq.strerror(error.errno)}): give another address, for example "
+                f"{bind} cannot be bound ({zmq.strerror(error.errno or 0)}): give another address, for example "
                 "tcp://127.0.0.1:5555."
             ) from None
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)

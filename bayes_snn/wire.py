@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,7 @@ def decode(frames: Sequence[Any], max_bytes: int = MAX_BYTES) -> Message:
         raise WireError(f"The header does not describe the {len(frames) - 1} arrays that came with it.")
     arrays = tuple(_array(entry, frame) for entry, frame in zip(described, frames[1:], strict=True))
     fields = {name: header[name] for name in header.keys() - {"schema", "kind", "request", "arrays"}}
-    return Message(kind, int(request), fields, arrays)
+    return Message(kind, request, fields, arrays)
 
 
 def _header(text: bytes) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _array(described: Any, frame: Any) -> NDArray[Any]:
     return np.frombuffer(frame, dtype).reshape(shape)
 
 
-def _is_whole(value: Any, limit: int) -> bool:
+def _is_whole(value: Any, limit: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
 
 
@@ -121,7 +121,9 @@ def spec_fields(spec: ChipSpec) -> dict[str, Any]:
 def spec_from(fields: Any) -> ChipSpec:
     """A `ChipSpec` out of a header, or a `WireError`."""
     try:
-        known = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
         spec = ChipSpec(**known)
         if not isinstance(spec.deterministic, bool):
             raise TypeError
