@@ -101,9 +101,9 @@ def command(
         name = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
         name += f"-chip{chip_seed}"
     else:
-        simulated = {"distortion": ["comparator"], "sigma": ["3"], "chip_seed": 0, "hidden": "16", "steps": 32}
-        given = locals()
-        beside = [f"--{name.replace('_', '-')}" for name, usual in simulated.items() if given[name] != usual]
+        unusual = {"--distortion": distortion != ["comparator"], "--sigma": sigma != ["3"], "--steps": steps != 32}
+        unusual |= {"--chip-seed": chip_seed != 0, "--hidden": hidden != "16"}
+        beside = [name for name, given in unusual.items() if given]
         chip, name = chip_for_data(own_chip, token_file, split, beside), short_name(own_chip)
     # the prior's faults are told before the folder is made and the kernels are compiled
     build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)

@@ -8,11 +8,11 @@ import time
 import weakref
 from collections.abc import Sequence
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_snn.addresses import split_address
 from bayes_snn.chip import ChipSpec, FloatArray
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.wire import MAX_BYTES, Message, WireError, decode, encode, spec_from
@@ -63,8 +63,8 @@ class RemoteChip:
     copyable = True
 
     def __init__(self, address: str, token: str | None = None, timeout: float = 60.0) -> None:
-        parts = _parts(address)
-        if parts is None:
+        parts = split_address(address)
+        if parts is None or (parts[0] and not parts[1]):
             raise InputError(
                 f"The address was {address!r}, but tcp://HOST:PORT is expected: give what the server said at its start."
             )
@@ -208,7 +208,7 @@ class _Connection:
             (zmq.MAXMSGSIZE, MAX_BYTES),
             (zmq.HEARTBEAT_IVL, 10_000),
             (zmq.HEARTBEAT_TIMEOUT, 30_000),
-            (zmq.IPV6, 1),
+            (zmq.IPV6, int("[" in address)),
         ):
             self._socket.setsockopt(option, value)
         self._finalizer = weakref.finalize(self, _close, self._socket, self._context, self.process)
@@ -258,18 +258,3 @@ def _close(socket: Any, context: Any, process: int) -> None:
     if process == os.getpid():
         socket.close(linger=200)  # a farewell may still leave
         context.term()
-
-
-def _parts(address: object) -> tuple[str, int] | None:
-    """Host and port of an address, ("", 0) where it is a file of this machine, None where it is no address."""
-    if not isinstance(address, str):
-        return None
-    if address.startswith("ipc://") and len(address) > 6:
-        return "", 0
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    whole = parts.scheme == "tcp" and not (parts.path or parts.query or parts.fragment or parts.username)
-    return (host, port) if whole and host and port else None

@@ -16,6 +16,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chip import Chip, check_chip, check_counts, check_inputs
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.turns import Turns
@@ -24,7 +25,6 @@ from bayes_snn.wire import MAX_BYTES, Frames, Message, WireError, decode, encode
 POLL = 200  # ms after which an idle server looks whether it is to stop
 AT_ONCE = 64  # messages that are taken in before the next run
 MOST_KNOWN_INPUTS = 256  # of all clients together; a client whose inputs were forgotten sends them again
-HOSTS_OF_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 
 
 def log_on_stderr(sentence: str) -> None:
@@ -71,6 +71,10 @@ class Server:
         log: Callable[[str], None] = log_on_stderr,
     ) -> None:
         self.chip = check_chip(chip)
+        if split_address(bind) is None:
+            raise InputError(
+                f"The address was {bind!r}, but tcp://HOST:PORT is expected: give for example tcp://127.0.0.1:5555."
+            )
         if token is None and not is_local(bind):
             raise InputError(
                 f"{bind} can be reached from other machines, but there is no token: give --token-file, or listen at "
@@ -95,7 +99,7 @@ class Server:
             (zmq.ROUTER_MANDATORY, 1),  # a client that is gone is an error, and so forgotten
             (zmq.HEARTBEAT_IVL, 10_000),
             (zmq.HEARTBEAT_TIMEOUT, 30_000),
-            (zmq.IPV6, 1),
+            (zmq.IPV6, int("[" in bind)),
         ):
             self._socket.setsockopt(option, value)
         try:
@@ -266,9 +270,3 @@ def _error(request: int, code: str, sentence: str) -> Message:
 
 def _size(message: Message) -> int:
     return sum(array.nbytes for array in message.arrays)
-
-
-def is_local(bind: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    transport, _, rest = bind.partition("://")
-    return transport in ("ipc", "inproc") or rest.rpartition(":")[0] in HOSTS_OF_THIS_MACHINE

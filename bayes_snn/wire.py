@@ -49,7 +49,7 @@ class Message:
 
 def encode(message: Message) -> Frames:
     """Frames of a message, the arrays without a copy where they are contiguous already."""
-    arrays = [np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for array in message.arrays]
+    arrays = [np.asarray(array, array.dtype.newbyteorder("<"), order="C") for array in message.arrays]
     described = [{"dtype": array.dtype.str, "shape": array.shape} for array in arrays]
     header = {
         **message.fields,
@@ -58,7 +58,7 @@ def encode(message: Message) -> Frames:
         "request": message.request,
         "arrays": described,
     }
-    return [json.dumps(header).encode(), *(memoryview(array).cast("B") if array.size else b"" for array in arrays)]
+    return [json.dumps(header).encode(), *(array.reshape(-1).view(np.uint8).data for array in arrays)]
 
 
 def decode(frames: Sequence[Any], max_bytes: int = MAX_BYTES) -> Message:
