@@ -39,7 +39,7 @@ KINDS = {  # of faults, in the order in which they are told
     "reset": "the driver's reset failed, or did not end in time",
 }
 GROUP = "faults"  # of a fit's DataTree
-MOST_KEPT = 10_000  # faults of which more is kept than their number; the latest stay
+MOST_KEPT = 50_000  # faults of which more is kept than their number; the latest stay
 
 
 @dataclass(frozen=True)

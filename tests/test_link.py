@@ -23,6 +23,7 @@ from bayes_snn.link import Link
 from bayes_snn.link_faults import KINDS, AnswerError, FaultLog, check_answer, fault_counts, in_words
 from bayes_snn.result import describe_chip, load_fit
 from tests.fits import same_draws
+from tests.links import match_faults
 from tests.toys import INPUTS, LABELS, SigmoidChip
 
 LONG = 60.0  # s: a time-out that no machine reaches
@@ -353,27 +354,6 @@ def test_ctrl_c_in_a_pause_keeps_the_draws():
 # ---- the chain
 
 
-def matched(link, chip):
-    """Check the log against the injector's record, request by request; the genuine delays, which are faults too."""
-    logged: dict[int, Counter] = {}
-    for fault in link.faults.records:
-        if fault.kind == "reset":  # on a busy machine
-            continue
-        logged.setdefault(fault.request, Counter())[fault.kind] += 1
-    delayed = 0
-    for request, kind in chip.injected:
-        found = logged.pop(request)
-        expected = {"timeout": {"timeout": 1}, "late": {"timeout": 1, "late": 1}}.get(kind, {kind: 1})
-        if found != expected:  # the answer took longer than the time-out by itself, whatever was in it
-            assert found["timeout"] == 1, (request, kind, found)
-            assert set(found) <= {"timeout", "late"}, (request, kind, found)
-            delayed += 1
-    for request, found in logged.items():
-        assert found["timeout"] == 1, (request, found)
-        assert set(found) <= {"timeout", "late"}, (request, found)
-    return delayed + len(logged)
-
-
 def test_the_draws_are_those_of_the_faultless_chip():
     chip = FaultyChip(SigmoidChip(), dict.fromkeys(SEVEN, 0.05), seed=1)
     link, _ = quick_link(chip, timeout=0.02, retries=30)
@@ -384,7 +364,7 @@ def test_the_draws_are_those_of_the_faultless_chip():
     injected = Counter(kind for _, kind in chip.injected)
     assert len(chip.injected) > 500  # of about 1,600 runs and their retries
     assert all(injected[kind] > 30 for kind in SEVEN)
-    matched(link, chip)
+    match_faults(link, chip)
     counts = link.faults.counts
     assert counts["timeout"] >= injected["timeout"] + injected["late"]
     assert counts["late"] >= injected["late"]
@@ -407,7 +387,7 @@ def test_every_kind_of_fault_can_be_injected():
     for _ in range(12):
         np.testing.assert_array_equal(link.run(WEIGHTS, INPUTS), right_counts())
     link.settle()
-    matched(link, chip)
+    match_faults(link, chip)
     assert set(link.faults.counts) - {"reset"} == set(INJECTED)
 
 

@@ -23,7 +23,10 @@ from tests.test_remote import serving
 
 ROOT = Path(__file__).parent.parent
 LAB = """
+import time
+
 import numpy as np
+
 from bayes_snn.chip import ChipSpec
 
 class MyChip:
@@ -36,13 +39,13 @@ class Hanging(MyChip):
     def run(self, weights, inputs):
         print("hanging", flush=True)
         while True:
-            pass
+            time.sleep(0.01)
 
 class Dying(MyChip):
     runs = 0
     def run(self, weights, inputs):
         self.runs += 1
-        if self.runs > 800:
+        if self.runs > 500:
             raise ConnectionError("the chip is gone")
         return super().run(weights, inputs)
 
