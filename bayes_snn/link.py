@@ -23,6 +23,7 @@ from bayes_snn.link_worker import Caller, NoAnswerError
 
 FAILURES = (OSError, EOFError)  # ConnectionError and TimeoutError are OSErrors
 LONGEST_WAIT, LONGEST_PAUSE = 10.0, 60.0  # s
+LONGEST_RESET = 10.0  # s, or as long as a run where that is more: to open a port again takes its time
 _PASSED_ON = ("copyable", "subsets", "restart_noise")  # a site_sweeper would run the chip past the link
 
 
@@ -97,7 +98,7 @@ class Link:
         self.failures = failures if isinstance(failures, tuple) else (failures,)
         self.tell = tell
         self.faults = FaultLog()
-        self._request = self._attempt = 0
+        self._request = self._attempt = self._resets = 0
         self._broken = False  # patience has ended, and no run was answered since
         self._caller: Caller | None = None
         self._process = os.getpid()
@@ -168,9 +169,9 @@ class Link:
         return None, sentence
 
     def _ask(self, request: int, weights: Sequence[FloatArray], inputs: FloatArray) -> tuple[object, object]:
-        # copies, for the caller may change its weights while a call that was given up still reads them
-        copies = [np.array(matrix) for matrix in weights]
-        return self._call(request, self._drive, request, copies, inputs)  # type: ignore[no-any-return]
+        if self.timeout is not None:  # the caller may change its weights while a call that was given up reads them
+            weights = [np.array(matrix) for matrix in weights]
+        return self._call(request, self.timeout, self._drive, request, weights, inputs)  # type: ignore[no-any-return]
 
     def _drive(self, request: int, weights: Sequence[FloatArray], inputs: FloatArray) -> tuple[object, object]:
         """Call the driver, and give its counts with the tag they came with."""
@@ -180,15 +181,15 @@ class Link:
         echo, counts = run_tagged(weights, inputs, request)
         return echo, counts
 
-    def _call(self, number: int, function: Callable[..., Any], *arguments: Any) -> Any:
-        if self.timeout is None:
+    def _call(self, number: int, timeout: float | None, function: Callable[..., Any], *arguments: Any) -> Any:
+        if timeout is None:
             return function(*arguments)
         if self._caller is None or self._process != os.getpid():  # threads do not come along into a forked process
             self._caller, self._process = Caller(self._note_late), os.getpid()
         try:
-            return self._caller.call(number, self.timeout, function, *arguments)
+            return self._caller.call(number, timeout, function, *arguments)
         except NoAnswerError:
-            raise TimeoutError(f"The chip gave no answer within {self.timeout:g} s.") from None
+            raise TimeoutError(f"The chip gave no answer within {timeout:g} s.") from None
 
     def _note_late(self, number: int) -> None:
         if number > 0:  # resets have negative numbers
@@ -202,8 +203,9 @@ class Link:
             return
         if self._caller is not None:
             self._caller.leave_behind()
+        self._resets += 1
         try:
-            self._call(-self._request, reset)
+            self._call(-self._resets, None if self.timeout is None else max(self.timeout, LONGEST_RESET), reset)
         except self.failures as error:
             self.faults.add("reset", self._request, self._attempt, f"reset() failed. {_in_one_sentence(error)}")
 

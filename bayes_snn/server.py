@@ -82,7 +82,7 @@ class Server:
             )
         if token == "":
             raise InputError("The token is empty, but a secret text is expected: put one into the file.")
-        self._token = None if token is None else token.encode()
+        self._token = None if token is None else token.encode("utf-8", "surrogatepass")
         self.max_bytes, self.log = int(max_bytes), log
         self.refused: Counter[str] = Counter()
         self.waiting = Turns[Message]()

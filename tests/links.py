@@ -13,8 +13,7 @@ def match_faults(link, chip):
     """
     logged: dict[int, Counter] = {}
     for fault in link.faults.records:
-        if fault.kind != "reset":  # on a busy machine
-            logged.setdefault(fault.request, Counter())[fault.kind] += 1
+        logged.setdefault(fault.request, Counter())[fault.kind] += 1
     delayed = 0
     for request, kind in chip.injected:
         found = logged.pop(request)
