@@ -21,6 +21,8 @@ from bayes_snn.errors import InputError
 
 SCHEMA = "bayes_snn/1"
 DTYPES = ("<f4", "<f8", "<i4", "<i8")
+_DTYPES = {name: np.dtype(name) for name in DTYPES}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 MOST_ARRAYS = 64  # of a message: the layers of a network, and its inputs
 MOST_DIMS = 2
 MAX_HEADER = 65_536  # bytes
@@ -49,8 +51,12 @@ class Message:
 
 def encode(message: Message) -> Frames:
     """Frames of a message, the arrays without a copy where they are contiguous already."""
-    arrays = [np.asarray(array, array.dtype.newbyteorder("<"), order="C") for array in message.arrays]
-    described = [{"dtype": array.dtype.str, "shape": array.shape} for array in arrays]
+    described, frames = [], []
+    for array in message.arrays:
+        if array.dtype not in _NAMES or not array.flags.c_contiguous:
+            array = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        described.append({"dtype": _NAMES.get(array.dtype, array.dtype.str), "shape": array.shape})
+        frames.append(array.reshape(-1).view(np.uint8).data)
     header = {
         **message.fields,
         "schema": SCHEMA,
@@ -58,7 +64,7 @@ def encode(message: Message) -> Frames:
         "request": message.request,
         "arrays": described,
     }
-    return [json.dumps(header).encode(), *(array.reshape(-1).view(np.uint8).data for array in arrays)]
+    return [json.dumps(header).encode(), *frames]
 
 
 def decode(frames: Sequence[Any], max_bytes: int = MAX_BYTES) -> Message:
@@ -72,22 +78,21 @@ def decode(frames: Sequence[Any], max_bytes: int = MAX_BYTES) -> Message:
             f"{MAX_HEADER:,} are taken.",
             "too-large",
         )
-    header = _header(bytes(frames[0]))
-    if header.get("schema") != SCHEMA:
-        raise WireError(f"The message's schema is {header.get('schema')!r:.60}, but {SCHEMA} is spoken here.", "schema")
-    kind, request, described = header.get("kind"), header.get("request"), header.get("arrays")
+    header = _header(frames[0])
+    schema, kind, request, described = (header.pop(name, None) for name in ("schema", "kind", "request", "arrays"))
+    if schema != SCHEMA:
+        raise WireError(f"The message's schema is {schema!r:.60}, but {SCHEMA} is spoken here.", "schema")
     if not isinstance(kind, str) or not _is_whole(request, 2**63):
         raise WireError("The header has no kind (text) or no request (a whole number).")
     if not isinstance(described, list) or len(described) != len(frames) - 1:
         raise WireError(f"The header does not describe the {len(frames) - 1} arrays that came with it.")
     arrays = tuple(_array(entry, frame) for entry, frame in zip(described, frames[1:], strict=True))
-    fields = {name: header[name] for name in header.keys() - {"schema", "kind", "request", "arrays"}}
-    return Message(kind, request, fields, arrays)
+    return Message(kind, request, header, arrays)
 
 
-def _header(text: bytes) -> dict[str, Any]:
+def _header(frame: Any) -> dict[str, Any]:
     try:
-        header = json.loads(text)
+        header = json.loads(bytes(frame))
     except (ValueError, RecursionError):
         raise WireError("The header is no JSON.") from None
     if not isinstance(header, dict):
@@ -99,11 +104,11 @@ def _array(described: Any, frame: Any) -> NDArray[Any]:
     if not isinstance(described, dict):
         raise WireError("An array is not described by a JSON object.")
     name, shape = described.get("dtype"), described.get("shape")
-    if name not in DTYPES:
+    dtype = _DTYPES.get(name) if isinstance(name, str) else None
+    if dtype is None:
         raise WireError(f"An array is of dtype {name!r:.60}, but {', '.join(DTYPES)} are taken.")
     if not isinstance(shape, list) or len(shape) > MOST_DIMS or not all(_is_whole(n, 2**31) for n in shape):
         raise WireError(f"An array has the shape {shape!r:.60}, but at most {MOST_DIMS} whole numbers are expected.")
-    dtype = np.dtype(name)
     if math.prod(shape) * dtype.itemsize != len(frame):
         raise WireError(f"An array of shape {shape} and dtype {name} came with {len(frame):,} bytes.")
     return np.frombuffer(frame, dtype).reshape(shape)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import pickle
+import re
 import signal
 import threading
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -506,3 +509,34 @@ def test_the_log_is_bounded_and_counts_all(monkeypatch):
 def test_rates_that_are_refused(rates, says):
     with pytest.raises(InputError, match=says):
         FaultyChip(SigmoidChip(), rates)
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "links.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_kind_of_fault_and_argument():
+    first_cells = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    arguments = set(inspect.signature(Link).parameters) - {"chip"}
+    assert first_cells == set(KINDS) | arguments
+    for name in ("retries", "timeout", "wait", "pause", "patience"):
+        [default] = re.findall(rf"^\| `{name}` \| ([\d.]+)", PAGE, re.MULTILINE)
+        assert float(default) == inspect.signature(Link).parameters[name].default
+
+
+def test_the_code_of_the_page_runs():
+    namespace: dict = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "links.md", "exec"), namespace)
+
+    class Port:
+        def send(self, *request):
+            self.request = request
+
+        def receive(self):
+            tag, weights, inputs = self.request
+            return tag, LIFChip().run(weights, inputs)
+
+    link = namespace["Link"](namespace["MyDriver"](Port()))
+    counts = link.run([np.ones((30, 16)), np.ones((16, 2))], np.ones((2, 30)))
+    assert counts.shape == (2, 2)
+    assert not link.faults.counts

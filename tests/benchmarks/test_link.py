@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,6 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bayes_snn import LIFChip, Link, RemoteChip
-from bayes_snn.server import Server
 
 pytestmark = pytest.mark.benchmark(group=f"a run behind a link, 569 x {'-'.join(map(str, LAYERS))}")
 
@@ -39,12 +41,15 @@ def chip(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def address(chip: Any) -> Iterator[str]:
-    with Server(chip, log=print) as server:
-        thread = threading.Thread(target=server.serve)
-        thread.start()
-        yield server.address
-        server.stop()
-        thread.join()
+    """A server in a process of its own, as they are."""
+    source = {"LIFChip": "test_link:simulated", "Silent": "test_link:Silent"}[name(chip)]
+    line = [sys.executable, "-m", "bayes_snn.serve", source, "--bind", "tcp://127.0.0.1:*"]
+    with subprocess.Popen(line, cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        found = re.search(r"tcp://[\d.:]+", process.stderr.readline())
+        assert found is not None
+        yield found[0]
+        process.terminate()
 
 
 def measure(benchmark: BenchmarkFixture, label: str, chip: Any, weights: Any, inputs: Any, alone: bool = False) -> None:
