@@ -24,6 +24,7 @@ from bayes_snn.wire import MAX_BYTES, Frames, Message, WireError, decode, encode
 
 POLL = 200  # ms after which an idle server looks whether it is to stop
 AT_ONCE = 64  # messages that are taken in before the next run
+MOST_WAITING = 8  # requests of one client
 MOST_KNOWN_INPUTS = 256  # of all clients together; a client whose inputs were forgotten sends them again
 
 
@@ -85,7 +86,7 @@ class Server:
         self._token = None if token is None else token.encode("utf-8", "surrogatepass")
         self.max_bytes, self.log = int(max_bytes), log
         self.refused: Counter[str] = Counter()
-        self.waiting = Turns[Message]()
+        self.waiting = Turns[Message](MOST_WAITING)
         self._waiting_bytes = 0
         self._inputs: OrderedDict[tuple[bytes, int], NDArray[np.float64]] = OrderedDict()
         self._stopped = False
@@ -94,8 +95,8 @@ class Server:
         for option, value in (
             (zmq.LINGER, 0),
             (zmq.MAXMSGSIZE, self.max_bytes),
-            (zmq.RCVHWM, AT_ONCE),
-            (zmq.SNDHWM, AT_ONCE),
+            (zmq.RCVHWM, MOST_WAITING),
+            (zmq.SNDHWM, 4 * MOST_WAITING),
             (zmq.ROUTER_MANDATORY, 1),  # a client that is gone is an error, and so forgotten
             (zmq.HEARTBEAT_IVL, 10_000),
             (zmq.HEARTBEAT_TIMEOUT, 30_000),

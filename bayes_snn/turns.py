@@ -14,7 +14,7 @@ class Turns[T]:
         Requests that may wait for one client.
     """
 
-    def __init__(self, most_waiting: int = 8) -> None:
+    def __init__(self, most_waiting: int) -> None:
         self.most_waiting = most_waiting
         self._queues: OrderedDict[bytes, deque[T]] = OrderedDict()  # of clients with something to do, the next first
 
