@@ -125,7 +125,7 @@ class Link:
                 raise LinkError(f"{sentence} The chip was given up before: mend its link.")
             n_pauses = self._attempt - self.retries - 1
             if n_pauses < 0:
-                self._sleep(min(self.wait * 2.0 ** (self._attempt - 1), LONGEST_WAIT), sentence)
+                self._sleep(min(self.wait * 2.0 ** min(self._attempt - 1, 60), LONGEST_WAIT), sentence)
                 continue
             now = time.monotonic()
             paused = paused or now

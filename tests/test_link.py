@@ -43,7 +43,7 @@ def quick_link(chip, timeout=LONG, retries=3, **options):
 
 
 def small_fit(chip, sampler="block", **options):
-    return fit(chip, INPUTS, LABELS, sampler=sampler, **{"draws": 6, "tune": 4, "chains": 2, "cores": 1, **options})
+    return fit(chip, INPUTS, LABELS, sampler=sampler, **{"draws": 3, "tune": 2, "chains": 2, "cores": 1, **options})
 
 
 class ScriptedChip(SigmoidChip):
@@ -309,13 +309,13 @@ class DyingChip(SigmoidChip):
 @forks
 @pytest.mark.parametrize("cores", [1, 2])
 def test_a_fit_that_ends_so_keeps_its_draws(cores, tmp_path):
-    link, _ = quick_link(DyingChip(850, copyable=True), retries=1, patience=0.0)
+    link, _ = quick_link(DyingChip(650, copyable=True), retries=1, patience=0.0)
     with pytest.raises(LinkError, match="the chip is gone") as error:
-        small_fit(link, draws=40, cores=cores)
+        small_fit(link, draws=10, cores=cores)
     draws = error.value.draws
-    whole = small_fit(SigmoidChip(), draws=40)
+    whole = small_fit(SigmoidChip(), draws=10)
     n = draws.posterior.sizes["draw"]
-    assert 2 <= n < 40  # a draw is 100 runs, 4 are warm-up
+    assert 2 <= n < 10  # a draw is 100 runs, 2 are warm-up
     chains = whole.posterior.posterior["w_1"].values[:, :n]
     for kept in draws.posterior["w_1"].values:
         assert any(np.array_equal(kept, chain) for chain in chains)
@@ -329,7 +329,7 @@ def test_a_fit_whose_chip_is_lost_after_the_sampling_keeps_its_draws():
     link, _ = quick_link(DyingChip(working.runs - 1), retries=0, patience=0.0)
     with pytest.raises(LinkError) as error:
         small_fit(link)
-    assert error.value.draws.posterior.sizes["draw"] == 6
+    assert error.value.draws.posterior.sizes["draw"] == 3
 
 
 @pytest.mark.parametrize("sampler", ["block", "smc"])
@@ -361,13 +361,13 @@ def test_ctrl_c_in_a_pause_keeps_the_draws():
 
 def test_the_draws_are_those_of_the_faultless_chip():
     chip = FaultyChip(SigmoidChip(), dict.fromkeys(SEVEN, 0.05), seed=1)
-    link, _ = quick_link(chip, timeout=0.02, retries=30)
-    options = {"draws": 10, "tune": 6, "chains": 1}
+    link, _ = quick_link(chip, timeout=0.01, retries=30)
+    options = {"draws": 14, "tune": 6, "chains": 1}
     result = small_fit(link, **options)
     link.settle()
     assert same_draws(result, small_fit(SigmoidChip(), **options))
     injected = Counter(kind for _, kind in chip.injected)
-    assert len(chip.injected) > 500  # of about 1,600 runs and their retries
+    assert len(chip.injected) > 500  # of 2,000 runs and their retries
     assert all(injected[kind] > 30 for kind in SEVEN)
     match_faults(link, chip)
     counts = link.faults.counts
@@ -417,8 +417,8 @@ def test_faults_of_chains_in_other_processes_are_in_the_result():
     result = small_fit(link, cores=2)
     assert same_draws(result, small_fit(SigmoidChip()))
     assert result.faults == dict(link.faults.counts)
-    # two chains of 1,000 runs each
-    assert 40 <= result.faults["shape"] <= 44
+    # two chains of 500 runs each, and their repetitions
+    assert 20 <= result.faults["shape"] <= 22
     table = result.posterior.faults
     assert len(set(table["process"].values) - {os.getpid()}) == 2
     assert list(np.diff(table["time"].values) >= 0).count(False) <= 1

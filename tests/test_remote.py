@@ -84,7 +84,7 @@ def answer(dealer):
 
 
 def small_fit(chip, sampler="block", **options):
-    return fit(chip, INPUTS, LABELS, sampler=sampler, **{"draws": 4, "tune": 2, "chains": 2, "cores": 1, **options})
+    return fit(chip, INPUTS, LABELS, sampler=sampler, **{"draws": 2, "tune": 1, "chains": 2, "cores": 1, **options})
 
 
 # ---- the same chip
