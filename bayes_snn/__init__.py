@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from bayes_snn.distortion import DISTORTIONS as DISTORTIONS
     from bayes_snn.errors import ChipError as ChipError
     from bayes_snn.errors import InputError as InputError
+    from bayes_snn.errors import LinkError as LinkError
     from bayes_snn.estimator import BayesSNNClassifier as BayesSNNClassifier
     from bayes_snn.fit import fit as fit
     from bayes_snn.lif import LIFChip as LIFChip
+    from bayes_snn.link import Link as Link
     from bayes_snn.model import build_model as build_model
     from bayes_snn.nir import to_nir as to_nir
+    from bayes_snn.remote import RemoteChip as RemoteChip
     from bayes_snn.report import write_report as write_report
     from bayes_snn.result import FitResult as FitResult
     from bayes_snn.result import load_fit as load_fit
@@ -37,6 +40,9 @@ _HOMES = {
     "FitResult": "result",
     "InputError": "errors",
     "LIFChip": "lif",
+    "Link": "link",
+    "LinkError": "errors",
+    "RemoteChip": "remote",
     "build_model": "model",
     "diagnose": "diagnostics",
     "fit": "fit",

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bayes_snn.baselines import baseline_scores
+from bayes_snn.chip import Chip
+from bayes_snn.chip_source import chip_for_data, short_name
 from bayes_snn.data import BUILT_IN, Split, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.errors import InputError, unknown_name
@@ -24,6 +26,8 @@ from bayes_snn.files import make_folder
 from bayes_snn.fit import CHAINS, DRAWS, TUNE, check_sampling, fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import BETA
+from bayes_snn.link_draws import draws_kept, draws_saved
+from bayes_snn.link_faults import in_words
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.model import available_models, build_model, load_weights
 from bayes_snn.predict import ESTIMATES
@@ -61,6 +65,12 @@ def command(
     chip_seed: Annotated[int, option(_CHIP, "N", "Draws the chip: another seed, another chip.")] = 0,
     hidden: Annotated[str, option(_CHIP, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
     steps: Annotated[int, option(_CHIP, "N", "Time steps (ms) of a presentation.")] = 32,
+    own_chip: Annotated[
+        str | None, option(_CHIP, "NAME", "Your own: MODULE:NAME, or tcp://HOST:PORT of a server.", "--chip")
+    ] = None,
+    token_file: Annotated[
+        str | None, option(_CHIP, "PATH", "File with the server's token. [default: $BAYES_SNN_TOKEN]")
+    ] = None,
     model: Annotated[
         str, option(_SAMPLING, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
     ] = "gaussian",
@@ -85,12 +95,20 @@ def command(
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
     weights = load_weights(model)
     split = split_data(load_data(data, target), n_train=n_train, seed=split_seed)
-    chip = make_chip(split, distortion, sigma, chip_seed, hidden, steps)
+    chip: Any
+    if own_chip is None:
+        chip = make_chip(split, distortion, sigma, chip_seed, hidden, steps)
+        name = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
+        name += f"-chip{chip_seed}"
+    else:
+        unusual = {"--distortion": distortion != ["comparator"], "--sigma": sigma != ["3"], "--steps": steps != 32}
+        unusual |= {"--chip-seed": chip_seed != 0, "--hidden": hidden != "16"}
+        beside = [name for name, given in unusual.items() if given]
+        chip, name = chip_for_data(own_chip, token_file, split, beside), short_name(own_chip)
     # the prior's faults are told before the folder is made and the kernels are compiled
     build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
-    distorted = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
-    folder = _choose_folder(out, overwrite, f"{split.name}-{distorted}-chip{chip_seed}")
-    with _made(folder):
+    folder = _choose_folder(out, overwrite, f"{split.name}-{name}")
+    with _made(folder), draws_saved(folder):
         console.print(
             f"{split.name}: {split.n_train} training and {split.n_test} test samples, {split.n_features} features, "
             f"{split.n_classes} classes\n{chip!r}; {chip.spec.n_weights} weights, prior {model}, sampler {sampler}",
@@ -115,7 +133,8 @@ def command(
         )
         result.arguments |= {"model": model, "data": data, "target": target}
         result.arguments |= {"n_train": split.n_train, "split_seed": split_seed}
-        with console.status("Deploying the posterior on the chip"):
+        result.arguments |= {} if own_chip is None else {"chip": own_chip}
+        with console.status("Deploying the posterior on the chip"), draws_kept(result.posterior):
             result.scores = {
                 "train": result.evaluate(split.train_inputs, split.train_labels),
                 "test": result.evaluate(split.test_inputs, split.test_labels),
@@ -193,8 +212,10 @@ def _choose_folder(out: str | None, overwrite: bool, name: str) -> Path:
     return folder
 
 
-def _compile(chip: LIFChip, split: Split) -> None:
+def _compile(chip: Chip, split: Split) -> None:
     """Have Numba compile, or load, what a fit will call: a run, and a sweep that proposes nothing new."""
+    if not isinstance(chip, LIFChip):
+        return
     weights = [np.zeros(shape) for shape in chip.spec.weight_shapes]
     chip.run(weights, split.train_inputs)
     if (sweeper := chip.site_sweeper(split.train_inputs, split.train_labels, BETA)) is not None:
@@ -263,6 +284,9 @@ def _report(result: FitResult, split: Split, folder: Path) -> None:
         share = saved / (saved + result.presentations)
         cost += f", {share:.1%} fewer than showing every sample for every proposal,"
     console.print(f"{cost} and {result.seconds:.0f} s.", highlight=False)
+    if result.faults is not None:
+        told = "Every one was met by a repetition; the group faults has them." if result.faults else ""
+        console.print(f"The link had {in_words(result.faults)} in the fit. {told}".rstrip(), highlight=False)
     console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -16,6 +17,18 @@ class ChipError(RuntimeError):
 
 class VersionWarning(UserWarning):
     """A fit folder was written by another version of bayes_snn than the one that reads it."""
+
+
+class LinkError(ChipError):
+    """A chip that a `Link` could not reach within its patience.
+
+    Attributes
+    ----------
+    draws
+        Of a fit that ended so: an ArviZ DataTree with the draws up to then (posterior, sample_stats), or None.
+    """
+
+    draws: Any = None
 
 
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> InputError:

@@ -20,8 +20,10 @@ from pymc.sampling.parallel import ParallelSamplingError
 from pymc.stats import compute_log_prior
 
 from bayes_snn.chip import Chip, FloatArray, IntArray
-from bayes_snn.errors import ChipError, InputError, unknown_name
+from bayes_snn.errors import ChipError, InputError, LinkError, unknown_name
 from bayes_snn.interrupt import InterruptGuard
+from bayes_snn.link_draws import Traces, draws_kept
+from bayes_snn.link_faults import keeping_faults
 from bayes_snn.model import LABELS, WeightsFunction, build_model, load_weights
 from bayes_snn.result import FitResult
 from bayes_snn.steps import SAMPLERS, make_step, sample_smc
@@ -29,6 +31,7 @@ from bayes_snn.steps import SAMPLERS, make_step, sample_smc
 DRAWS, TUNE, CHAINS = 1000, 1000, 4
 
 
+@keeping_faults
 def fit(
     chip: Chip,
     inputs: FloatArray,
@@ -82,6 +85,8 @@ def fit(
         When an argument cannot be used.
     ChipError
         When the chip answers something else than spike counts.
+    LinkError
+        When the chip is a `Link` and cannot be reached; `draws` of the error holds the draws so far, but with "smc".
     KeyboardInterrupt
         On Ctrl-C before there is a draw to keep, with "smc" at any time; later, the result holds the draws so far and
         says `interrupted`.
@@ -115,7 +120,7 @@ def fit(
         except Exception as error:
             cause = _cause(error)
             raise cause from cause.__cause__
-    with _quiet_pymc():
+    with _quiet_pymc(), draws_kept(trace):
         evaluate_draws(trace, model, chip)
     inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
     trace["constant_data"] = xr.DataTree(inputs_used.assign_coords(pre_1=trace.posterior["pre_1"]))
@@ -141,11 +146,12 @@ def _sample_chains(
     model: pm.Model, sampler: str, starts: list[dict[str, Any]], **arguments: Any
 ) -> tuple[xr.DataTree, int, bool]:
     """Chains of a step method: the trace, presentations, and whether Ctrl-C ended them early; `arguments` of PyMC."""
-    guard = InterruptGuard()
+    guard, traces = InterruptGuard(), Traces(model, arguments["tune"])
     charged: dict[int, int] = {}  # presentations of each chain so far, those of draws that are not kept included
 
     def callback(trace: Any, draw: Any) -> None:
         charged[draw.chain] = max(int(stats.get("presentations", 0)) for stats in draw.stats)
+        traces.note(trace)
         guard.callback(trace, draw)
 
     with guard:
@@ -156,7 +162,10 @@ def _sample_chains(
             trace = pm.sample(
                 step=steps, initvals=starts, callback=callback, compute_convergence_checks=False, **arguments
             )
-        except Exception:
+        except Exception as error:
+            if isinstance(cause := _cause(error), LinkError):
+                cause.draws = traces.draws()
+                raise cause from None
             if guard.interrupted:
                 raise KeyboardInterrupt from None
             raise
@@ -245,7 +254,9 @@ def _cause(error: BaseException) -> BaseException:
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, InputError | ChipError):
-            return type(seen)(str(seen).split("\n")[0])  # PyTensor adds a dump of the graph behind it
+            cause = type(seen)(str(seen).split("\n")[0])  # PyTensor adds a dump of the graph behind it
+            cause.__dict__.update(vars(seen))
+            return cause
         seen = seen.__cause__ or seen.__context__
     # a chip's own error, raised in another process, is the cause of PyMC's
     return error.__cause__ if isinstance(error, ParallelSamplingError) and error.__cause__ else error

@@ -5,11 +5,16 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 
 class _SecondInterruptError(BaseException):
     """PyMC takes every KeyboardInterrupt for the end of one chain; this one it lets through."""
+
+
+def interrupted() -> bool:
+    """Whether Ctrl-C was pressed in a fit that is under way, for code that waits: the signal only makes a note."""
+    return any(guard.interrupted for guard in InterruptGuard.active)
 
 
 class InterruptGuard:
@@ -18,6 +23,8 @@ class InterruptGuard:
     PyMC ends only the running chain on Ctrl-C when chains run one after the other; the callback ends all of them.
     """
 
+    active: ClassVar[list[InterruptGuard]] = []
+
     def __init__(self) -> None:
         self.interrupted = False
         self._before: Any = None
@@ -25,9 +32,11 @@ class InterruptGuard:
     def __enter__(self) -> InterruptGuard:
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._note)
+        self.active.append(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.active.remove(self)
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
         if kind is _SecondInterruptError:

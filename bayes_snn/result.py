@@ -27,6 +27,8 @@ from bayes_snn.diagnostics import Diagnosis, diagnose
 from bayes_snn.errors import InputError, VersionWarning
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.lif import LIFChip
+from bayes_snn.link import Link
+from bayes_snn.link_faults import fault_counts
 from bayes_snn.metrics import evaluate
 from bayes_snn.predict import (
     ENSEMBLE_SIZE,
@@ -91,6 +93,11 @@ class FitResult:
         """Samples that were not shown because a proposal was lost already; 0 for a sampler that shows them all."""
         stats = self.posterior.sample_stats
         return int(stats["saved"].isel(draw=-1).sum()) if "saved" in stats else 0
+
+    @property
+    def faults(self) -> dict[str, int] | None:
+        """Faults of the chip's link in the fit, by kind; None when the chip was no `Link`. The group has them all."""
+        return fault_counts(self.posterior)
 
     @cached_property
     def draws(self) -> Draws:
@@ -158,6 +165,7 @@ class FitResult:
             "presentations_saved": self.presentations_saved,
             "seconds": self.seconds,
             "interrupted": self.interrupted,
+            **({} if self.faults is None else {"faults": self.faults}),
             **self.scores,
             "diagnosis": self.diagnosis.as_dict(),
         }
@@ -278,6 +286,7 @@ def version_note(found: str | None) -> str | None:
 
 def describe_chip(chip: Chip) -> dict[str, Any]:
     """A chip in plain values; enough to make a `LIFChip` again."""
+    chip = chip.chip if isinstance(chip, Link) else chip  # how it is reached is no part of what it is
     described: dict[str, Any] = {"class": type(chip).__name__, "spec": _plain(asdict(chip.spec))}
     if isinstance(chip, LIFChip):
         described |= {"distortions": chip.strengths, "seed": chip.seed, "tau_m": chip.tau_m}

@@ -1,0 +1,114 @@
+"""A chip by name, for the command line: `my_lab:MyChip`, or the address of a server."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from bayes_snn.chip import Chip, check_chip
+from bayes_snn.data import Split
+from bayes_snn.errors import ChipError, InputError
+from bayes_snn.link import Link
+
+TOKEN = "BAYES_SNN_TOKEN"  # environment variable
+
+
+def find_chip(source: str, token: str | None = None) -> Chip:
+    """The chip that a text names.
+
+    Parameters
+    ----------
+    source
+        "module:name", where the name is a chip or what makes one when it is called; or the address of a server,
+        "tcp://HOST:PORT", whose chip comes wrapped in a `Link`.
+    token
+        For a server.
+
+    Raises
+    ------
+    InputError
+        When there is no such module, name or server, or what is there is no chip.
+    """
+    if "://" in source:
+        from bayes_snn.remote import RemoteChip
+
+        try:
+            # it keeps time itself, and is called in one thread
+            return Link(RemoteChip(source, token), timeout=None)
+        except (OSError, ChipError) as error:
+            raise InputError(str(error)) from None
+    module_name, colon, name = source.partition(":")
+    if not (colon and module_name and name):
+        raise InputError(
+            f"The chip was {source!r}, but MODULE:NAME or tcp://HOST:PORT is expected: give my_lab:MyChip for the "
+            "class MyChip in my_lab.py."
+        )
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.startswith(error.name):
+            raise InputError(
+                f"There is no module {module_name!r} to take the chip from: run the command where {module_name}.py is, "
+                "or put its folder into PYTHONPATH."
+            ) from None
+        raise InputError(_does_not_run(source, error)) from error
+    except (Exception, SystemExit) as error:
+        raise InputError(_does_not_run(source, error)) from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise InputError(f"The module {module_name!r} has no {name!r}: give the name of a chip or of its class.")
+        found = getattr(found, part)
+    if callable(found) and not (hasattr(found, "spec") and not isinstance(found, type)):
+        try:
+            found = found()
+        except (Exception, SystemExit) as error:
+            raise InputError(_does_not_run(source, error)) from error
+    try:
+        return check_chip(found)
+    except InputError as error:
+        raise InputError(f"{source} is no chip. {error}") from None
+
+
+def chip_for_data(source: str, token_file: str | None, split: Split, beside: Iterable[str]) -> Chip:
+    """The chip that --chip names, for these data; `beside` are options given with it that only simulated chips have."""
+    if beside := list(beside):
+        raise InputError(
+            f"--chip came with {', '.join(beside)}, which describe a simulated chip: leave out the one or the other."
+        )
+    chip = find_chip(source, read_token(token_file))
+    found, wanted = (chip.spec.layers[0], chip.spec.layers[-1]), (split.n_features, split.n_classes)
+    if found != wanted:
+        raise InputError(
+            f"The chip {source} has {found[0]} inputs and {found[1]} output neurons, but {split.name} has {wanted[0]} "
+            f"features and {wanted[1]} classes: give a chip for these data, or --data that fits the chip."
+        )
+    return chip
+
+
+def short_name(source: str) -> str:
+    """A chip's name as part of the name of a folder."""
+    return re.sub(r"[^\w.]+", "-", source).strip("-")
+
+
+def read_token(path: str | None) -> str | None:
+    """The token in a file, or in the environment variable BAYES_SNN_TOKEN; None where there is neither."""
+    if path is None:
+        return os.environ.get(TOKEN) or None
+    try:
+        token = Path(path).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise InputError(f"The token file {path} cannot be read ({error}): check its name and permissions.") from None
+    if not token:
+        raise InputError(f"The token file {path} is empty: put a secret text into it.")
+    return token
+
+
+def _does_not_run(source: str, error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"The chip {source} cannot be made ({type(error).__name__}: {text}): mend it, python shows where."

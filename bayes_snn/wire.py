@@ -1,0 +1,137 @@
+"""What a chip's server and its clients send each other, version 1; docs/serve.md describes it for other languages.
+
+A message is a list of frames: a header, which is a JSON object in UTF-8, and one frame for each array, its bytes in C
+order, little-endian. The header's `arrays` gives the dtype and the shape of each. Nothing in a message is ever
+executed, and every size is checked before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_snn.chip import ChipSpec
+from bayes_snn.errors import InputError
+
+SCHEMA = "bayes_snn/1"
+DTYPES = ("<f4", "<f8", "<i4", "<i8")
+_DTYPES = {name: np.dtype(name) for name in DTYPES}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+MOST_ARRAYS = 64  # of a message: the layers of a network, and its inputs
+MOST_DIMS = 2
+MAX_HEADER = 65_536  # bytes
+MAX_BYTES = 64 * 2**20  # of a message, by default
+
+Frames = list[Any]
+
+
+class WireError(ValueError):
+    """A message that does not keep to the schema; `code` names the fault to whoever sent it."""
+
+    def __init__(self, sentence: str, code: str = "malformed") -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message: its kind, what else is in the header, and its arrays, which cannot be written to."""
+
+    kind: str
+    request: int = 0
+    fields: dict[str, Any] = field(default_factory=dict)
+    arrays: tuple[NDArray[Any], ...] = ()
+
+
+def encode(message: Message) -> Frames:
+    """Frames of a message, the arrays without a copy where they are contiguous already."""
+    described, frames = [], []
+    for array in message.arrays:
+        if array.dtype not in _NAMES or not array.flags.c_contiguous:
+            array = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        described.append({"dtype": _NAMES.get(array.dtype, array.dtype.str), "shape": array.shape})
+        frames.append(array.reshape(-1).view(np.uint8).data)
+    header = {
+        **message.fields,
+        "schema": SCHEMA,
+        "kind": message.kind,
+        "request": message.request,
+        "arrays": described,
+    }
+    return [json.dumps(header).encode(), *frames]
+
+
+def decode(frames: Sequence[Any], max_bytes: int = MAX_BYTES) -> Message:
+    """A message out of its frames (bytes), or a `WireError`: whatever they are, nothing else is raised."""
+    if not 1 <= len(frames) <= MOST_ARRAYS + 1:
+        raise WireError(f"The message has {len(frames)} frames, but 1 to {MOST_ARRAYS + 1} are expected.")
+    size = sum(len(frame) for frame in frames)
+    if size > max_bytes or len(frames[0]) > MAX_HEADER:
+        raise WireError(
+            f"The message has {size:,} bytes, its header {len(frames[0]):,}, but at most {max_bytes:,} and "
+            f"{MAX_HEADER:,} are taken.",
+            "too-large",
+        )
+    header = _header(frames[0])
+    schema, kind, request, described = (header.pop(name, None) for name in ("schema", "kind", "request", "arrays"))
+    if schema != SCHEMA:
+        raise WireError(f"The message's schema is {schema!r:.60}, but {SCHEMA} is spoken here.", "schema")
+    if not isinstance(kind, str) or not _is_whole(request, 2**63):
+        raise WireError("The header has no kind (text) or no request (a whole number).")
+    if not isinstance(described, list) or len(described) != len(frames) - 1:
+        raise WireError(f"The header does not describe the {len(frames) - 1} arrays that came with it.")
+    arrays = tuple(_array(entry, frame) for entry, frame in zip(described, frames[1:], strict=True))
+    return Message(kind, request, header, arrays)
+
+
+def _header(frame: Any) -> dict[str, Any]:
+    try:
+        header = json.loads(bytes(frame))
+    except (ValueError, RecursionError):
+        raise WireError("The header is no JSON.") from None
+    if not isinstance(header, dict):
+        raise WireError("The header is no JSON object.")
+    return header
+
+
+def _array(described: Any, frame: Any) -> NDArray[Any]:
+    if not isinstance(described, dict):
+        raise WireError("An array is not described by a JSON object.")
+    name, shape = described.get("dtype"), described.get("shape")
+    dtype = _DTYPES.get(name) if isinstance(name, str) else None
+    if dtype is None:
+        raise WireError(f"An array is of dtype {name!r:.60}, but {', '.join(DTYPES)} are taken.")
+    if not isinstance(shape, list) or len(shape) > MOST_DIMS or not all(_is_whole(n, 2**31) for n in shape):
+        raise WireError(f"An array has the shape {shape!r:.60}, but at most {MOST_DIMS} whole numbers are expected.")
+    if math.prod(shape) * dtype.itemsize != len(frame):
+        raise WireError(f"An array of shape {shape} and dtype {name} came with {len(frame):,} bytes.")
+    return np.frombuffer(frame, dtype).reshape(shape)
+
+
+def _is_whole(value: Any, limit: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
+
+
+def spec_fields(spec: ChipSpec) -> dict[str, Any]:
+    """A `ChipSpec` for a header."""
+    return asdict(spec)
+
+
+def spec_from(fields: Any) -> ChipSpec:
+    """A `ChipSpec` out of a header, or a `WireError`."""
+    try:
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
+        spec = ChipSpec(**known)
+        if not isinstance(spec.deterministic, bool):
+            raise TypeError
+    except (InputError, TypeError, ValueError, AttributeError, OverflowError):
+        raise WireError(f"The description of the chip cannot be used: {fields!r:.200}.") from None
+    return spec
