@@ -1,9 +1,9 @@
 """A checkpoint: a folder out of which a fit goes on after a kill, a power loss or Ctrl-C, with the same draws.
 
-    checkpoint.json     which fit it belongs to: arguments, chip, prior, digests of the data, package versions
-    data                training inputs and labels, names of features and classes
-    lock                held by the process that fits
-    chain_0, ...        draws and state of each chain, see `bayes_snn.chain_store`
+checkpoint.json     which fit it belongs to: arguments, chip, prior, digests of the data, package versions
+data                training inputs and labels, names of features and classes
+lock                held by the process that fits
+chain_0, ...        draws and state of each chain, see `bayes_snn.chain_store`
 """
 
 from __future__ import annotations
@@ -177,7 +177,8 @@ class Checkpoint:
                     f"{self.folder} already holds the checkpoint of a fit: go on with it by resume, or give another "
                     "folder."
                 )
-            fit |= {"model": arguments["model"], "is_named": is_named, "directory": os.getcwd(), "options": self.options}
+            fit |= {"model": arguments["model"], "is_named": is_named}
+            fit |= {"directory": os.getcwd(), "options": self.options}
             self._known, self._digest = fit, _digest(fit)
             data = {"inputs": model.chip_op.inputs, "labels": model.chip_labels}
             data |= {what: None if given is None else list(given) for what, given in names.items()}
@@ -320,4 +321,8 @@ def _digest_of_arrays(arrays: Sequence[Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """As JSON gives it back."""
-    return json.loads(json.dumps(value, default=lambda item: item.item() if isinstance(item, np.generic) else str(item)))
+
+    def number(item: Any) -> Any:
+        return item.item() if isinstance(item, np.generic) else str(item)
+
+    return json.loads(json.dumps(value, default=number))

@@ -77,7 +77,8 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
         """Begin a chain, where it was left if it was begun before."""
         self.flush()
         # PyMC does not tell which chain it is, but the generators of all chains are spawned from one, in order
-        chain = int(rng.bit_generator.seed_seq.spawn_key[-1])
+        seed: Any = rng.bit_generator.seed_seq
+        chain = int(seed.spawn_key[-1])
         if len(self.methods) == 1:  # as PyMC does with a step that is no compound
             self.methods[0].setup_chain(rng, tune, draws)
         else:
@@ -134,8 +135,9 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
         for step, known in zip(flatten_steps(self), state["steps"], strict=True):
             restore_step(step, known)
         self._op.restore_state(state["op"])
+        chip: Any = self._op.chip
         if state["chip"] is not None:
-            self._op.chip.restore_state(state["chip"])
+            chip.restore_state(state["chip"])
 
     def _save(self, store: ChainStore) -> None:
         began = time.monotonic()
@@ -171,7 +173,8 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
 
     def _parted(self, record: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
         """A record as draw and stats."""
-        point, stats = {}, [
+        point: dict[str, np.ndarray] = {}
+        stats: list[dict[str, Any]] = [
             {name: None for name, dtype in dtypes.items() if np.dtype(dtype) == np.dtype(object)}
             for dtypes in self.stats_dtypes
         ]

@@ -12,8 +12,8 @@ from dataclasses import fields
 from typing import Any
 
 import pymc as pm
-from pymc.step_methods.state import DataClassState
 from pymc.step_methods.metropolis import CategoricalGibbsMetropolis
+from pymc.step_methods.state import DataClassState
 from pymc.util import RandomGeneratorState
 
 # attributes that make a difference and that `sampling_state` leaves out
