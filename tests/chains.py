@@ -46,9 +46,7 @@ class Chains:
 
     def stored(self, folder: Path, fit="fit", draws=1, seconds=1e9):
         """The steps with a checkpoint that is saved after every so many draws."""
-        return CheckpointedSteps(
-            self.steps, self.model.chip_op, folder, fit, seconds=seconds, draws=draws, spent=0.0
-        )
+        return CheckpointedSteps(self.steps, self.model.chip_op, folder, fit, seconds=seconds, draws=draws, spent=0.0)
 
     def scramble(self):
         """Leave the steps in the midst of another chain, so that whatever is not restored is another."""

@@ -8,6 +8,8 @@ stream of noise are brought to where they were. Every chain, in whatever process
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 import warnings
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from bayes_snn.errors import CheckpointError, InputError
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.steps.resumable import restore_step, step_state, why_not_resumable
 
+ORPHAN_SECONDS = 0.2
 LEAST_PAUSE = 50.0  # times as long as a save took, so that it costs 2% at most
 
 
@@ -87,8 +90,9 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
         self._left = self._store.load()
         self._done = 0
         self._saved_at, self._pause = time.monotonic(), 0.0
-        if multiprocessing.parent_process() is not None:  # Ctrl-C ends this process between two draws
-            Finalize(None, self.flush, exitpriority=0)
+        if multiprocessing.parent_process() is not None:
+            Finalize(None, self.flush, exitpriority=0)  # Ctrl-C ends this process between two draws
+            threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def step(self, point: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
         """A draw, stored or new."""
@@ -186,3 +190,14 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
                 i, _, name = name.partition(" ")
                 stats[int(i)][name] = value[()]
         return point, stats
+
+
+def _end_with_parent() -> None:
+    """End this process, a chain's, when the process of the fit is gone: PyMC's would wait for it forever.
+
+    It would hold the checkpoint's lock all the while. Between a draw's beginning and its end is as good a moment as any.
+    """
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.pid == os.getppid() and parent.is_alive():
+        parent.join(ORPHAN_SECONDS)
+    os._exit(1)
