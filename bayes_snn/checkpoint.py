@@ -191,6 +191,8 @@ class Checkpoint:
                     f"The checkpoint in {self.folder} cannot be written ({getattr(error, 'strerror', None) or error}): "
                     "make room on the disk or give another folder."
                 ) from None
+        for left in self.folder.glob("**/*.partial"):  # of writes that a kill cut short
+            left.unlink(missing_ok=True)
         for state in self.states():
             self.spent = max(self.spent, float(state["seconds"]))
 
@@ -199,8 +201,6 @@ class Checkpoint:
         arguments, found = self.known["arguments"], []
         for chain in range(arguments["chains"]):
             folder = self.folder / f"chain_{chain}"
-            for left in folder.glob("**/*.partial"):
-                left.unlink(missing_ok=True)
             store = ChainStore(folder, self._digest, chain, arguments["tune"] + arguments["draws"])
             state = store.load()
             for note in store.notes:

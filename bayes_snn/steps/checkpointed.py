@@ -195,7 +195,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
 def _end_with_parent() -> None:
     """End this process, a chain's, when the process of the fit is gone: PyMC's would wait for it forever.
 
-    It would hold the checkpoint's lock all the while. Between a draw's beginning and its end is as good a moment as any.
+    It would hold the checkpoint's lock all the while. In the midst of a draw is as good a moment as any.
     """
     parent = multiprocessing.parent_process()
     while parent is not None and parent.pid == os.getppid() and parent.is_alive():

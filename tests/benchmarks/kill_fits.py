@@ -172,10 +172,9 @@ def main() -> int:
             n_kills, n_faults = n_kills + 1, n_faults + len(faults)
             phase = "before the first save" if max(stored) == 0 else "warm-up" if min(stored) < TUNE else "sampling"
             phase = "after the last draw" if min(stored) == TUNE + DRAWS else phase
-            rows.append(
-                f"{'all' if whole_group else 'main'} | {delay:.2f} {'a draw' if at_a_draw else 'the start'} | {', '.join(map(str, stored))} | {phase} | "
-                f"{len(faults)}"
-            )
+            what, since = "all" if whole_group else "main", "a draw" if at_a_draw else "the start"
+            draws = ", ".join(map(str, stored))
+            rows.append(f"{what} | {delay:.2f} {since} | {draws} | {phase} | {len(faults)}")
         found = dict(np.load(out)) if out.exists() and status == 0 else {}
         equal = found.keys() == expected[sampler].keys() and all(
             np.array_equal(found[name], array, equal_nan=True) for name, array in expected[sampler].items()
