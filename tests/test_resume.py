@@ -116,8 +116,8 @@ def test_a_chip_and_a_prior_are_made_again_and_a_whole_fit_only_replayed(tmp_pat
     assert_same(result, whole)
     assert result.chip == chip
     assert list(result.posterior.posterior["pre_1"].values) == list("abc")
+    (tmp_path / "here" / "mine.py").write_text(text.replace("return", "pm.Potential('p', 0.0)\n    return"))
     with pytest.raises(CheckpointError, match="begun with another model file or prior function"):
-        (tmp_path / "here" / "mine.py").write_text(text.replace("return", "pm.Potential('p', 0.0)\n    return"))
         resume("here/stored")
 
 
@@ -218,7 +218,7 @@ def test_another_version_is_refused(stopped, monkeypatch):
 
 
 def test_a_chip_that_cannot_be_made_again_must_be_passed(stopped):
-    with pytest.raises(InputError, match="was a FailingChip.*pass chip="):
+    with pytest.raises(InputError, match=r"was a FailingChip.*pass chip="):
         resume(stopped)
 
 
@@ -228,7 +228,7 @@ def test_a_prior_that_is_a_function_must_be_passed(tmp_path):
 
     with pytest.raises(ChipError):
         small(FailingChip(250), sampler="block", weights=mine, checkpoint=tmp_path)
-    with pytest.raises(CheckpointError, match="was a function.*pass weights="):
+    with pytest.raises(CheckpointError, match=r"was a function.*pass weights="):
         resume(tmp_path, FailingChip())
     result = resume(tmp_path, FailingChip(), mine)
     assert_same(result, small(FailingChip(), sampler="block", weights=mine))
@@ -243,7 +243,7 @@ def test_a_folder_with_a_checkpoint_is_not_taken_for_another_fit(stopped):
 
 def test_smc_is_refused_before_anything_is_run(tmp_path):
     chip = FailingChip()
-    with pytest.raises(InputError, match="'smc' .* cannot be stored while it runs"):
+    with pytest.raises(InputError, match=r"'smc' .* cannot be stored while it runs"):
         small(chip, sampler="smc", checkpoint=tmp_path / "new")
     assert chip.runs == 0
     assert not (tmp_path / "new").exists()
@@ -256,7 +256,7 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
 
 @pytest.mark.parametrize("options", [{"seconds": -1.0}, {"seconds": float("nan")}, {"draws": 0}])
 def test_a_bad_cadence_is_refused(options, tmp_path):
-    with pytest.raises(InputError, match="was .* expected"):
+    with pytest.raises(InputError, match=r"was .* expected"):
         Checkpoint(tmp_path, **options)
 
 
