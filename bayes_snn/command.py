@@ -16,8 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bayes_snn.baselines import baseline_scores
+from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip
 from bayes_snn.chip_source import chip_for_data, short_name
+from bayes_snn.command_resume import CHECKPOINT, asked, go_on, how_to_go_on, storing
 from bayes_snn.data import BUILT_IN, Split, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.errors import InputError, unknown_name
@@ -54,6 +56,7 @@ _EXAMPLES = f"""Examples:
 
 @app.command(epilog=_EXAMPLES, add_help_option=False)
 def command(
+    context: typer.Context,
     data: Annotated[str, option(_DATA, "NAME", f"{', '.join(BUILT_IN)}, or a CSV file.")] = "breast_cancer",
     target: Annotated[str | None, option(_DATA, "NAME", "Column of the CSV file that holds the class.")] = None,
     n_train: Annotated[int | None, option(_DATA, "N", "Training samples. [default: all but the test part]")] = None,
@@ -81,6 +84,7 @@ def command(
     seed: Annotated[int, option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
+    resume: Annotated[str | None, option(_OUTPUT, "PATH", "Go on with the stopped fit in this folder.")] = None,
     show_help: Annotated[
         bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
     ] = False,
@@ -88,8 +92,13 @@ def command(
     """Train a distorted spiking chip by Metropolis-Hastings and deploy it.
 
     The weights get a prior, the chip itself is the likelihood. The fit folder holds the posterior (posterior.nc), the
-    scores (fit.json) and two figures. Ctrl-C ends the sampling early and keeps the draws so far.
+    scores (fit.json) and two figures. Ctrl-C ends the sampling early and keeps the draws so far; --resume goes on
+    from there, and after a kill or a power loss.
     """
+    if resume is not None:
+        go_on(context, resume, command)
+        return
+    left: Checkpoint | None = context.obj  # that of a stopped fit
     check_sampling(sampler, draws, tune, chains, seed)
     if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
@@ -107,8 +116,8 @@ def command(
         chip, name = chip_for_data(own_chip, token_file, split, beside), short_name(own_chip)
     # the prior's faults are told before the folder is made and the kernels are compiled
     build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
-    folder = _choose_folder(out, overwrite, f"{split.name}-{name}")
-    with _made(folder), draws_saved(folder):
+    folder = left.folder.parent if left else _choose_folder(out, overwrite, f"{split.name}-{name}")
+    with _made(folder), storing(left, folder, sampler, context.params) as checkpoint, draws_saved(folder):
         console.print(
             f"{split.name}: {split.n_train} training and {split.n_test} test samples, {split.n_features} features, "
             f"{split.n_classes} classes\n{chip!r}; {chip.spec.n_weights} weights, prior {model}, sampler {sampler}",
@@ -130,8 +139,9 @@ def command(
             feature_names=split.feature_names,
             class_names=split.class_names,
             progress=_progress(chains),
+            checkpoint=checkpoint,
         )
-        result.arguments |= {"model": model, "data": data, "target": target}
+        result.arguments |= asked({"model": model, "data": data, "target": target}, left)
         result.arguments |= {"n_train": split.n_train, "split_seed": split_seed}
         result.arguments |= {} if own_chip is None else {"chip": own_chip}
         with console.status("Deploying the posterior on the chip"), draws_kept(result.posterior):
@@ -142,6 +152,8 @@ def command(
             }
         with console.status("Writing the fit"):
             _write(result, split, folder)
+        if checkpoint is not None and not result.interrupted:
+            checkpoint.discard()
     _report(result, split, folder)
 
 
@@ -203,6 +215,10 @@ def _choose_folder(out: str | None, overwrite: bool, name: str) -> Path:
         folder = Path(os.path.expanduser(out))
         if not overwrite and any(os.path.lexists(folder / file) for file in FILES):
             raise InputError(f"{folder} already holds a fit: give another folder, or --overwrite to replace it.")
+        if not overwrite and os.path.lexists(folder / CHECKPOINT):
+            raise InputError(
+                f"{folder} holds a fit that was stopped: go on with --resume {folder}, or --overwrite to begin anew."
+            )
         return folder
     if overwrite:
         raise InputError("--overwrite came without --out, which names the fit to replace: give both, or neither.")
@@ -271,6 +287,8 @@ def _report(result: FitResult, split: Split, folder: Path) -> None:
             f"{kept['draw']} of {result.arguments['draws']} draws each.",
             highlight=False,
         )
+        if result.arguments["sampler"] != "smc":
+            console.print(how_to_go_on(folder), highlight=False, markup=False, soft_wrap=True)
     console.print(score_table(result.scores, split.n_test))
     console.print(
         "Accuracies with 90% intervals over the test samples; log score: mean log probability of the true class, "

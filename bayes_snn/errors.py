@@ -11,6 +11,10 @@ class InputError(ValueError):
     """What a user passed cannot be used; the command line prints the sentence and exits with code 2."""
 
 
+class CheckpointError(InputError):
+    """A checkpoint cannot be written, or cannot be gone on from."""
+
+
 class ChipError(RuntimeError):
     """A chip answered something that is not a spike count matrix; it never enters a chain as a likelihood."""
 

@@ -19,6 +19,7 @@ from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
 from pymc.sampling.parallel import ParallelSamplingError
 from pymc.stats import compute_log_prior
 
+from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray
 from bayes_snn.errors import ChipError, InputError, LinkError, unknown_name
 from bayes_snn.interrupt import InterruptGuard
@@ -47,6 +48,7 @@ def fit(
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     progress: bool | str = False,
+    checkpoint: str | Path | Checkpoint | None = None,
 ) -> FitResult:
     """Train a chip: draw from the posterior of its weights given the training data.
 
@@ -74,6 +76,9 @@ def fit(
         Names for the coordinates of the posterior.
     progress
         Show a progress bar; a string names one of the styles of `pm.sample`, for example "split" or "combined".
+    checkpoint
+        A folder in which the fit is stored every few seconds while it runs, so that `bayes_snn.resume` can go on after
+        a kill or Ctrl-C. A `Checkpoint` says how often.
 
     Returns
     -------
@@ -98,9 +103,21 @@ def fit(
     if cores is None:
         cores = min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
     start_seed, sample_seed = np.random.SeedSequence(seed).spawn(2)
-    with model, _quiet_pymc():
+    arguments = {
+        "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else function.__module__,
+        "sampler": sampler,
+        "draws": int(draws),
+        "tune": int(tune),
+        "chains": int(chains),
+        "seed": int(seed),
+    }
+    saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+    with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
         try:
             starts = prior_starts(model, chains, start_seed)
+            if saving is not None:
+                names = {"feature_names": feature_names, "class_names": class_names}
+                saving.begin(chip, model, function, not callable(weights), starts, arguments, names)
             rng = np.random.default_rng(sample_seed)
             if sampler == "smc":
                 trace, interrupted = sample_smc(model, draws, chains, rng, bool(progress)), False
@@ -110,6 +127,7 @@ def fit(
                     model,
                     sampler,
                     starts,
+                    saving,
                     draws=draws,
                     tune=tune,
                     chains=chains,
@@ -124,26 +142,18 @@ def fit(
         evaluate_draws(trace, model, chip)
     inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
     trace["constant_data"] = xr.DataTree(inputs_used.assign_coords(pre_1=trace.posterior["pre_1"]))
-    arguments = {
-        "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else function.__module__,
-        "sampler": sampler,
-        "draws": int(draws),
-        "tune": int(tune),
-        "chains": int(chains),
-        "seed": int(seed),
-    }
     return FitResult(
         chip=chip,
         posterior=trace,
         arguments=arguments,
         presentations=presentations,
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - started + (saving.spent if saving else 0.0),
         interrupted=interrupted,
     )
 
 
 def _sample_chains(
-    model: pm.Model, sampler: str, starts: list[dict[str, Any]], **arguments: Any
+    model: pm.Model, sampler: str, starts: list[dict[str, Any]], saving: Checkpoint | None, **arguments: Any
 ) -> tuple[xr.DataTree, int, bool]:
     """Chains of a step method: the trace, presentations, and whether Ctrl-C ended them early; `arguments` of PyMC."""
     guard, traces = InterruptGuard(), Traces(model, arguments["tune"])
@@ -159,6 +169,7 @@ def _sample_chains(
         # the chip's steps come last, so that their count of presentations includes those of all others
         steps = [*_other_steps(model, step), step]
         try:
+            steps = steps if saving is None else saving.wrap(steps, model)
             trace = pm.sample(
                 step=steps, initvals=starts, callback=callback, compute_convergence_checks=False, **arguments
             )

@@ -172,6 +172,17 @@ class LIFChip:
         self._noise_key = np.random.SeedSequence([self.seed, int(seed)]).generate_state(1, np.uint64)[0]
         self._n_runs = 0
 
+    def checkpoint_state(self) -> dict[str, int]:
+        """Where the stream of noise is: what a chip must tell, if a fit shall go on from a checkpoint bit for bit.
+
+        An optional capability, with `restore_state`.
+        """
+        return {"noise_key": int(self._noise_key), "n_runs": self._n_runs}
+
+    def restore_state(self, state: dict[str, int]) -> None:
+        """Go on where `checkpoint_state` told."""
+        self._noise_key, self._n_runs = np.uint64(state["noise_key"]), state["n_runs"]
+
     def _next_key(self) -> np.uint64:
         """Names the noise of one run."""
         if self.spec.deterministic:

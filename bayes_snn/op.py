@@ -106,6 +106,14 @@ class ChipLogLikelihood(Op):
         """Forget every evaluation."""
         self._known.clear()
 
+    def checkpoint_state(self) -> list[tuple[bytes, NDArray[np.float64]]]:
+        """What is remembered; see `bayes_snn.steps.resumable`."""
+        return list(self._known.items())
+
+    def restore_state(self, state: list[tuple[bytes, NDArray[np.float64]]]) -> None:
+        """Remember what was remembered then."""
+        self._known = OrderedDict(state)
+
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
         raise NotImplementedError(NO_GRADIENT)
 

@@ -126,6 +126,13 @@ class BlockMetropolis(Tally, ArrayStepShared):
         super().setup_chain(rng, tune, draws)
         self.log_likelihood.forget()
 
+    def checkpoint_state(self) -> dict[str, Any]:
+        return {**super().checkpoint_state(), "likelihood": self.log_likelihood.checkpoint_state()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        super().restore_state(state)
+        self.log_likelihood.restore_state(state["likelihood"])
+
     def step_sizes(self) -> np.ndarray:
         """Standard deviation of the proposal in each weight, (n_weights,)."""
         # shrunk towards one common variance, and that to 1 before anything is known

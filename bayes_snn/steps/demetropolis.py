@@ -38,3 +38,6 @@ class StockDEMetropolis(Tally, pm.DEMetropolisZ):
         with np.errstate(over="ignore"):  # the stock step takes exp of the log-ratio of every proposal
             q, [stats] = super().astep(q0)
         return q, [{**stats, "accept": min(float(stats["accept"]), 1.0), **self.tally()}]
+
+    # nothing of its own beside what `sampling_state` tells
+    checkpoint_state, restore_state = Tally.checkpoint_state, Tally.restore_state

@@ -59,6 +59,14 @@ class CarriedLikelihood:
         """Keep the value of the point that a draw ends at, for the next one."""
         self._last = (q, value)
 
+    def checkpoint_state(self) -> tuple[np.ndarray, float] | None:
+        """The point that is carried and its value."""
+        return self._last
+
+    def restore_state(self, state: tuple[np.ndarray, float] | None) -> None:
+        """Carry what was carried then."""
+        self._last = state
+
     def forget(self) -> None:
         """Carry nothing into a new chain."""
         self._last = None

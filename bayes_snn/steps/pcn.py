@@ -138,6 +138,13 @@ class PCNMetropolis(Tally, ArrayStepShared):
         super().setup_chain(rng, tune, draws)
         self.log_likelihood.forget()
 
+    def checkpoint_state(self) -> dict[str, Any]:
+        return {**super().checkpoint_state(), "likelihood": self.log_likelihood.checkpoint_state()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        super().restore_state(state)
+        self.log_likelihood.restore_state(state["likelihood"])
+
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:
         return Competence.INCOMPATIBLE  # PyMC never picks it by itself

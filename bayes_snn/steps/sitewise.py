@@ -100,6 +100,17 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
         self._saved = 0
         self._sweeper = None
 
+    def checkpoint_state(self) -> dict[str, Any]:
+        tell = getattr(self._sweeper, "checkpoint_state", None)
+        return {**super().checkpoint_state(), "saved": self._saved, "sweeper": None if tell is None else tell()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        super().restore_state(state)
+        self._saved = state["saved"]
+        self._sweeper = make_sweeper(self.op, self._labels, self._early)
+        if state["sweeper"] is not None:
+            self._sweeper.restore_state(state["sweeper"])
+
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
         q = np.array(q0.data, dtype=np.float64)
         if self._sweeper is None:

@@ -60,6 +60,14 @@ class BlackBoxSweeper:
         """Tell what a run elsewhere has answered; `start` goes on from it, with no second run."""
         self._offers.append((weights, terms))
 
+    def checkpoint_state(self) -> dict[str, Any]:
+        """The current weights and the chip's answer to them, and the answers that were offered."""
+        return {"weights": self._weights, "terms": self._terms, "offers": self._offers}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `checkpoint_state` told."""
+        self._weights, self._terms, self._offers = state["weights"], state["terms"], state["offers"]
+
     def start(self, weights: Sequence[FloatArray]) -> float:
         """Take these weights as the current ones, and give log L; costs a run when they are not the ones left."""
         known = [(self._weights, self._terms), *self._offers] if self._weights else self._offers

@@ -41,6 +41,14 @@ class Tally:
             restart_noise(int(rng.integers(2**32)))
             self.op.forget()
 
+    def checkpoint_state(self) -> dict[str, Any]:
+        """What `sampling_state` lacks; a sampler that has more adds it (see `bayes_snn.steps.resumable`)."""
+        return {"presentations": self.op.presentations - self._counted}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `checkpoint_state` told."""
+        self._counted = self.op.presentations - state["presentations"]
+
     def tally(self) -> dict[str, int]:
         """The stat to add to a draw's stats."""
         return {"presentations": self.op.presentations - self._counted}

@@ -1,0 +1,328 @@
+"""A checkpoint: a folder out of which a fit goes on after a kill, a power loss or Ctrl-C, with the same draws.
+
+checkpoint.json     which fit it belongs to: arguments, chip, prior, digests of the data, package versions
+data                training inputs and labels, names of features and classes
+lock                held by the process that fits
+chain_0, ...        draws and state of each chain, see `bayes_snn.chain_store`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pymc as pm
+
+from bayes_snn import __version__
+from bayes_snn.chain_store import STATES, ChainStore
+from bayes_snn.chip import Chip
+from bayes_snn.errors import CheckpointError, InputError
+from bayes_snn.files import make_folder, write_durably
+from bayes_snn.model import WeightsFunction
+from bayes_snn.packing import PackingError, pack, unpack
+from bayes_snn.result import PACKAGES, describe_chip
+from bayes_snn.steps.checkpointed import CheckpointedSteps
+
+FORMAT = 1
+SECONDS = 5.0  # between two saves
+LOCK_PATIENCE = 10.0  # seconds; the chains' processes outlive a killed fit by up to a draw
+_DESCRIPTION = "checkpoint.json"
+
+
+class Checkpoint:
+    """Where a fit is stored while it runs; pass it, or the folder alone, as `fit(..., checkpoint=)`.
+
+    Parameters
+    ----------
+    folder
+        A folder without a checkpoint in it; made when it is missing.
+    seconds
+        Between two saves of a chain. Saves become rarer by themselves where they would cost more than 2% of the time.
+    draws
+        Save after so many draws at latest, however little time has passed.
+    options
+        Whatever a caller must know to go on; plain values.
+
+    Attributes
+    ----------
+    spent
+        Seconds that the fit took before it was stopped.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        seconds: float = SECONDS,
+        draws: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        if not seconds >= 0:
+            raise InputError(f"seconds was {seconds!r}, but a number >= 0 is expected: try {SECONDS:g}.")
+        if draws is not None and draws < 1:
+            raise InputError(f"draws was {draws!r}, but a whole number of at least 1 is expected: leave it out.")
+        self.folder = Path(os.path.abspath(folder))
+        self.seconds, self.draws, self.options = float(seconds), draws, options
+        self.spent = 0.0
+        self._known: dict[str, Any] | None = None
+        self._digest = ""
+        self._steps: CheckpointedSteps | None = None
+        self._lock: int | None = None
+
+    @classmethod
+    def open(cls, folder: str | Path, *, seconds: float = SECONDS, draws: int | None = None) -> Checkpoint:
+        """The checkpoint in a folder, to go on from; a `CheckpointError` when there is none that can be read."""
+        folder = Path(os.path.abspath(folder))
+        if not (folder / _DESCRIPTION).exists() and (folder / "checkpoint" / _DESCRIPTION).exists():
+            folder /= "checkpoint"  # of a fit folder
+        checkpoint = cls(folder, seconds=seconds, draws=draws)
+        try:
+            stored = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+            known, digest = stored["fit"], stored["digest"]
+            format_ = known["format"]
+        except FileNotFoundError:
+            raise CheckpointError(
+                f"{folder} holds no checkpoint of a fit: give the folder of a fit that was stopped, or its checkpoint."
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{folder / _DESCRIPTION} cannot be read ({type(error).__name__}), so it is not known which fit it "
+                "belongs to: fit again."
+            ) from None
+        if _digest(known) != digest:
+            raise CheckpointError(f"{folder / _DESCRIPTION} is torn or was edited: fit again.")
+        if format_ != FORMAT:
+            raise CheckpointError(
+                f"{folder} was written in format {format_} by bayes_snn {known['versions']['bayes_snn']}, but this "
+                f"version reads format {FORMAT}: go on with that version, or fit again."
+            )
+        checkpoint._known, checkpoint._digest = known, digest
+        checkpoint.options = known["options"]
+        return checkpoint
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What fit it belongs to."""
+        if self._known is None:
+            raise RuntimeError("the checkpoint was not begun")
+        return self._known
+
+    def data(self) -> dict[str, Any]:
+        """Arguments of `fit` that are data: inputs, labels, feature_names, class_names."""
+        try:
+            found: dict[str, Any] = unpack((self.folder / "data").read_bytes())
+            return found
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.folder / 'data'} cannot be read ({type(error).__name__}), though it should hold the training "
+                "data: fit again."
+            ) from None
+
+    def begin(
+        self,
+        chip: Chip,
+        model: pm.Model,
+        function: WeightsFunction,
+        is_named: bool,
+        starts: list[dict[str, Any]],
+        arguments: dict[str, Any],
+        names: dict[str, Sequence[str] | None],
+    ) -> None:
+        """Take the folder for this fit, or see that it is the one that the folder belongs to.
+
+        Raises
+        ------
+        InputError
+            When the folder belongs to another fit, is in use, or cannot be written to.
+        """
+        if arguments["sampler"] == "smc":
+            raise InputError(
+                "Sampler 'smc' moves a whole population and cannot be stored while it runs: fit without a checkpoint, "
+                "or take 'sitewise' or 'block'."
+            )
+        fit = {
+            "format": FORMAT,
+            "arguments": {name: value for name, value in _plain(arguments).items() if name != "model"},
+            "chip": _plain(describe_chip(chip)),
+            "prior": _source(function),
+            "starts": _digest_of_arrays([value for start in starts for value in start.values()]),
+            "inputs": _digest_of_arrays([model.chip_op.inputs]),
+            "labels": _digest_of_arrays([model.chip_labels]),
+            "versions": {
+                "bayes_snn": __version__,
+                "python": ".".join(platform.python_version_tuple()[:2]),
+                **{name: version(name) for name in PACKAGES},
+            },
+        }
+        make_folder(self.folder)
+        self._take_lock()
+        if self._known is not None:
+            self._check_same(fit)
+        else:
+            if (self.folder / _DESCRIPTION).exists():
+                raise CheckpointError(
+                    f"{self.folder} already holds the checkpoint of a fit: go on with it by resume, or give another "
+                    "folder."
+                )
+            fit |= {"model": arguments["model"], "is_named": is_named}
+            fit |= {"directory": os.getcwd(), "options": self.options}
+            self._known, self._digest = fit, _digest(fit)
+            data = {"inputs": model.chip_op.inputs, "labels": model.chip_labels}
+            data |= {what: None if given is None else list(given) for what, given in names.items()}
+            description = json.dumps({"fit": fit, "digest": self._digest}, indent=2) + "\n"
+            try:
+                write_durably(self.folder / "data", pack(data))
+                write_durably(self.folder / _DESCRIPTION, description.encode())
+            except (OSError, PackingError) as error:
+                raise CheckpointError(
+                    f"The checkpoint in {self.folder} cannot be written ({getattr(error, 'strerror', None) or error}): "
+                    "make room on the disk or give another folder."
+                ) from None
+        for left in self.folder.glob("**/*.partial"):  # of writes that a kill cut short
+            left.unlink(missing_ok=True)
+        for state in self.states():
+            self.spent = max(self.spent, float(state["seconds"]))
+
+    def states(self) -> list[dict[str, Any]]:
+        """The last good state of each chain that has one; what is torn is told by a warning or a `CheckpointError`."""
+        arguments, found = self.known["arguments"], []
+        for chain in range(arguments["chains"]):
+            folder = self.folder / f"chain_{chain}"
+            store = ChainStore(folder, self._digest, chain, arguments["tune"] + arguments["draws"])
+            state = store.load()
+            for note in store.notes:
+                warnings.warn(note, UserWarning, stacklevel=4)
+            if state is not None:
+                found.append({"chain": chain, "draws": store.n_saved, "seconds": state["seconds"]})
+        return found
+
+    def wrap(self, steps: Sequence[Any], model: pm.Model) -> CheckpointedSteps:
+        """The steps of the fit, stored as they go."""
+        self._steps = CheckpointedSteps(
+            steps,
+            model.chip_op,
+            self.folder,
+            self._digest,
+            seconds=self.seconds,
+            draws=self.draws,
+            spent=self.spent,
+        )
+        return self._steps
+
+    def close(self) -> None:
+        """Save what is not saved yet of a chain that ran in this process, and give the folder free."""
+        if self._steps is not None:
+            self._steps.flush()
+            self._steps = None
+        if self._lock is not None:
+            os.close(self._lock)  # processes of chains that are still ending hold it too
+            self._lock = None
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether there is a draw in it."""
+        return any((folder / name).exists() for folder in self.folder.glob("chain_*") for name in STATES)
+
+    def discard(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check_same(self, fit: dict[str, Any]) -> None:
+        """An `InputError` that says in what another fit differs."""
+        known = self.known
+        for part in ("arguments", "versions", "chip"):
+            for name in {**known[part], **fit[part]}:
+                before, now = known[part].get(name), fit[part].get(name)
+                if before != now:
+                    what = {"versions": f"the version of {name}", "chip": f"the chip's {name}"}.get(part, name)
+                    raise CheckpointError(
+                        f"The fit in {self.folder} was begun with another {what} ({before}, now {now}), and the draws "
+                        "would not be the same: go on with what it was begun with, or fit again."
+                    )
+        for part, what in (
+            ("inputs", "training inputs"),
+            ("labels", "training labels"),
+            ("prior", "model file or prior function"),
+            ("starts", "prior, whose draws differ"),
+        ):
+            if known[part] != fit[part]:
+                raise CheckpointError(
+                    f"The fit in {self.folder} was begun with another {what}: go on with what it was begun with, or "
+                    "fit again."
+                )
+
+    def _take_lock(self) -> None:
+        path = self.folder / "lock"
+        try:
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be opened ({error.strerror}): change its permissions.") from None
+        patience = time.monotonic() + LOCK_PATIENCE
+        while not _locked(self._lock):
+            if time.monotonic() > patience:
+                self.close()
+                raise CheckpointError(
+                    f"The checkpoint in {self.folder} is in use by another process: wait until that has ended, or "
+                    "stop it."
+                )
+            time.sleep(0.05)
+
+
+def _locked(handle: int) -> bool:
+    """Whether a lock on an open file could be taken; the system gives it free when the process ends, however."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        with contextlib.suppress(OSError):
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            return True
+        return False
+    import fcntl
+
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _source(function: WeightsFunction) -> str | None:
+    """Digest of a prior's text: of the whole model file where it is from one; None where there is no text."""
+    module = sys.modules.get(function.__module__)
+    try:
+        if function.__module__.startswith("bayes_snn_model_") and module is not None and module.__file__:
+            text = Path(module.__file__).read_text(encoding="utf-8")
+        else:
+            text = inspect.getsource(function)
+    except (OSError, TypeError, ValueError):
+        return None
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of_arrays(arrays: Sequence[Any]) -> str:
+    return hashlib.sha256(pack([np.asarray(array) for array in arrays])).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+
+    def number(item: Any) -> Any:
+        return item.item() if isinstance(item, np.generic) else str(item)
+
+    return json.loads(json.dumps(value, default=number))

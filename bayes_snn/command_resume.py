@@ -1,0 +1,94 @@
+"""What `python -m bayes_snn.fit` does for fits that are stopped: it stores every fit while it runs, and `--resume`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from bayes_snn.checkpoint import Checkpoint
+from bayes_snn.data import BUILT_IN
+from bayes_snn.errors import CheckpointError, ChipError, InputError
+from bayes_snn.model import available_models
+
+CHECKPOINT = "checkpoint"  # in the fit folder, until the fit is written
+_NOT_STORED = ("resume", "show_help", "out", "overwrite")  # options that do not say what the fit is
+
+
+@contextlib.contextmanager
+def storing(
+    left: Checkpoint | None, folder: Path, sampler: str, options: dict[str, Any]
+) -> Iterator[Checkpoint | None]:
+    """The checkpoint of a fit that is about to begin or to go on; None with "smc", which cannot be stored.
+
+    When the fit fails, what is in it is kept and told, if there is a draw in it.
+    """
+    if sampler == "smc":
+        yield None
+        return
+    stored = {name: value for name, value in options.items() if name not in _NOT_STORED}
+    checkpoint = left or Checkpoint(folder / CHECKPOINT, options=stored)
+    if left is None:
+        checkpoint.discard()  # that of a fit to be overwritten
+    try:
+        yield checkpoint
+    except BaseException as error:
+        checkpoint.close()
+        if left is None and not checkpoint.is_worth_keeping:
+            checkpoint.discard()
+        elif isinstance(error, KeyboardInterrupt | ChipError | OSError):
+            Console(stderr=True).print(how_to_go_on(folder), highlight=False, markup=False, soft_wrap=True)
+        raise
+
+
+def how_to_go_on(folder: Path) -> str:
+    """What to say when a fit ends early."""
+    return f"The fit is stored as far as it came: go on with --resume {folder}."
+
+
+def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
+    """Run the command again with the options of a stopped fit; an `InputError` where others were given with them."""
+    if not folder.strip():
+        raise InputError("--resume was empty, but the folder of a fit that was stopped is expected: give it.")
+    checkpoint = Checkpoint.open(os.path.expanduser(folder))
+    if checkpoint.options is None:
+        raise CheckpointError(
+            f"The fit in {checkpoint.folder} was begun from Python, so its data and chip are not known here: go on "
+            "with it by bayes_snn.resume."
+        )
+    for name, value in context.params.items():
+        source = context.get_parameter_source(name)
+        if name == "resume" or source is None or source.name != "COMMANDLINE":
+            continue
+        option = "--" + name.replace("_", "-")
+        if name in _NOT_STORED:
+            raise InputError(f"{option} came with --resume, which goes on in the folder of the fit: leave it out.")
+        if value != (before := checkpoint.options.get(name)):
+            raise InputError(
+                f"{option} was {_said(value)}, but the fit in {checkpoint.folder.parent} was begun with "
+                f"{_said(before)}: leave it out, or begin another fit."
+            )
+    options = {**context.params, **checkpoint.options, "resume": None}
+    directory = Path(checkpoint.known["directory"])
+    if options["data"] not in BUILT_IN:
+        options["data"] = str(directory / options["data"])
+    if options["model"].endswith(".py") or options["model"] not in available_models():
+        options["model"] = str(directory / options["model"])
+    context.obj = checkpoint
+    command(context, **options)
+
+
+def asked(options: dict[str, Any], left: Checkpoint | None) -> dict[str, Any]:
+    """Options as they were typed when the fit was begun."""
+    if left is None or left.options is None:
+        return options
+    return {name: left.options[name] for name in options}
+
+
+def _said(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,67 @@
+"""`resume()`: go on with a fit that was stopped; the command does it with `--resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bayes_snn.checkpoint import Checkpoint
+from bayes_snn.chip import Chip
+from bayes_snn.errors import CheckpointError
+from bayes_snn.fit import fit
+from bayes_snn.model import WeightsFunction
+from bayes_snn.result import FitResult, make_chip
+
+
+def resume(
+    checkpoint: str | Path | Checkpoint,
+    chip: Chip | None = None,
+    weights: str | Path | WeightsFunction | None = None,
+    *,
+    cores: int | None = None,
+    progress: bool | str = False,
+) -> FitResult:
+    """Go on with a fit from its checkpoint, to the draws that it would have had without the stop.
+
+    On a deterministic chip, and on a noisy one that tells where its stream of noise is (`LIFChip`), they are the same
+    bit for bit. On any other noisy chip the current weights keep the answer that they were accepted with, and new
+    answers are as fresh as they would have been.
+
+    Parameters
+    ----------
+    checkpoint
+        The folder that `fit(checkpoint=)` named, or the fit folder of the command.
+    chip
+        The chip, where it was not a `LIFChip`: only a simulated chip can be made again from its description.
+    weights
+        The prior, where it was a function and not the name or path of a model file.
+    cores, progress
+        As for `fit`.
+
+    Returns
+    -------
+    The whole fit: draws, presentations and seconds of all its parts together.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no checkpoint that can be read, chip or prior are not those of the fit, or versions of
+        the packages that compute differ.
+    ChipError, KeyboardInterrupt
+        As `fit` does.
+    """
+    saved = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
+    arguments: dict[str, Any] = dict(saved.known["arguments"])
+    name: str = saved.known["model"]
+    if weights is None:
+        if not saved.known["is_named"]:
+            raise CheckpointError(
+                f"The prior of the fit in {saved.folder} was a function, which is not stored: pass weights=."
+            )
+        weights = str(Path(saved.known["directory"]) / name) if name.endswith(".py") or "/" in name else name
+    if chip is None:
+        chip = make_chip(saved.known["chip"])
+    data = saved.data()
+    result = fit(chip, **data, weights=weights, **arguments, cores=cores, progress=progress, checkpoint=saved)
+    result.arguments["model"] = name
+    return result

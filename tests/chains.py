@@ -1,0 +1,89 @@
+"""Chains driven as `pm.sample` drives them, without compiling a model anew for each: stopped, resumed, compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bayes_snn.fit import _other_steps, prior_starts
+from bayes_snn.model import build_model
+from bayes_snn.steps import make_step
+from bayes_snn.steps.checkpointed import CheckpointedSteps
+
+SEED = 5
+TIMES = ("perf_counter_diff", "process_time_diff", "perf_counter_start")  # stats that are never twice the same
+
+
+class Chains:
+    """One model and its steps, and any number of chains on them.
+
+    Parameters
+    ----------
+    chip, inputs, labels, weights
+        As for `build_model`.
+    sampler
+        Name of a step method.
+    tune, draws
+        Of every chain.
+    """
+
+    def __init__(self, chip, inputs, labels, weights, sampler, tune, draws):
+        self.model = build_model(chip, inputs, labels, weights)
+        self.tune, self.total = tune, tune + draws
+        with self.model:
+            step = make_step(sampler, self.model)
+            self.steps = [*_other_steps(self.model, step), step]
+            starts = prior_starts(self.model, 2, np.random.SeedSequence(3))
+            points = self.model.initial_point()
+            self.starts = [{name: np.array(value) for name, value in points.items()} for _ in starts]
+            for start, drawn in zip(self.starts, starts, strict=True):
+                for variable in self.model.free_RVs:
+                    value = self.model.rvs_to_values[variable]
+                    if self.model.rvs_to_transforms[variable] is None:
+                        start[value.name] = np.array(drawn[variable.name])
+        self.fresh = [step.sampling_state for step in self.steps]
+
+    def stored(self, folder: Path, fit="fit", draws=1, seconds=1e9):
+        """The steps with a checkpoint that is saved after every so many draws."""
+        return CheckpointedSteps(self.steps, self.model.chip_op, folder, fit, seconds=seconds, draws=draws, spent=0.0)
+
+    def scramble(self):
+        """Leave the steps in the midst of another chain, so that whatever is not restored is another."""
+        self.run(self.stored(Path("/nonexistent"), draws=10**9), n=3, chain=1, forget=True)
+
+    def run(self, step, n=None, chain=0, forget=False):
+        """The first n draws of a chain, all by default: points and stats of each."""
+        for method, state in zip(self.steps, self.fresh, strict=True):
+            method.sampling_state = state
+        rng = np.random.default_rng(SEED).spawn(2)[chain]
+        step.setup_chain(rng, self.tune, self.total - self.tune)
+        step.tune = bool(self.tune)
+        step.reset_tuning()
+        found, point = [], {name: value.copy() for name, value in self.starts[chain].items()}
+        for i in range(self.total if n is None else n):
+            if i == self.tune:
+                step.stop_tuning()
+            point, stats = step.step(point)
+            kept = [{k: v for k, v in s.items() if k not in (*TIMES, "warning")} for s in stats]
+            found.append(({name: np.array(value) for name, value in point.items()}, kept))
+        if forget:
+            step._store = None
+        return found
+
+
+def same(first, second):
+    """Whether two runs hold the same points and stats, bit for bit."""
+    if len(first) != len(second):
+        return False
+    for (point, stats), (other_point, other_stats) in zip(first, second, strict=True):
+        if list(point) != list(other_point) or len(stats) != len(other_stats):
+            return False
+        pairs = [(point[name], other_point[name]) for name in point]
+        for found, other in zip(stats, other_stats, strict=True):
+            if found.keys() != other.keys():
+                return False
+            pairs += [(found[name], other[name]) for name in found]
+        if not all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs):
+            return False
+    return True
