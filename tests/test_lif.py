@@ -26,6 +26,7 @@ STRENGTHS = {
     "silent": 0.3,
     "quantisation": 4,
     "noise": 0.3,
+    "drift": 5.0,  # on a chip in its first run, which the walk has moved by 5 / sqrt(1000)
 }
 
 
