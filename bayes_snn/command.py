@@ -26,6 +26,7 @@ from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import BETA
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.model import available_models, build_model, load_weights
+from bayes_snn.noisy import KINDS, PSEUDO_MARGINAL, choose_noise, told_noise
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.result import FitResult
 from bayes_snn.steps import SAMPLERS
@@ -69,6 +70,13 @@ def command(
     tune: Annotated[int, option(_SAMPLING, "N", "Warm-up draws of each chain.")] = TUNE,
     chains: Annotated[int, option(_SAMPLING, "N", "Chains; at least 2 to check them.")] = CHAINS,
     seed: Annotated[int, option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
+    noise: Annotated[
+        str, option(_SAMPLING, "NAME", f"Of a noisy chip: {', '.join(KINDS)}; see docs/noise.md.")
+    ] = PSEUDO_MARGINAL,
+    repeats: Annotated[int, option(_SAMPLING, "N", "Runs of a noisy chip that are averaged.")] = 1,
+    remeasure: Annotated[
+        int | None, option(_SAMPLING, "N", "Draws between re-measurements. [default: 10 if the chip drifts]")
+    ] = None,
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
     show_help: Annotated[
@@ -86,6 +94,7 @@ def command(
     weights = load_weights(model)
     split = split_data(load_data(data, target), n_train=n_train, seed=split_seed)
     chip = make_chip(split, distortion, sigma, chip_seed, hidden, steps)
+    choice = choose_noise(chip.spec, sampler, noise, repeats, remeasure)
     # the prior's faults are told before the folder is made and the kernels are compiled
     build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
     distorted = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
@@ -109,6 +118,9 @@ def command(
             tune=tune,
             chains=chains,
             seed=seed,
+            noise=choice.kind,
+            repeats=choice.repeats,
+            remeasure=choice.remeasure,
             feature_names=split.feature_names,
             class_names=split.class_names,
             progress=_progress(chains),
@@ -263,6 +275,8 @@ def _report(result: FitResult, split: Split, folder: Path) -> None:
         share = saved / (saved + result.presentations)
         cost += f", {share:.1%} fewer than showing every sample for every proposal,"
     console.print(f"{cost} and {result.seconds:.0f} s.", highlight=False)
+    if told := told_noise(result.arguments):
+        console.print(f"The chip is noisy: {told}.", highlight=False)
     console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
 
 

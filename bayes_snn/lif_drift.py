@@ -2,9 +2,9 @@
 
     theta_n becomes theta_n exp(sigma B_n(a)),     B_n(0) = 0,     B_n(a) = B_n(a - 1) + xi_n(a) / sqrt(1000)
 
-a the age of the chip, its runs so far, this one included; xi standard normal, another in each neuron and run. After 1,000
-runs B has a standard deviation of 1. Like noise, xi is a hash of where it is needed (noise.py): a seed and an age say
-where the walk stands.
+a the age of the chip, its runs so far, this one included; xi standard normal, another in each neuron and run. After
+1,000 runs B has a standard deviation of 1. Like noise, xi is a hash of where it is needed (noise.py): a seed and an age
+say where the walk stands.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ A run of such a chip gives spike counts c that depend on its noise. The likeliho
 
     L(W) = prod_i p(y_i | x_i, W),      p(y | x, W) = E_noise softmax(beta c)_y
 
-and R repeated runs estimate each factor by the mean of its R values. Noise is independent from sample to sample and from
-run to run, so that the product of the means is an unbiased estimate of L(W), for every R. (The mean of R products would
-be one as well, of the same L and of larger variance.) Two kinds of chain use it:
+and R repeated runs estimate each factor by the mean of its R values. Where noise is independent from sample to sample
+and from run to run, the product of these means is an unbiased estimate of L(W), for every R. (The mean of R products
+would be one as well, of larger variance.) Two kinds of chain use it:
 
 pseudo-marginal     The current point keeps its estimate until a proposal is accepted. As the estimate is unbiased, the
                     target is the posterior under L(W) for every R (Beaumont, Genetics 2003; Andrieu and Roberts, Ann.
@@ -18,8 +18,9 @@ mcwm                Monte Carlo within Metropolis: the current point is run agai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,12 +99,24 @@ def choose_noise(
     return NoiseChoice(noise, int(repeats), every)
 
 
+def told_noise(arguments: Mapping[str, Any]) -> str:
+    """What a fit's arguments say of noise, in words; empty for a deterministic chip, and for fits that do not say."""
+    kind = arguments.get("noise")
+    if kind not in KINDS:
+        return ""
+    keeps = "is run again at each proposal" if kind == MCWM else "keeps its estimate"
+    repeats, every = arguments.get("repeats", 1), arguments.get("remeasure", 0)
+    runs = "one run" if repeats == 1 else f"the mean of {repeats:,} runs"
+    watched = f", and is measured anew every {every:,} draws" if every else ""
+    return f"{kind}, {runs} for each evaluation; the current point {keeps}{watched}"
+
+
 def _check_population(spec: ChipSpec, noise: str, remeasure: int | None) -> None:
     instead = "take another sampler, for example 'sitewise'"
     if noise == MCWM:
         raise InputError(
-            f"Sampler 'smc' came with noise='mcwm', but its particles are weighted by estimates that must stay: {instead}, "
-            "or noise='pseudo-marginal'."
+            "Sampler 'smc' came with noise='mcwm', but its particles are weighted by estimates that must stay: "
+            f"{instead}, or noise='pseudo-marginal'."
         )
     if remeasure:
         raise InputError(
@@ -132,6 +145,6 @@ def log_mean(runs: Sequence[FloatArray]) -> NDArray[np.float64]:
     """
     stacked = np.asarray(runs, np.float64)
     if len(stacked) == 1:
-        return stacked[0]
+        return np.asarray(stacked[0])
     largest = stacked.max(axis=0)
     return np.asarray(largest + np.log(np.exp(stacked - largest).mean(axis=0)))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT
+from bayes_snn.noisy import told_noise
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.report_figures import Drawing, draw_accuracies
 from bayes_snn.report_material import Material
@@ -92,6 +93,8 @@ def cost(material: Material, sheet: Sheet) -> Html:
     whole = saved + (shown or 0)
     share = f"{saved:,.0f} presentations, {saved / whole:.1%} of {whole:,.0f}" if saved else "none"
     rows.append(("saved by early rejection", share))
+    if told := told_noise(material.result.arguments):
+        rows.append(("noise", told))
     rows.append(("wall time", _NOT_KNOWN if seconds is None else f"{seconds:,.1f} s"))
     return joined(
         [

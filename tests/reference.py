@@ -111,7 +111,8 @@ def drifted(chip: LIFChip, layer: int) -> np.ndarray:
     if "drift" in chip.strengths:
         key = int(mix(np.uint64(int(chip._noise_key) ^ 0xD21F7)))
         for run in range(1, chip.age + 1):
-            walk += standard_normals(np.uint64(int(mix(np.uint64(key ^ run)))), 0, 0, n_neurons) * 1000**-0.5
+            run_key = np.uint64(int(mix(np.uint64(key ^ run))))
+            walk += standard_normals(run_key, 0, 0, n_neurons).astype(float) * (1 / np.sqrt(1000.0))
     return np.exp(chip.strengths.get("drift", 0.0) * walk)[first : first + chip.spec.layers[layer + 1]]
 
 
