@@ -111,7 +111,7 @@ def judge_series(series: list[NDArray[np.float64]]) -> Drift:
             "set remeasure lower",
         )
     deviations = sum(float(((part - part.mean()) ** 2).sum()) for part in series)
-    if deviations == 0.0:
+    if all(np.ptp(part) == 0.0 for part in series):
         return Drift(
             n, 0.0, 0.0, 1.0, False, f"The chip stood still: {n} re-measurements of the same weights are equal"
         )
