@@ -1,6 +1,7 @@
 """Random distortions of a chip's family and strength, for noise-aware training; the chip's own stay unknown.
 
-Each is drawn as distortion.py draws a chip's; DISTORTIONS gives the equations.
+Each is drawn as distortion.py draws a chip's; DISTORTIONS gives the equations. Drift never ends: what
+is drawn is a chip after 1,000 runs.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _draw_layer(
         return np.exp(strengths[name] * stream(name, layer).normal(size=shape)) if name in strengths else np.ones(shape)
 
     decay = np.exp(-DT / (tau_m * spread("leak", n_post))).astype(np.float32)
-    threshold = (THRESHOLD * spread("threshold", n_post)).astype(np.float32)
+    threshold = (THRESHOLD * spread("threshold", n_post) * spread("drift", n_post)).astype(np.float32)
     current, comparator, reach = NO_TABLE, NO_TABLE, 0.0
     if sigma := strengths.get("comparator"):
         g = SmoothFunctions.draw(stream("comparator", layer), n_post, THRESHOLD)

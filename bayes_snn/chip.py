@@ -34,6 +34,9 @@ class ChipSpec:
         Bits of a synapse's weight, None for an analog synapse.
     deterministic
         True when the same weights and inputs always give the same spike counts.
+    drifting
+        True when what the chip computes changes slowly from run to run. A drifting chip is not deterministic, whatever
+        `deterministic` says.
     """
 
     layers: tuple[int, ...]
@@ -41,6 +44,7 @@ class ChipSpec:
     weight_range: tuple[float, float] = (-4.0, 4.0)
     weight_bits: int | None = None
     deterministic: bool = True
+    drifting: bool = False
 
     def __post_init__(self) -> None:
         layers = tuple(self.layers)
@@ -63,6 +67,7 @@ class ChipSpec:
             )
         object.__setattr__(self, "layers", tuple(int(n) for n in layers))
         object.__setattr__(self, "n_steps", int(self.n_steps))
+        object.__setattr__(self, "deterministic", bool(self.deterministic) and not self.drifting)
         object.__setattr__(self, "weight_range", (float(low), float(high)))
 
     @property

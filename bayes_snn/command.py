@@ -32,6 +32,7 @@ from bayes_snn.link_draws import draws_kept, draws_saved
 from bayes_snn.link_faults import in_words
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.model import available_models, build_model, load_weights
+from bayes_snn.noisy import KINDS, PSEUDO_MARGINAL, choose_noise, told_noise
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.result import FitResult
 from bayes_snn.steps import SAMPLERS
@@ -82,6 +83,13 @@ def command(
     tune: Annotated[int, option(_SAMPLING, "N", "Warm-up draws of each chain.")] = TUNE,
     chains: Annotated[int, option(_SAMPLING, "N", "Chains; at least 2 to check them.")] = CHAINS,
     seed: Annotated[int, option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
+    noise: Annotated[
+        str, option(_SAMPLING, "NAME", f"Of a noisy chip: {', '.join(KINDS)}; see docs/noise.md.")
+    ] = PSEUDO_MARGINAL,
+    repeats: Annotated[int, option(_SAMPLING, "N", "Runs of a noisy chip that are averaged.")] = 1,
+    remeasure: Annotated[
+        int | None, option(_SAMPLING, "N", "Draws between re-measurements. [default: 10 if the chip drifts]")
+    ] = None,
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
     resume: Annotated[str | None, option(_OUTPUT, "PATH", "Go on with the stopped fit in this folder.")] = None,
@@ -114,6 +122,7 @@ def command(
         unusual |= {"--chip-seed": chip_seed != 0, "--hidden": hidden != "16"}
         beside = [name for name, given in unusual.items() if given]
         chip, name = chip_for_data(own_chip, token_file, split, beside), short_name(own_chip)
+    choice = choose_noise(chip.spec, sampler, noise, repeats, remeasure)
     # the prior's faults are told before the folder is made and the kernels are compiled
     build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
     folder = left.folder.parent if left else _choose_folder(out, overwrite, f"{split.name}-{name}")
@@ -136,6 +145,9 @@ def command(
             tune=tune,
             chains=chains,
             seed=seed,
+            noise=choice.kind,
+            repeats=choice.repeats,
+            remeasure=choice.remeasure,
             feature_names=split.feature_names,
             class_names=split.class_names,
             progress=_progress(chains),
@@ -305,6 +317,8 @@ def _report(result: FitResult, split: Split, folder: Path) -> None:
     if result.faults is not None:
         told = "Every one was met by a repetition; the group faults has them." if result.faults else ""
         console.print(f"The link had {in_words(result.faults)} in the fit. {told}".rstrip(), highlight=False)
+    if told := told_noise(result.arguments):
+        console.print(f"The chip is noisy: {told}.", highlight=False)
     console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
 
 

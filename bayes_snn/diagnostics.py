@@ -8,13 +8,15 @@ Gelman, Simpson, Carpenter, Buerkner, Bayesian Analysis 2021).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import arviz as az
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+
+from bayes_snn.tracking import Drift, judge
 
 R_HAT_LIMIT = 1.05  # Vehtari et al. ask for 1.01; that is for means to be quoted, this for predictions to be used
 ESS_PER_CHAIN = 50  # enough for R-hat and ESS themselves to be read
@@ -33,7 +35,11 @@ class Space:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the chains say of themselves; `verdict` is the sentence to read."""
+    """What the chains say of themselves; `verdict` is the sentence to read.
+
+    `drift` says whether the chip has moved, where the fit watched it. Draws of a chip that moved too far have not
+    converged, whatever else they look like.
+    """
 
     n_chains: int
     n_draws: int
@@ -43,13 +49,14 @@ class Diagnosis:
     verdict: str
     converged: bool
     weights_converged: bool
+    drift: Drift | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, for JSON."""
         return asdict(self)
 
 
-def diagnose(posterior: xr.Dataset, log_likelihood: xr.DataArray) -> Diagnosis:
+def diagnose(posterior: xr.Dataset, log_likelihood: xr.DataArray, looks: xr.Dataset | None = None) -> Diagnosis:
     """Diagnose a posterior.
 
     Parameters
@@ -58,6 +65,8 @@ def diagnose(posterior: xr.Dataset, log_likelihood: xr.DataArray) -> Diagnosis:
         The weights alone, each with dims (chain, draw, ...).
     log_likelihood
         log p(y_i | x_i, W) of each draw, dims (chain, draw, observation).
+    looks
+        The group `remeasured` of a fit that watched its chip.
     """
     total = log_likelihood.sum(dim="observation")
     step = max(1, log_likelihood.sizes["observation"] // _MOST_PROBABILITIES)
@@ -67,7 +76,15 @@ def diagnose(posterior: xr.Dataset, log_likelihood: xr.DataArray) -> Diagnosis:
     weights_good, function_good, whole_good = (_good(space, n_chains) for space in (weights, function, whole))
     verdict = _verdict(n_chains, n_draws, weights, function, whole)
     converged = n_chains > 1 and function_good and whole_good
-    return Diagnosis(n_chains, n_draws, weights, function, whole, verdict, converged, n_chains > 1 and weights_good)
+    found = Diagnosis(n_chains, n_draws, weights, function, whole, verdict, converged, n_chains > 1 and weights_good)
+    return found if looks is None else _with_drift(found, judge(looks))
+
+
+def _with_drift(found: Diagnosis, drift: Drift) -> Diagnosis:
+    if drift.too_far:
+        verdict = f"{drift.verdict}. {found.verdict}"
+        return replace(found, verdict=verdict, converged=False, weights_converged=False, drift=drift)
+    return replace(found, verdict=f"{found.verdict} {drift.verdict}.", drift=drift)
 
 
 def _space(dataset: xr.Dataset) -> Space:

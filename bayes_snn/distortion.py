@@ -1,4 +1,4 @@
-"""Non-idealities of an analog chip, each drawn once from the chip's seed.
+"""Non-idealities of an analog chip, each drawn once from the chip's seed, but for noise and drift.
 
 Every distortion has a strength sigma, and strength 0 leaves the ideal chip bit for bit. Each draws from a random
 stream of its own, named by the chip's seed, the distortion and the layer: adding one distortion to a chip leaves
@@ -33,6 +33,7 @@ DISTORTIONS: dict[str, str] = {
     "silent": "a fraction sigma of the neurons never spikes",
     "quantisation": "weights are rounded to sigma bits (a whole number from 2 to 16)",
     "noise": "v gets sigma sqrt(1 - alpha^2) xi at each step, fresh at every run; sigma in units of the threshold",
+    "drift": "theta becomes theta exp(sigma B) in each neuron, B a random walk from run to run; sigma per 1,000 runs",
 }
 _FRACTIONS = ("stuck", "silent")
 
@@ -66,7 +67,7 @@ def check_distortions(names: str | Sequence[str] | None, sigmas: float | Sequenc
             raise InputError(f"sigma of {name} was {sigma:g}, but it is a fraction from 0 to 1: try 0.1.")
         if name == "quantisation" and sigma not in (0, *range(2, 17)):
             raise InputError(f"sigma of quantisation was {sigma:g}, but it is 2 to 16 bits (0 for none): try 4.")
-        if name in ("threshold", "leak", "gain") and sigma > 10:
+        if name in ("threshold", "leak", "gain", "drift") and sigma > 10:
             raise InputError(f"sigma of {name} was {sigma:g}, but beyond 10 exp(sigma e) overflows: try 0.1.")
         if name in ("comparator", "current", "noise") and sigma > 1e4:
             raise InputError(f"sigma of {name} was {sigma:g} thresholds, but at most 10,000 can be drawn: try 3.")

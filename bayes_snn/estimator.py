@@ -18,6 +18,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.fit import CHAINS, DRAWS, TUNE, fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.model import WeightsFunction
+from bayes_snn.noisy import PSEUDO_MARGINAL
 from bayes_snn.predict import check_estimate
 
 ChipFactory = Callable[[tuple[int, ...]], Chip]
@@ -41,7 +42,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         Hidden neurons: a number, or one for each hidden layer, () for none.
     weights
         The prior: the name or path of a model file, or a function `weights(chip)`.
-    sampler, draws, tune, chains, cores
+    sampler, draws, tune, chains, cores, noise, repeats, remeasure
         As in `fit`; but `cores` is 1, for scikit-learn's tools run estimators in parallel themselves.
     estimate
         What predicts: "ensemble", "mean", "map" or "medoid". Setting it after `fit` needs no new fit.
@@ -75,6 +76,9 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         tune: int = TUNE,
         chains: int = CHAINS,
         cores: int | None = 1,
+        noise: str = PSEUDO_MARGINAL,
+        repeats: int = 1,
+        remeasure: int | None = None,
         estimate: str = "ensemble",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -86,6 +90,9 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         self.tune = tune
         self.chains = chains
         self.cores = cores
+        self.noise = noise
+        self.repeats = repeats
+        self.remeasure = remeasure
         self.estimate = estimate
         self.random_state = random_state
 
@@ -132,6 +139,9 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
             chains=self.chains,
             seed=self._seed(),
             cores=self.cores,
+            noise=self.noise,
+            repeats=self.repeats,
+            remeasure=self.remeasure,
             feature_names=None if names is None else [str(name) for name in names],
             class_names=[str(label) for label in self.classes_],
         )

@@ -20,14 +20,16 @@ from pymc.sampling.parallel import ParallelSamplingError
 from pymc.stats import compute_log_prior
 
 from bayes_snn.checkpoint import Checkpoint
-from bayes_snn.chip import Chip, FloatArray, IntArray
+from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.errors import ChipError, InputError, LinkError, unknown_name
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.link_draws import Traces, draws_kept
 from bayes_snn.link_faults import keeping_faults
 from bayes_snn.model import LABELS, WeightsFunction, build_model, load_weights
+from bayes_snn.noisy import PSEUDO_MARGINAL, choose_noise
 from bayes_snn.result import FitResult
 from bayes_snn.steps import SAMPLERS, make_step, sample_smc
+from bayes_snn.tracking import collect
 
 DRAWS, TUNE, CHAINS = 1000, 1000, 4
 
@@ -45,6 +47,9 @@ def fit(
     chains: int = CHAINS,
     seed: int = 0,
     cores: int | None = None,
+    noise: str = PSEUDO_MARGINAL,
+    repeats: int = 1,
+    remeasure: int | None = None,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     progress: bool | str = False,
@@ -71,7 +76,14 @@ def fit(
         Of everything random: starting points and steps. The draws do not depend on `cores`.
     cores
         Chains that run at once, each in a process with a copy of the chip; by default as many as there are, but 1 for a
-        chip that does not say it is `copyable`, as a chip on a bench is not.
+        chip that does not say it is `copyable`, as a chip on a bench is not. A drifting chip is one chip, whose copies
+        would drift apart: its chains run one after the other, and `cores` can only be 1.
+    noise, repeats
+        For a noisy chip: "pseudo-marginal" (the current point keeps its estimate of the likelihood) or "mcwm" (it is
+        run again at each proposal), and how many runs an estimate averages; see `bayes_snn.noisy`.
+    remeasure
+        Draws after which the current point is run again and the chain goes on from that, so that it follows a chip that
+        drifts; 0 for never. By default 10 on a drifting chip, never on others.
     feature_names, class_names
         Names for the coordinates of the posterior.
     progress
@@ -98,11 +110,14 @@ def fit(
     """
     check_sampling(sampler, draws, tune, chains, seed, cores)
     started = time.perf_counter()
+    choice = choose_noise(check_chip(chip).spec, sampler, noise, repeats, remeasure)
+    cores = _choose_cores(chip, chains, cores)
     function = load_weights(weights)
     model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names)
-    if cores is None:
-        cores = min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
-    start_seed, sample_seed = np.random.SeedSequence(seed).spawn(2)
+    model.chip_op.noise = choice
+    start_seed, sample_seed, noise_seed = np.random.SeedSequence(seed).spawn(3)
+    if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then go on where the one before them ended
+        chip.restart_noise(int(noise_seed.generate_state(1)[0]))
     arguments = {
         "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else function.__module__,
         "sampler": sampler,
@@ -110,6 +125,7 @@ def fit(
         "tune": int(tune),
         "chains": int(chains),
         "seed": int(seed),
+        **choice.as_dict(chip.spec),
     }
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
@@ -138,6 +154,8 @@ def fit(
         except Exception as error:
             cause = _cause(error)
             raise cause from cause.__cause__
+    if choice.remeasure:
+        collect(trace, goes_on=chip.spec.drifting)
     with _quiet_pymc(), draws_kept(trace):
         evaluate_draws(trace, model, chip)
     inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
@@ -202,6 +220,19 @@ def check_sampling(sampler: str, draws: int, tune: int, chains: int, seed: int, 
             raise InputError(f"{name} was {value!r}, but a whole number {limits} is expected: try {example}.")
 
 
+def _choose_cores(chip: Chip, chains: int, cores: int | None) -> int:
+    if chip.spec.drifting:
+        if cores not in (None, 1):
+            raise InputError(
+                f"cores was {cores}, but this chip drifts and copies of it would drift apart: leave cores out, and its "
+                "chains run one after the other on the one chip."
+            )
+        return 1
+    if cores is not None:
+        return cores
+    return min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
+
+
 def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> list[dict[str, Any]]:
     """A draw from the prior for each chain to start at: wider than any posterior, so that R-hat can tell."""
     variables = model.free_RVs
@@ -232,8 +263,8 @@ def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> 
 def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     """Add the groups `log_likelihood` (of each sample) and `log_prior` (of each variable) to a posterior.
 
-    The first takes one run of the chip for each draw. Values of a variable are summed in `log_prior`: it is their sum
-    that `az.psense` and the best draw need.
+    The first takes one evaluation of the likelihood, so `repeats` runs, for each draw, on the chip as it is at the end.
+    Values of a variable are summed in `log_prior`: it is their sum that `az.psense` and the best draw need.
     """
     op = model.chip_op
     labels = trace.observed_data[LABELS].values

@@ -26,6 +26,7 @@ from bayes_snn.distortion import check_distortions
 from bayes_snn.errors import InputError
 from bayes_snn.lanes import GROUP
 from bayes_snn.lif_circuit import TAU_M, draw_circuit, program_weights
+from bayes_snn.lif_drift import ThresholdDrift
 from bayes_snn.lif_kernels import group_inputs, run_group, run_groups
 from bayes_snn.noise import mix
 
@@ -82,13 +83,15 @@ class LIFChip:
         if not isinstance(threads, int | np.integer) or threads < 1:
             raise InputError(f"threads was {threads!r}, but at least one is needed: try 1.")
         bits = int(strengths.get("quantisation", 0)) or None
-        self.spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, "noise" not in strengths)
+        drifting = "drift" in strengths
+        self.spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, "noise" not in strengths, drifting)
         self._shapes = tuple(self.spec.weight_shapes)
         self.strengths = strengths
         self.seed = int(seed)
         self.tau_m = float(tau_m)
         self.threads = int(threads)
         self.circuit, self._gain, self._grid = draw_circuit(self.spec, strengths, self.seed, self.tau_m)
+        self._drift = ThresholdDrift(self.spec, strengths, self.seed, self.circuit) if drifting else None
         self.restart_noise(0)
         self._prepared: list[tuple[FloatArray, NDArray[np.float32]]] = []
 
@@ -100,7 +103,7 @@ class LIFChip:
         columns = self._program(weights)
         groups = self._groups(inputs)
         counts = np.empty((len(inputs), self.spec.layers[-1]), np.int32)
-        key = self._next_key()
+        key = self._begin_run()
         if self.threads == 1 or len(groups) == 1:
             run_groups(self.circuit, columns, groups, 0, key, counts)
             return counts
@@ -116,7 +119,7 @@ class LIFChip:
 
         An optional capability: not every chip can show its hidden neurons. Counts as one presentation each sample.
         """
-        columns, groups, key = self._program(weights), self._groups(inputs), self._next_key()
+        columns, groups, key = self._program(weights), self._groups(inputs), self._begin_run()
         n_words, n_neurons = -(-self.spec.n_steps // 32), len(self.circuit.decay)
         trains = np.empty((len(groups), n_words, n_neurons, GROUP), np.uint32)
         scratch = np.empty((2, GROUP), np.float32)
@@ -161,16 +164,35 @@ class LIFChip:
                 "the comparator distortion."
             )
         ends = self.circuit.firsts[1:]
-        thresholds = self.circuit.edges[:, 0]
+        circuit = self.circuit if self._drift is None else self._drift.moved(self.circuit)  # as they are now
+        thresholds = circuit.edges[:, 0]
         return list(zip(np.split(self.circuit.decay, ends), np.split(thresholds, ends), strict=True))
 
     def restart_noise(self, seed: int) -> None:
-        """Start another stream of noise, so that copies of one chip in several processes differ in theirs.
+        """Start another stream of noise and another walk of drift, from the chip as it was made.
 
-        An optional capability: only a simulated chip can, and only the `noise` distortion heeds it.
+        An optional capability: only a simulated chip can, and only the distortions `noise` and `drift` heed it.
         """
         self._noise_key = np.random.SeedSequence([self.seed, int(seed)]).generate_state(1, np.uint64)[0]
         self._n_runs = 0
+        if self._drift is not None:
+            self._drift.restart(self._noise_key)
+
+    @property
+    def age(self) -> int:
+        """Runs of a noisy or drifting chip since its noise was last started; 0 on a deterministic chip."""
+        return self._n_runs
+
+    def grow_old(self, n_runs: int) -> None:
+        """Let this many runs pass without showing anything: noise and drift go on as they would have.
+
+        `restart_noise(seed)` and `grow_old(age)` bring a chip back to where it stood.
+        """
+        if self.spec.deterministic:
+            return
+        if self._drift is not None:
+            self._drift.go_on(self._n_runs, int(n_runs))
+        self._n_runs += int(n_runs)
 
     def checkpoint_state(self) -> dict[str, int]:
         """Where the stream of noise is: what a chip must tell, if a fit shall go on from a checkpoint bit for bit.
@@ -181,13 +203,18 @@ class LIFChip:
 
     def restore_state(self, state: dict[str, int]) -> None:
         """Go on where `checkpoint_state` told."""
-        self._noise_key, self._n_runs = np.uint64(state["noise_key"]), state["n_runs"]
+        self._noise_key, self._n_runs = np.uint64(state["noise_key"]), 0
+        if self._drift is not None:
+            self._drift.restart(self._noise_key)
+        self.grow_old(state["n_runs"])
 
-    def _next_key(self) -> np.uint64:
-        """Names the noise of one run."""
+    def _begin_run(self) -> np.uint64:
+        """Names the noise of one run; thresholds that drift take their next step."""
         if self.spec.deterministic:
             return np.uint64(0)
-        self._n_runs += 1
+        self.grow_old(1)
+        if self._drift is not None:
+            self.circuit = self._drift.moved(self.circuit)
         return np.uint64(mix(self._noise_key ^ np.uint64(self._n_runs)))
 
     def _program(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:

@@ -74,14 +74,14 @@ def draw_circuit(
     low, high = spec.weight_range
     decays, edges, tables, gains, grids = [], [], [], [], []
     for layer, (n_pre, n_post) in enumerate(spec.weight_shapes):
-        tau = tau_m * _spread(strengths, seed, "leak", layer, n_post)
+        tau = tau_m * spread(strengths, seed, "leak", layer, n_post)
         decays.append(np.exp(-DT / tau).astype(np.float32))
-        thresholds = (THRESHOLD * _spread(strengths, seed, "threshold", layer, n_post)).astype(np.float32)
+        thresholds = (THRESHOLD * spread(strengths, seed, "threshold", layer, n_post)).astype(np.float32)
         edges += _edges(strengths, seed, layer, thresholds)
         if sigma := strengths.get("current"):
             g = SmoothFunctions.draw(stream(seed, "current", layer), n_post)
             tables.append(current_table(g, sigma))
-        gain = _spread(strengths, seed, "gain", layer, n_pre, n_post).astype(np.float32)
+        gain = spread(strengths, seed, "gain", layer, n_pre, n_post).astype(np.float32)
         # the resolution is set before synapses get stuck: it is the circuit's, not the weights'
         largest = max(abs(low), abs(high)) * float(gain.max())
         grids.append(current_step(n_pre, largest) if layer > 0 else np.float32(0.0))
@@ -92,19 +92,20 @@ def draw_circuit(
     noise = np.zeros(0, np.float32)
     if sigma := strengths.get("noise"):
         noise = (sigma * np.sqrt(1.0 - decay.astype(np.float64) ** 2)).astype(np.float32)
-    n_edges, padded = _pad_edges(edges)
+    n_edges, padded = pad_edges(edges)
     table = np.concatenate(tables) if tables else np.zeros((0, 0), np.float32)
     inflow = np.float32(1.0) - decay
     layers = np.array(spec.layers, np.int64)
     firsts = np.cumsum([0, *layers[1:-1]])
     starts = np.cumsum([0, *np.repeat(layers[:-1], layers[1:])])
-    n_first = spec.layers[1] if spec.n_steps <= MOST_STEPS and len(noise) == 0 else 0
+    frozen = len(noise) == 0 and "drift" not in strengths
+    n_first = spec.layers[1] if spec.n_steps <= MOST_STEPS and frozen else 0
     marks = _pad_marks([drive_marks(decay[n], edges[n], spec.n_steps) for n in range(n_first)])
     circuit = Circuit(layers, firsts, starts, spec.n_steps, decay, inflow, n_edges, padded, table, noise, *marks)
     return circuit, np.concatenate(gains), np.array(grids, np.float32)
 
 
-def _spread(strengths: dict[str, float], seed: int, name: str, layer: int, *shape: int) -> NDArray[np.float64]:
+def spread(strengths: dict[str, float], seed: int, name: str, layer: int, *shape: int) -> NDArray[np.float64]:
     """exp(sigma e) with e ~ Normal(0, 1), or ones without this distortion."""
     if name not in strengths:
         return np.ones(shape)
@@ -126,7 +127,7 @@ def _edges(
     return edges
 
 
-def _pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Edges in one array, their number rounded up to one that the kernels compile for; +inf is never reached."""
     n_edges = [next((n for n in EDGE_COUNTS if n >= len(e)), len(e)) for e in edges]
     padded = np.full((len(edges), max(n_edges)), np.inf, np.float32)

@@ -47,6 +47,7 @@ NOT_EXPRESSIBLE = {
     "comparator": "its neurons fire in several intervals of v, where NIR's LIF has one threshold",
     "current": "its neurons bend their input current, where NIR's LIF is linear in it",
     "noise": "its voltages are noisy, where NIR's LIF is deterministic",
+    "drift": "its thresholds walk from run to run, where NIR's are constant",
 }
 
 Float32Array = NDArray[np.float32]

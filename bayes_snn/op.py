@@ -21,6 +21,7 @@ from pytensor.link.numba.dispatch.basic import generate_fallback_impl, numba_fun
 
 from bayes_snn.chip import Chip, FloatArray, check_counts
 from bayes_snn.likelihood import BETA, log_likelihood
+from bayes_snn.noisy import NoiseChoice, log_mean
 
 NO_GRADIENT = (
     "The likelihood is a chip, which has no gradient: sample the weights with a Metropolis step (sampler='block' "
@@ -48,6 +49,8 @@ class ChipLogLikelihood(Op):
     ----------
     presentations
         Samples shown to the chip so far.
+    noise
+        How a noisy chip is treated: each evaluation averages `noise.repeats` runs.
     """
 
     __props__ = ()  # two Ops are equal only when they are the same object: each counts for itself
@@ -58,6 +61,7 @@ class ChipLogLikelihood(Op):
         self.beta = float(beta)
         self.memory = max(int(memory), 3)
         self.presentations = 0
+        self.noise = NoiseChoice()
         self._known: OrderedDict[bytes, NDArray[np.float64]] = OrderedDict()
 
     def __eq__(self, other: object) -> bool:
@@ -79,16 +83,26 @@ class ChipLogLikelihood(Op):
 
     def evaluate(self, weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log-likelihood of each sample, from memory when these weights were seen of late."""
-        key = b"".join([np.ascontiguousarray(argument).tobytes() for argument in (*weights, labels)])
-        terms = self._known.get(key)
+        terms = self.known(weights, labels)
         if terms is None:
             terms = self.run(weights, labels)
-            self._known[key] = terms
-            if len(self._known) > self.memory:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(key)
+            self.remember(weights, labels, terms)
         return terms.copy()
+
+    def known(self, weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """What is remembered of these weights, which are then remembered for longer; None if nothing is."""
+        key = _key(weights, labels)
+        if key in self._known:
+            self._known.move_to_end(key)
+        return self._known.get(key)
+
+    def remember(self, weights: Sequence[FloatArray], labels: NDArray[np.int64], terms: NDArray[np.float64]) -> None:
+        """Have `evaluate` answer these terms for these weights, for as long as they are remembered."""
+        key = _key(weights, labels)
+        self._known[key] = terms
+        self._known.move_to_end(key)
+        if len(self._known) > self.memory:
+            self._known.popitem(last=False)
 
     def run(self, weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Run the chip on all training inputs, whatever is remembered."""
@@ -97,10 +111,16 @@ class ChipLogLikelihood(Op):
     def terms(
         self, weights: Sequence[FloatArray], inputs: FloatArray, labels: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Run the chip on some inputs and charge for them; a `ChipError` when it answers nonsense."""
-        counts = check_counts(self.chip.run(weights, inputs), len(inputs), self.chip.spec)
-        self.presentations += len(inputs)
-        return np.asarray(log_likelihood(counts, labels, self.beta))
+        """Run the chip on some inputs, `noise.repeats` times, and charge for them; see `noisy` for what is averaged.
+
+        Raises a `ChipError` when the chip answers nonsense.
+        """
+        runs = []
+        for _ in range(self.noise.repeats):
+            counts = check_counts(self.chip.run(weights, inputs), len(inputs), self.chip.spec)
+            self.presentations += len(inputs)
+            runs.append(log_likelihood(counts, labels, self.beta))
+        return log_mean(runs)
 
     def forget(self) -> None:
         """Forget every evaluation."""
@@ -119,6 +139,10 @@ class ChipLogLikelihood(Op):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": OrderedDict()}
+
+
+def _key(weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> bytes:
+    return b"".join([np.ascontiguousarray(argument).tobytes() for argument in (*weights, labels)])
 
 
 @numba_funcify.register(ChipLogLikelihood)

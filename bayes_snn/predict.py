@@ -54,18 +54,22 @@ class Draws:
 
 
 def run_draws(
-    chip: Chip, draws: Draws, chosen: Sequence[int] | NDArray[np.int64], inputs: FloatArray
+    chip: Chip, draws: Draws, chosen: Sequence[int] | NDArray[np.int64], inputs: FloatArray, repeats: int = 1
 ) -> NDArray[np.float64]:
-    """Class probabilities (n_chosen, n_samples, n_classes) of some draws: one pass of the inputs for each."""
+    """Class probabilities (n_chosen, n_samples, n_classes) of some draws: `repeats` passes of the inputs for each."""
     shown = inputs if isinstance(inputs, np.ndarray) and not inputs.flags.writeable else np.array(inputs)
     shown.setflags(write=False)  # a chip may then prepare them once
-    return np.stack([probabilities(chip, draws[int(draw)], shown) for draw in chosen])
+    return np.stack([probabilities(chip, draws[int(draw)], shown, repeats) for draw in chosen])
 
 
-def probabilities(chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.float64]:
-    """Class probabilities (n_samples, n_classes) of one set of weights: one pass of the inputs."""
-    counts = check_counts(chip.run(weights, inputs), len(inputs), chip.spec)
-    return class_probabilities(counts)
+def probabilities(
+    chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray, repeats: int = 1
+) -> NDArray[np.float64]:
+    """Class probabilities (n_samples, n_classes) of one set of weights, averaged over repeated runs of a noisy chip."""
+    total = np.zeros((len(inputs), chip.spec.layers[-1]))
+    for _ in range(repeats):
+        total += class_probabilities(check_counts(chip.run(weights, inputs), len(inputs), chip.spec))
+    return total / repeats
 
 
 def best_draw(draws: Draws) -> int:
@@ -73,13 +77,13 @@ def best_draw(draws: Draws) -> int:
     return int(np.nanargmax(draws.logp))
 
 
-def medoid_draw(chip: Chip, draws: Draws, train_inputs: FloatArray, size: int = ENSEMBLE_SIZE) -> int:
+def medoid_draw(chip: Chip, draws: Draws, train_inputs: FloatArray, size: int = ENSEMBLE_SIZE, repeats: int = 1) -> int:
     """The draw, of `size` evenly spaced ones, nearest to the ensemble on the training inputs.
 
     Distance is the mean absolute difference of class probabilities; labels play no part.
     """
     chosen = draws.spread(size)
-    each = run_draws(chip, draws, chosen, train_inputs)
+    each = run_draws(chip, draws, chosen, train_inputs, repeats)
     distance = np.abs(each - each.mean(axis=0)).mean(axis=(1, 2))
     return int(chosen[np.argmin(distance)])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT
 from bayes_snn.link_faults import in_words
+from bayes_snn.noisy import told_noise
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.report_figures import Drawing, draw_accuracies
 from bayes_snn.report_material import Material
@@ -98,6 +99,8 @@ def cost(material: Material, sheet: Sheet) -> Html:
     rows.append(("saved by early rejection", share))
     if isinstance(faults := material.stored.get("faults"), dict):
         rows.append(("faults of the link, each met by a repetition", in_words(faults)))
+    if told := told_noise(material.result.arguments):
+        rows.append(("noise", told))
     rows.append(("wall time", _NOT_KNOWN if seconds is None else f"{seconds:,.1f} s"))
     return joined(
         [

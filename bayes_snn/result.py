@@ -41,6 +41,7 @@ from bayes_snn.predict import (
     probabilities,
     run_draws,
 )
+from bayes_snn.tracking import GROUP as REMEASURED
 
 FORMAT = 1  # of a fit folder
 GROUPS = ("posterior", "log_likelihood", "log_prior", "constant_data")  # of posterior.nc, that estimates need
@@ -89,6 +90,11 @@ class FitResult:
         return self.presentations / len(self.train_inputs)
 
     @property
+    def repeats(self) -> int:
+        """Runs of a noisy chip that are averaged in each evaluation of the likelihood, and in each prediction."""
+        return int(self.arguments.get("repeats", 1))
+
+    @property
     def presentations_saved(self) -> int:
         """Samples that were not shown because a proposal was lost already; 0 for a sampler that shows them all."""
         stats = self.posterior.sample_stats
@@ -112,11 +118,12 @@ class FitResult:
     def diagnosis(self) -> Diagnosis:
         """R-hat, effective draws and a verdict."""
         weights = self.posterior.posterior.dataset[list(self.chip.spec.weight_names)]
-        return diagnose(weights, self.posterior.log_likelihood["label"])
+        looks = self.posterior[REMEASURED].dataset if REMEASURED in self.posterior.children else None
+        return diagnose(weights, self.posterior.log_likelihood["label"], looks)
 
     @cached_property
     def _medoid(self) -> int:
-        return medoid_draw(self.chip, self.draws, self.train_inputs)
+        return medoid_draw(self.chip, self.draws, self.train_inputs, repeats=self.repeats)
 
     def weights(self, estimate: str = "mean") -> Weights:
         """The one set of weights to program: "mean", "map" or "medoid"; (n_pre, n_post) for each layer."""
@@ -136,12 +143,13 @@ class FitResult:
         inputs
             (n_samples, n_in), standardised as the training inputs were.
         estimate
-            "mean", "map", "medoid", or "ensemble" (averaged over at most `size` draws, a run each).
+            "mean", "map", "medoid", or "ensemble" (averaged over at most `size` draws, a run each). On a noisy chip
+            `repeats` runs are averaged in the place of each, as in the fit.
         """
         checked = check_inputs(inputs, self.chip.spec.layers[0])
         if check_estimate(estimate) == "ensemble":
-            return run_draws(self.chip, self.draws, self.draws.spread(size), checked).mean(axis=0)
-        return probabilities(self.chip, self.weights(estimate), checked)
+            return run_draws(self.chip, self.draws, self.draws.spread(size), checked, self.repeats).mean(axis=0)
+        return probabilities(self.chip, self.weights(estimate), checked, self.repeats)
 
     def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, dict[str, float]]:
         """Accuracy, log score, calibration error and Brier score of each estimate."""
@@ -245,6 +253,7 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
             "is torn or missing, so fit again."
         ) from None
     described = stored["chip"]
+    described["spec"] = {"drifting": False, **described["spec"]}  # older fits do not say
     chip = make_chip(described) if chip is None else chip
     if describe_chip(chip)["spec"] != described["spec"]:
         raise InputError(

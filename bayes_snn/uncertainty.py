@@ -36,7 +36,7 @@ class EntropyParts:
         Mean entropy of the draws' own probabilities, the aleatoric part: what stays if the weights were known.
     mutual_information
         Of label and weights, the epistemic part: how much the draws disagree (BALD, Houlsby et al. 2011). On a noisy
-        chip every draw is run once, so noise between runs counts as disagreement.
+        chip each draw is run `repeats` times, as in the fit, and what noise is left in the mean counts as disagreement.
     """
 
     total: NDArray[np.float64]
@@ -87,7 +87,7 @@ class AbstainCurve:
 def draw_probabilities(result: FitResult, inputs: FloatArray, size: int = ENSEMBLE_SIZE) -> NDArray[np.float64]:
     """Class probabilities (n_draws, n_samples, n_classes) of at most `size` draws; their mean is the ensemble's."""
     checked = check_inputs(inputs, result.chip.spec.layers[0])
-    return run_draws(result.chip, result.draws, result.draws.spread(size), checked)
+    return run_draws(result.chip, result.draws, result.draws.spread(size), checked, result.repeats)
 
 
 def predictive_entropy(result: FitResult, inputs: FloatArray, size: int = ENSEMBLE_SIZE) -> EntropyParts:

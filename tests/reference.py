@@ -18,7 +18,7 @@ F = np.float32
 
 def reference_spikes(chip: LIFChip, weights: Sequence[np.ndarray], inputs: np.ndarray) -> list[np.ndarray]:
     """Spikes (n_samples, n_steps, n_neurons) of each layer, on the key of the chip's next run."""
-    key = chip._next_key()
+    key = chip._begin_run()
     inputs = np.asarray(inputs, F)
     n_samples, n_steps = len(inputs), chip.spec.n_steps
     spikes: list[np.ndarray] = []
@@ -89,7 +89,7 @@ def bent(chip: LIFChip, layer: int, current: np.ndarray) -> np.ndarray:
 def fires(chip: LIFChip, layer: int, v: np.ndarray) -> np.ndarray:
     """v + sigma g(v) >= theta with cosines in float64: no table, no edges."""
     n_post = v.shape[1]
-    theta = spread(chip, "threshold", layer, n_post).astype(F).astype(float)
+    theta = (spread(chip, "threshold", layer, n_post) * drifted(chip, layer)).astype(F).astype(float)
     seen = v.astype(float)
     if sigma := chip.strengths.get("comparator"):
         g = SmoothFunctions.draw(stream(chip.seed, "comparator", layer), n_post)
@@ -102,6 +102,18 @@ def fires(chip: LIFChip, layer: int, v: np.ndarray) -> np.ndarray:
     if fraction := chip.strengths.get("silent"):
         fired[:, stuck_elements(stream(chip.seed, "silent", layer), fraction, (n_post,))] = False
     return fired
+
+
+def drifted(chip: LIFChip, layer: int) -> np.ndarray:
+    """exp(sigma B) of a layer's neurons in the run that the chip is at, B summed up from the first run on."""
+    n_neurons, first = sum(chip.spec.layers[1:]), sum(chip.spec.layers[1 : layer + 1])
+    walk = np.zeros(n_neurons)
+    if "drift" in chip.strengths:
+        key = int(mix(np.uint64(int(chip._noise_key) ^ 0xD21F7)))
+        for run in range(1, chip.age + 1):
+            run_key = np.uint64(int(mix(np.uint64(key ^ run))))
+            walk += standard_normals(run_key, 0, 0, n_neurons).astype(float) * (1 / np.sqrt(1000.0))
+    return np.exp(chip.strengths.get("drift", 0.0) * walk)[first : first + chip.spec.layers[layer + 1]]
 
 
 def standard_normals(key: np.uint64, neuron: int, step: int, n_samples: int) -> np.ndarray:

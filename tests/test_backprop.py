@@ -74,7 +74,7 @@ def test_ideal_model_spikes_as_the_ideal_chip(layers, n_samples, n_steps, seed, 
     np.testing.assert_array_equal(model_counts(chip, weights, inputs), chip.run(weights, inputs))
 
 
-@pytest.mark.parametrize("name", sorted(STRENGTHS.keys() - {"noise"}))
+@pytest.mark.parametrize("name", sorted(STRENGTHS.keys() - {"noise", "drift"}))
 def test_distorted_model_computes_as_the_chip_of_the_same_draw(name):
     weights, inputs = random_network((6, 24, 8, 3), 200, 2, 2.0)
     chip = LIFChip((6, 24, 8, 3), name, STRENGTHS[name], 5)
@@ -83,6 +83,19 @@ def test_distorted_model_computes_as_the_chip_of_the_same_draw(name):
     # the model tabulates the smooth functions more coarsely than the chip
     most = 0.05 if name in ("comparator", "current") else 0.0
     assert (found != expected).mean() <= most
+
+
+def test_drift_is_drawn_as_after_a_thousand_runs():
+    spec, streams = LIFChip((2, 5, 3)).spec, {}
+
+    def stream(name, layer):
+        return streams.setdefault((name, layer), np.random.default_rng(layer))
+
+    layers = draw_distortion({"drift": 0.5}, spec, 9.5, stream)
+    for layer, drawn in enumerate(layers):
+        expected = np.exp(0.5 * np.random.default_rng(layer).normal(size=spec.layers[layer + 1]))
+        np.testing.assert_array_equal(drawn.threshold, expected.astype(np.float32))
+    assert streams.keys() == {("drift", 0), ("drift", 1)}
 
 
 def test_noise_of_the_model_has_the_strength_of_the_chip():

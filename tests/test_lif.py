@@ -26,6 +26,7 @@ STRENGTHS = {
     "silent": 0.3,
     "quantisation": 4,
     "noise": 0.3,
+    "drift": 5.0,  # on a chip in its first run, which the walk has moved by 5 / sqrt(1000)
 }
 
 
@@ -198,6 +199,7 @@ def test_pickles():
         ({"distortion": "stuck", "sigma": 1.5}, "fraction from 0 to 1"),
         ({"distortion": "quantisation", "sigma": 2.5}, "2 to 16 bits"),
         ({"distortion": "leak", "sigma": 100.0}, "overflows"),
+        ({"distortion": "drift", "sigma": 100.0}, "overflows"),
         ({"distortion": "noise", "sigma": 1e9}, "at most 10,000"),
         ({"layers": (3,)}, "at least two"),
         ({"layers": (3, 0, 2)}, "positive whole numbers"),

@@ -260,7 +260,7 @@ def test_neurons_that_never_fire():
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["comparator", "current", "noise"])
+@pytest.mark.parametrize("name", ["comparator", "current", "noise", "drift"])
 def test_distortions_that_nir_cannot_express(name):
     chip = LIFChip((4, 3, 2), ["gain", name], [0.1, STRENGTHS[name]])
     weights, _ = random_network((4, 3, 2), 1, 0)

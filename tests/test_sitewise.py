@@ -21,7 +21,7 @@ from bayes_snn.steps.sweepers import BlackBoxSweeper
 from tests.test_lif import STRENGTHS, random_network
 from tests.toys import INPUTS, LABELS, HiddenChip, SigmoidChip, independent, quadrature, z_scores
 
-FROZEN = [name for name in STRENGTHS if name != "noise"]
+FROZEN = [name for name in STRENGTHS if name not in ("noise", "drift")]
 
 
 class Plain:

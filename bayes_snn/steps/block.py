@@ -21,6 +21,7 @@ from pymc.step_methods.state import dataclass_state
 
 from bayes_snn.steps.likelihood import CarriedLikelihood
 from bayes_snn.steps.tally import Tally
+from bayes_snn.steps.watch import Watched
 
 TARGET_ACCEPTANCE = 0.234
 PROPOSALS = 100
@@ -38,7 +39,7 @@ class BlockMetropolisState(StepMethodState):
     sum_squares: np.ndarray
 
 
-class BlockMetropolis(Tally, ArrayStepShared):
+class BlockMetropolis(Watched, ArrayStepShared):
     """Random-walk Metropolis on all variables jointly.
 
     Parameters
@@ -108,6 +109,7 @@ class BlockMetropolis(Tally, ArrayStepShared):
             # 1. propose a jump of all weights
             proposal = q + self.step_sizes() * self.rng.normal(size=self._n)
             # 2. evaluate the posterior there: one chip run
+            likelihood = self.log_likelihood.at_proposal(q, likelihood)
             new_prior, new_likelihood = float(self.log_prior(proposal)), self.log_likelihood(proposal)
             # 3. accept with probability min(1, p(proposal) / p(q)); a log-density of nan is never accepted
             log_ratio = (new_prior - prior) + (new_likelihood - likelihood)
@@ -132,6 +134,13 @@ class BlockMetropolis(Tally, ArrayStepShared):
     def restore_state(self, state: dict[str, Any]) -> None:
         super().restore_state(state)
         self.log_likelihood.restore_state(state["likelihood"])
+
+    def carried(self, weights: Any) -> float:
+        return self.log_likelihood.carried
+
+    def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
+        super().go_on_from(weights, terms)
+        self.log_likelihood.forget()  # and then finds what the Op remembers
 
     def step_sizes(self) -> np.ndarray:
         """Standard deviation of the proposal in each weight, (n_weights,)."""

@@ -13,11 +13,12 @@ import numpy as np
 import pymc as pm
 from pymc.blocking import RaveledVars
 
-from bayes_snn.steps.stock import TUNE_INTERVAL
+from bayes_snn.steps.stock import TUNE_INTERVAL, AtProposal
 from bayes_snn.steps.tally import Tally
+from bayes_snn.steps.watch import Watched
 
 
-class StockDEMetropolis(Tally, pm.DEMetropolisZ):
+class StockDEMetropolis(Watched, pm.DEMetropolisZ):
     """`pm.DEMetropolisZ` that counts presentations; arguments are those of `pm.DEMetropolisZ`."""
 
     stats_dtypes_shapes: ClassVar[dict[str, Any]] = {
@@ -33,6 +34,7 @@ class StockDEMetropolis(Tally, pm.DEMetropolisZ):
         kwargs = {"S": np.ones(n), "lamb": 2.38 / np.sqrt(2 * n), **kwargs}
         super().__init__(vars, tune_interval=tune_interval, **kwargs)
         self.find_op(model)
+        self.delta_logp: Any = AtProposal(self.op, self.delta_logp)  # type: ignore[has-type]
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, Any]:
         with np.errstate(over="ignore"):  # the stock step takes exp of the log-ratio of every proposal
@@ -40,4 +42,4 @@ class StockDEMetropolis(Tally, pm.DEMetropolisZ):
         return q, [{**stats, "accept": min(float(stats["accept"]), 1.0), **self.tally()}]
 
     # nothing of its own beside what `sampling_state` tells
-    checkpoint_state, restore_state = Tally.checkpoint_state, Tally.restore_state
+    checkpoint_state, restore_state = Watched.checkpoint_state, Watched.restore_state

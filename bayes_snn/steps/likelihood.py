@@ -15,8 +15,9 @@ from bayes_snn.model import weight_variables
 class CarriedLikelihood:
     """log L of weights, (n_weights,) -> float, ravelled and joined; its value at the chain's current point is carried.
 
-    On a chip that answers differently each time the current point keeps its answer until a proposal is accepted: the
-    chain is pseudo-marginal, whatever the Op remembers.
+    On a chip that answers differently each time the current point keeps its answer until a proposal is accepted,
+    whatever the Op remembers, so that the chain is pseudo-marginal; or it is run again at each proposal, as `op.noise`
+    says.
 
     Parameters
     ----------
@@ -41,6 +42,7 @@ class CarriedLikelihood:
         )
         self.function = compile_function([joined], likelihood, **(compile_kwargs or {}))
         self.function.trust_input = True
+        self._op = model.chip_op
         # where the chip depends on other variables too, they may have moved since the last draw
         self._alone = set(weight_variables(model)) <= set(variables)
         self._last: tuple[np.ndarray, float] | None = None
@@ -54,6 +56,18 @@ class CarriedLikelihood:
         if self._alone and self._last is not None and np.array_equal(q, self._last[0]):
             return self._last[1]
         return self(q)
+
+    def at_proposal(self, q: np.ndarray, value: float) -> float:
+        """Of the current point, for a proposal to be compared with: the value it has, or that of another run."""
+        if not self._op.noise.refreshes:
+            return value
+        self._op.forget()
+        return self(q)
+
+    @property
+    def carried(self) -> float:
+        """The value at the point that the last draw ended at; nan before there was one."""
+        return float("nan") if self._last is None else self._last[1]
 
     def carry(self, q: np.ndarray, value: float) -> None:
         """Keep the value of the point that a draw ends at, for the next one."""

@@ -26,6 +26,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.steps.likelihood import CarriedLikelihood
 from bayes_snn.steps.prior import normal_parameters, why_not_normal
 from bayes_snn.steps.tally import Tally
+from bayes_snn.steps.watch import Watched
 
 TARGET_ACCEPTANCE = 0.234
 PROPOSALS = 100
@@ -41,7 +42,7 @@ class PCNState(StepMethodState):
     n_tuned: int
 
 
-class PCNMetropolis(Tally, ArrayStepShared):
+class PCNMetropolis(Watched, ArrayStepShared):
     """Preconditioned Crank-Nicolson moves of all weights jointly.
 
     Parameters
@@ -118,6 +119,7 @@ class PCNMetropolis(Tally, ArrayStepShared):
             fresh = sigma * self.rng.normal(size=len(q))
             proposal = mean + np.sqrt(1.0 - self.beta**2) * (q - mean) + self.beta * fresh
             # 2. evaluate the likelihood there: one chip run
+            likelihood = self.log_likelihood.at_proposal(q, likelihood)
             new_likelihood = self.log_likelihood(proposal)
             # 3. accept with probability min(1, L(proposal) / L(q)): the priors cancel against the proposal densities
             log_ratio = new_likelihood - likelihood
@@ -144,6 +146,13 @@ class PCNMetropolis(Tally, ArrayStepShared):
     def restore_state(self, state: dict[str, Any]) -> None:
         super().restore_state(state)
         self.log_likelihood.restore_state(state["likelihood"])
+
+    def carried(self, weights: Any) -> float:
+        return self.log_likelihood.carried
+
+    def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
+        super().go_on_from(weights, terms)
+        self.log_likelihood.forget()  # and then finds what the Op remembers
 
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:

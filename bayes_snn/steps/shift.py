@@ -32,6 +32,7 @@ def shift_neurons(
     run: Callable[[np.ndarray], float],
     power: float,
     rng: np.random.Generator,
+    refreshes: bool = False,
 ) -> tuple[np.ndarray, float, int]:
     """Propose a shift of each neuron in turn.
 
@@ -47,6 +48,8 @@ def shift_neurons(
         log L of given weights: one chip run.
     power
         Power of the likelihood.
+    refreshes
+        Run the current weights again at each proposal, on a noisy chip; see `bayes_snn.noisy`.
 
     Returns
     -------
@@ -61,8 +64,12 @@ def shift_neurons(
         proposal[places] += shift
         new_prior = log_prior(proposal)
         gain = float((new_prior - prior).sum())
+        if not np.isfinite(gain):
+            continue
+        if refreshes:
+            log_likelihood = run(q)
         # log L <= 0: a shift that the prior alone forbids needs no run
-        if not np.isfinite(gain) or -exponential >= gain - power * log_likelihood:
+        if -exponential >= gain - power * log_likelihood:
             continue
         new = run(proposal)
         if -exponential < gain + power * (new - log_likelihood):

@@ -23,6 +23,7 @@ from bayes_snn.steps.prior import separable_log_prior, why_not_separable
 from bayes_snn.steps.shift import later_columns, shift_neurons
 from bayes_snn.steps.sweepers import make_sweeper
 from bayes_snn.steps.tally import Tally
+from bayes_snn.steps.watch import Watched
 
 TARGET_ACCEPTANCE = 0.44
 FAR, FAR_SHARE = 10.0, 0.2  # one proposal in five is ten times as wide, for posteriors with more than one width
@@ -40,7 +41,7 @@ class SitewiseState(StepMethodState):
     log_scales: np.ndarray
 
 
-class SitewiseMetropolis(Tally, ArrayStepShared):
+class SitewiseMetropolis(Watched, ArrayStepShared):
     """Single-weight Metropolis sweeps; a draw is one sweep over all weights in random order.
 
     Parameters
@@ -113,13 +114,15 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
         q = np.array(q0.data, dtype=np.float64)
-        if self._sweeper is None:
-            self._sweeper = make_sweeper(self.op, self._labels, self._early)
-        log_likelihood = self._sweeper.start(self._matrices(q))
+        sweeper = self._find_sweeper()
+        log_likelihood = sweeper.start(self._matrices(q))
         # 0. move whole neurons, where no single weight has any influence
-        q, _, moved = shift_neurons(q, log_likelihood, self._columns, self.log_prior, self._run, self.power(), self.rng)
+        refreshes = self.op.noise.refreshes
+        q, _, moved = shift_neurons(
+            q, log_likelihood, self._columns, self.log_prior, self._run, self.power(), self.rng, refreshes
+        )
         if moved:
-            self._sweeper.start(self._matrices(q))
+            sweeper.start(self._matrices(q))
         # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
         far = self.rng.random(len(q)) < FAR_SHARE
         step_sizes = self.step_sizes()
@@ -132,11 +135,12 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
         log_ratio[np.isnan(log_ratio)] = -np.inf
         bounds = (-self.rng.exponential(size=len(q)) - log_ratio) / self.power()
         # 3. visit every weight: the chip is run where a proposal is not lost already
-        sweep = self._sweeper.sweep(proposals, bounds, order)
+        sweep = sweeper.sweep(proposals, bounds, order)
         q = np.where(sweep.accepted, proposals, q)
-        if not self._sweeper.charges_op:
+        if not sweeper.charges_op:
             self.op.presentations += sweep.presentations
-        self._saved += len(q) * len(self.op.inputs) - sweep.presentations
+        runs = len(q) * self.op.noise.repeats * (2 if refreshes else 1)
+        self._saved += runs * len(self.op.inputs) - sweep.presentations
         # 4. in the warm-up alone, tune the step sizes
         if self.tune:
             rate = min(1.0, 3.0 * (self.n_sweeps + 1) ** -0.6)
@@ -150,6 +154,17 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
             "saved": self._saved,
         }
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
+
+    def _find_sweeper(self) -> Any:
+        if self._sweeper is None:
+            self._sweeper = make_sweeper(self.op, self._labels, self._early)
+        return self._sweeper
+
+    def carried(self, weights: Any) -> float:
+        return float(self._find_sweeper().log_likelihood)
+
+    def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
+        self._find_sweeper().offer(weights, terms)
 
     def _run(self, q: np.ndarray) -> float:
         """log L of these weights: a run of the chip, whose answer the sweeper may go on from."""

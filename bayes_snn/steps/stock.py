@@ -12,12 +12,30 @@ import numpy as np
 import pymc as pm
 from pymc.blocking import RaveledVars
 
+from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.steps.tally import Tally
+from bayes_snn.steps.watch import Watched
 
 TUNE_INTERVAL = 20
 
 
-class StockMetropolis(Tally, pm.Metropolis):
+class AtProposal:
+    """The log-ratio of a proposal, (new, current) -> log p(new) - log p(current), as PyMC's own steps ask for it.
+
+    What the Op remembers makes them pseudo-marginal. Under `mcwm` it forgets before each proposal, so that both ends
+    are run; it remembers them afterwards, for steps on hyperparameters, which leave the weights where they are.
+    """
+
+    def __init__(self, op: ChipLogLikelihood, function: Any) -> None:
+        self._op, self._function = op, function
+
+    def __call__(self, *points: Any) -> Any:
+        if self._op.noise.refreshes:
+            self._op.forget()
+        return self._function(*points)
+
+
+class StockMetropolis(Watched, pm.Metropolis):
     """`pm.Metropolis` that counts presentations; arguments are those of `pm.Metropolis`."""
 
     stats_dtypes_shapes: ClassVar[dict[str, Any]] = {**pm.Metropolis.stats_dtypes_shapes, **Tally.stats_dtypes_shapes}
@@ -25,6 +43,7 @@ class StockMetropolis(Tally, pm.Metropolis):
     def __init__(self, vars: Any = None, *, tune_interval: int = TUNE_INTERVAL, **kwargs: Any) -> None:
         super().__init__(vars, tune_interval=tune_interval, **kwargs)
         self.find_op(kwargs.get("model"))
+        self.delta_logp: Any = AtProposal(self.op, self.delta_logp)  # type: ignore[has-type]
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, Any]:
         with np.errstate(over="ignore"):  # the stock step takes exp of the log-ratio of every proposal
@@ -32,4 +51,4 @@ class StockMetropolis(Tally, pm.Metropolis):
         return q, [{**stats, "accept": min(stats["accept"], 1.0), **self.tally()}]
 
     # nothing of its own beside what `sampling_state` tells
-    checkpoint_state, restore_state = Tally.checkpoint_state, Tally.restore_state
+    checkpoint_state, restore_state = Watched.checkpoint_state, Watched.restore_state

@@ -19,8 +19,8 @@ from bayes_snn.op import ChipLogLikelihood
 
 
 def make_sweeper(op: ChipLogLikelihood, labels: NDArray[np.int64], early: bool) -> Any:
-    """The chip's own sweeper, or a black-box one."""
-    offered = getattr(op.chip, "site_sweeper", None)
+    """The chip's own sweeper, or a black-box one: earlier answers of a noisy chip cannot be built on."""
+    offered = getattr(op.chip, "site_sweeper", None) if op.chip.spec.deterministic else None
     sweeper = offered(op.inputs, labels, op.beta, early) if offered is not None else None
     return BlackBoxSweeper(op, labels, early) if sweeper is None else sweeper
 
@@ -45,6 +45,9 @@ class BlackBoxSweeper:
 
     On a chip that says `subsets = True`, which means that a run of few samples costs accordingly less, samples are
     shown in blocks, the hardest first, until the proposal is lost. The decision is the same as with all samples.
+
+    On a noisy chip the current weights keep their answer until a proposal is accepted, or are run again at each
+    proposal, as `op.noise` says.
     """
 
     charges_op = True  # its runs go through the Op, which counts them
@@ -68,6 +71,11 @@ class BlackBoxSweeper:
         """Go on from what `checkpoint_state` told."""
         self._weights, self._terms, self._offers = state["weights"], state["terms"], state["offers"]
 
+    @property
+    def log_likelihood(self) -> float:
+        """log L of the current weights; nan before there are any."""
+        return self._total(self._terms) if self._weights else float("nan")
+
     def start(self, weights: Sequence[FloatArray]) -> float:
         """Take these weights as the current ones, and give log L; costs a run when they are not the ones left."""
         known = [(self._weights, self._terms), *self._offers] if self._weights else self._offers
@@ -86,10 +94,12 @@ class BlackBoxSweeper:
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `LIFSweeper.sweep`."""
         accepted = np.zeros(len(proposals), np.bool_)
-        shown = 0
+        before = self._op.presentations
         places = [(w, index) for w in self._weights for index in np.ndindex(w.shape)]
         new_terms = np.empty_like(self._terms)
         for site in order:
+            if self._op.noise.refreshes:
+                self._terms = self._op.run(self._weights, self._labels)
             threshold = self._total(self._terms) + bounds[site]
             if not threshold < 0.0:  # log L <= 0 cannot pass it
                 continue
@@ -99,7 +109,6 @@ class BlackBoxSweeper:
             total, passed = 0.0, True
             for part, inputs, labels in self._blocks:
                 new_terms[part] = self._op.terms(self._weights, inputs, labels)
-                shown += len(part)
                 total += float(new_terms[part].sum())
                 passed = total > threshold
                 if not passed and self._early:
@@ -109,7 +118,7 @@ class BlackBoxSweeper:
                 self._terms, new_terms = new_terms, self._terms
             else:
                 matrix[index] = kept
-        return Sweep(accepted, self._total(self._terms), shown)
+        return Sweep(accepted, self._total(self._terms), self._op.presentations - before)
 
     def _total(self, terms: NDArray[np.float64]) -> float:
         """Block by block, as a proposal's terms are summed."""

@@ -1,0 +1,88 @@
+"""The distortion `drift`: thresholds that walk from run to run.
+
+    theta_n becomes theta_n exp(sigma B_n(a)),     B_n(0) = 0,     B_n(a) = B_n(a - 1) + xi_n(a) / sqrt(1000)
+
+a the age of the chip, its runs so far, this one included; xi standard normal, another in each neuron and run. After
+1,000 runs B has a standard deviation of 1. Like noise, xi is a hash of where it is needed (noise.py): a seed and an age
+say where the walk stands.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bayes_snn.chip import ChipSpec
+from bayes_snn.distortion import SmoothFunctions, comparator_edges, stream
+from bayes_snn.lanes import GROUP, store
+from bayes_snn.lif_circuit import THRESHOLD, Circuit, pad_edges, spread
+from bayes_snn.noise import mix, standard_normals
+
+RUNS = 1000  # in which the walk spreads by sigma
+_FURTHEST = 50.0  # exp(50) thresholds are never reached, exp(-50) always: beyond, nothing changes
+_SALT = np.uint64(0xD21F7)  # the walk's numbers are others than the noise's
+
+
+@njit(cache=True, error_model="numpy")
+def walk_on(walk, key, age, n_runs):  # type: ignore[no-untyped-def]
+    """Take B of each neuron, (n_neurons,) float64, from an age to another, n_runs later, in place."""
+    drawn, step = np.empty(GROUP, np.float32), 1.0 / np.sqrt(np.float64(RUNS))
+    for run in range(age + 1, age + n_runs + 1):
+        run_key = mix(key ^ np.uint64(run))
+        for first in range(0, walk.shape[0], GROUP):
+            store(drawn, standard_normals(run_key, 0, 0, first))
+            for n in range(first, min(first + GROUP, walk.shape[0])):
+                walk[n] += step * np.float64(drawn[n - first])
+
+
+class ThresholdDrift:
+    """The thresholds of a drifting chip at an age.
+
+    Parameters
+    ----------
+    circuit
+        Of the chip as it was made; silent neurons stay silent.
+    """
+
+    def __init__(self, spec: ChipSpec, strengths: dict[str, float], seed: int, circuit: Circuit) -> None:
+        self._sigma = strengths["drift"]
+        sizes = spec.layers[1:]
+        parts = [spread(strengths, seed, "threshold", layer, n) for layer, n in enumerate(sizes)]
+        self._thresholds = THRESHOLD * np.concatenate(parts)
+        self._ends = np.cumsum(sizes)[:-1]
+        self._silent = np.isinf(circuit.edges[:, 0])
+        self._comparator = strengths.get("comparator", 0.0)
+        self._functions = [
+            SmoothFunctions.draw(stream(seed, "comparator", layer), n, THRESHOLD)
+            for layer, n in enumerate(sizes if self._comparator else ())
+        ]
+        self.walk = np.zeros(len(self._thresholds))
+        self.restart(np.uint64(0))
+
+    def restart(self, key: np.uint64) -> None:
+        """Back to the chip as it was made, on another walk."""
+        self._key = np.uint64(mix(key ^ _SALT))
+        self.walk[:] = 0.0
+
+    def go_on(self, age: int, n_runs: int) -> None:
+        """From this age to another, n_runs later."""
+        walk_on(self.walk, self._key, age, n_runs)
+
+    def thresholds(self) -> NDArray[np.float32]:
+        """theta of each neuron, (n_neurons,)."""
+        exponents = np.clip(self._sigma * self.walk, -_FURTHEST, _FURTHEST)
+        return np.asarray((self._thresholds * np.exp(exponents)).astype(np.float32))
+
+    def moved(self, circuit: Circuit) -> Circuit:
+        """The circuit with the thresholds of now; where comparators are distorted, each bends v as it did."""
+        thresholds = self.thresholds()
+        if not self._functions:
+            edges = np.where(self._silent, np.float32(np.inf), thresholds)[:, None]
+            return circuit._replace(edges=np.ascontiguousarray(edges))
+        found = []
+        for g, part in zip(self._functions, np.split(thresholds, self._ends), strict=True):
+            found += comparator_edges(g, self._comparator, part)
+        found = [edges[:0] if silent else edges for edges, silent in zip(found, self._silent, strict=True)]
+        n_edges, padded = pad_edges(found)
+        return circuit._replace(n_edges=n_edges, edges=padded)

@@ -1,0 +1,149 @@
+"""Watching a chip that may drift: every few draws the current point is run again, and so is a point of reference.
+
+An estimate that a chain keeps goes stale when the chip moves. The fresh one takes its place, and the chain goes on with
+it. It can't tell whether the chip has moved: the estimate that was kept had been accepted, so it was a lucky one and a
+fresh one is lower, drift or no drift. So one point, that of the first look after the warm-up, is measured again at
+every later look. Nothing selects these measurements: on a chip that stands still they are one like the other.
+`bayes_snn.tracking` reads them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from numpy.typing import NDArray
+
+from bayes_snn.chip import FloatArray
+from bayes_snn.model import weight_variables
+from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.steps.tally import Tally
+from bayes_snn.tracking import AFTER, BEFORE, NOTHING, REFERENCE
+
+
+@dataclass
+class Watch:
+    """What a chain's watch must remember; plain values, to be stored with a chain that is to go on later.
+
+    Attributes
+    ----------
+    n_draws
+        Draws begun in this chain, warm-up included.
+    reference
+        (n_weights,) weights of the point of reference, all layers ravelled and joined; empty before there is one.
+    """
+
+    n_draws: int = 0
+    reference: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def start_chain(self, keep_reference: bool) -> None:
+        """Begin to count; a chip that goes on from chain to chain keeps its point of reference."""
+        self.n_draws = 0
+        if not keep_reference:
+            self.reference = np.zeros(0)
+
+    def due(self, every: int) -> bool:
+        """Whether this draw begins with a look; counts it."""
+        now = self.n_draws > 0 and self.n_draws % every == 0
+        self.n_draws += 1
+        return now
+
+    def measure_reference(
+        self, op: ChipLogLikelihood, labels: NDArray[np.int64], weights: Sequence[FloatArray], fresh: float
+    ) -> float:
+        """log L at the point of reference, a run; if there is none yet, the current point becomes it, at no cost."""
+        if self.reference.size == 0:
+            self.reference = np.concatenate([np.ravel(matrix) for matrix in weights]).astype(np.float64)
+            return fresh
+        ends = np.cumsum([np.size(matrix) for matrix in weights])[:-1]
+        parts = zip(np.split(self.reference, ends), weights, strict=True)
+        return float(op.run([part.reshape(np.shape(matrix)) for part, matrix in parts], labels).sum())
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """All that changes, in plain values."""
+        return {"n_draws": self.n_draws, "reference": self.reference.copy()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `checkpoint_state` returned."""
+        self.n_draws = int(state["n_draws"])
+        self.reference = np.array(state["reference"], np.float64)
+
+
+class Watched(Tally):
+    """Mixin of the step methods: they count, and they watch the chip where the Op's noise choice says `remeasure`.
+
+    `carried` and `go_on_from` are for steps that keep log L of the current point elsewhere than in the Op.
+    """
+
+    def find_op(self, model: pm.Model | None) -> None:
+        """Remember the chip's Op of this model, and make ready to watch."""
+        super().find_op(model)
+        model = pm.modelcontext(model)
+        self.watch = Watch()
+        self.chip_labels: NDArray[np.int64] = model.chip_labels
+        if self.op.noise.remeasure:
+            # of several steps that share the weights, the one that has the first of them looks
+            self._looks_with = weight_variables(model)[0].name
+            matrices = model.replace_rvs_by_values(model.chip_weights)
+            self._weights_at = model.compile_fn(
+                matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
+            )
+            self.stats_dtypes_shapes = {  # type: ignore[misc]
+                **type(self).stats_dtypes_shapes,
+                **dict.fromkeys(NOTHING, (np.float64, [])),
+            }
+            self.stats_dtypes = [{name: dtype for name, (dtype, _) in self.stats_dtypes_shapes.items()}]
+
+    def start_count(self, rng: np.random.Generator) -> None:
+        """A chain begins; a drifting chip goes on as it is, with its point of reference."""
+        goes_on = self.op.chip.spec.drifting and multiprocessing.parent_process() is None
+        self.watch.start_chain(keep_reference=goes_on)
+        if goes_on:
+            self._counted = self.op.presentations
+            self.op.forget()
+        else:
+            super().start_count(rng)
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """What `sampling_state` lacks, the watch's memory in it."""
+        return {**super().checkpoint_state(), "watch": self.watch.checkpoint_state()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `checkpoint_state` told."""
+        super().restore_state(state)
+        self.watch.restore_state(state["watch"])
+
+    def step(self, point: dict[str, Any]) -> Any:
+        """A draw, which begins with a look at the chip where one is due."""
+        if not self.op.noise.remeasure:
+            return super().step(point)  # type: ignore[misc]
+        seen = self.look(point)
+        point, [stats] = super().step(point)  # type: ignore[misc]
+        return point, [{**stats, **seen}]
+
+    def look(self, point: dict[str, Any]) -> dict[str, float]:
+        """Measure the current point anew, have the chain go on from that, and measure the point of reference."""
+        mine = self._looks_with in self.var_names  # type: ignore[attr-defined]
+        if not mine or not self.watch.due(self.op.noise.remeasure):
+            return NOTHING
+        weights = self._weights_at(point)
+        before = self.carried(weights)
+        terms = self.op.run(weights, self.chip_labels)
+        self.go_on_from(weights, terms)
+        after, reference = float(terms.sum()), float("nan")
+        if not self.tune:  # type: ignore[attr-defined]
+            reference = self.watch.measure_reference(self.op, self.chip_labels, weights, after)
+        return {BEFORE: before, AFTER: after, REFERENCE: reference}
+
+    def carried(self, weights: Sequence[FloatArray]) -> float:
+        """log L of the current point as the chain has it; nan where it has none."""
+        terms = self.op.known(weights, self.chip_labels)
+        return float("nan") if terms is None else float(terms.sum())
+
+    def go_on_from(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
+        """Take these terms of log L for those of the current point."""
+        self.op.remember(weights, self.chip_labels, terms)
