@@ -1,7 +1,7 @@
 """Test accuracy against bits of the weights, at sigma 3 of the comparators: python analysis/bits.py
 
 One command makes its results, analysis/results/bits.parquet: python analysis/bits.py --run
-Every chip that is done is saved: the same command goes on where it was.
+Every fit is saved as it ends: the same command goes on where it was.
 
 grid         MH on the grid of the chip's levels (models/grid.py)
 continuous   MH with continuous weights, on the chip that rounds them
@@ -24,6 +24,7 @@ from saved import FIGURES, RESULTS, save
 
 from bayes_snn.cell_run import score_columns
 from bayes_snn.data import Split, load_data, split_data
+from bayes_snn.files import write_then_rename
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.over_chips import by_chip, difference_over_chips, over_chips
@@ -31,7 +32,7 @@ from bayes_snn.predict import DEPLOYABLE, choose_deployable
 from bayes_snn.result import FitResult
 
 CHIPS, BITS, SIGMA = range(10), (2, 3, 4, 6, 8), 3.0
-BITS_CONTINUOUS = (2, 4)
+BITS_CONTINUOUS = (4, 2)
 SETTINGS = {"draws": 200, "tune": 300, "chains": 2, "seed": 0}  # of every fit alike
 LABELS = {
     "grid": ("MH on the grid", "#000000", "o"),
@@ -44,39 +45,38 @@ TABLE = RESULTS / "bits.parquet"
 
 
 def run() -> None:
-    """Run the chips that are not in the table yet."""
+    """Make the rows that are not in the table yet, those that matter most first."""
     rows = pd.read_parquet(TABLE).to_dict("records") if TABLE.exists() else []
     split = split_data(load_data("breast_cancer"), n_train=398, seed=0)
-    for chip_seed in sorted(set(CHIPS) - {row["chip_seed"] for row in rows}):
-        rows += run_chip(chip_seed, split)
-        RESULTS.mkdir(exist_ok=True)
-        pd.DataFrame(rows).to_parquet(TABLE, index=False)
-        print(f"chip {chip_seed}: {time.strftime('%H:%M:%S')}", flush=True)
+    known = {(row["method"], row["chip_seed"], row["bits"]) for row in rows}
+    fits = [(method, chip, bits) for chip in CHIPS for method, bits in (("float", 0), ("grid", 4))]
+    fits += [("grid", chip, bits) for chip in CHIPS for bits in BITS if bits != 4]
+    fits += [("continuous", chip, bits) for bits in BITS_CONTINUOUS for chip in CHIPS]
+    for method, chip_seed, bits in fits:
+        if (method, chip_seed, bits) not in known:
+            rows += measure(method, chip_seed, bits, split)
+            RESULTS.mkdir(exist_ok=True)
+            write_then_rename(TABLE, lambda path: pd.DataFrame(rows).to_parquet(path, index=False))
+            print(f"{time.strftime('%H:%M:%S')} {method}, chip {chip_seed}, {bits} bits", flush=True)
 
 
-def run_chip(chip_seed: int, split: Split) -> list[dict[str, Any]]:
-    """All rows of a chip."""
-    floating = train(make_chip(chip_seed, None), "gaussian", split)
-    rows = [row(floating, "float", chip_seed, 0, split)]
-    for bits in BITS:
-        chip = make_chip(chip_seed, bits)
-        rows.append(row(dataclasses.replace(floating, chip=chip), "rounded", chip_seed, bits, split))
-        rows.append(row(train(chip, "grid", split), "grid", chip_seed, bits, split))
-        if bits in BITS_CONTINUOUS:
-            rows.append(row(train(chip, "gaussian", split), "continuous", chip_seed, bits, split))
+def measure(method: str, chip_seed: int, bits: int, split: Split) -> list[dict[str, Any]]:
+    """The row of a fit; `float` has the rows of its rounding with it."""
+    chip = make_chip(chip_seed, bits)
+    result = fit(
+        chip, split.train_inputs, split.train_labels, "grid" if method == "grid" else "gaussian", cores=1, **SETTINGS
+    )
+    rows = [row(result, method, chip_seed, bits, split)]
+    if method == "float":
+        for fewer in BITS:
+            rounding = dataclasses.replace(result, chip=make_chip(chip_seed, fewer))
+            rows.append(row(rounding, "rounded", chip_seed, fewer, split))
     return rows
 
 
-def make_chip(chip_seed: int, bits: int | None) -> LIFChip:
-    """A chip with distorted comparators, and weights of so many bits."""
-    if bits is None:
-        return LIFChip((30, 16, 2), "comparator", SIGMA, chip_seed)
+def make_chip(chip_seed: int, bits: int) -> LIFChip:
+    """A chip with distorted comparators, and weights of so many bits (0 for analog ones)."""
     return LIFChip((30, 16, 2), ["comparator", "quantisation"], [SIGMA, bits], chip_seed)
-
-
-def train(chip: LIFChip, model: str, split: Split) -> FitResult:
-    """A fit with the settings of all fits."""
-    return fit(chip, split.train_inputs, split.train_labels, model, cores=1, **SETTINGS)
 
 
 def row(result: FitResult, method: str, chip_seed: int, bits: int, split: Split) -> dict[str, Any]:
