@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -56,7 +57,7 @@ def run() -> None:
         if (method, chip_seed, bits) not in known:
             rows += measure(method, chip_seed, bits, split)
             RESULTS.mkdir(exist_ok=True)
-            write_then_rename(TABLE, lambda path: pd.DataFrame(rows).to_parquet(path, index=False))
+            write_then_rename(TABLE, partial(pd.DataFrame(rows).to_parquet, index=False))
             print(f"{time.strftime('%H:%M:%S')} {method}, chip {chip_seed}, {bits} bits", flush=True)
 
 
@@ -114,7 +115,9 @@ def tell(rows: pd.DataFrame) -> str:
                 grid, other = (accuracies(rows, name, bits, estimate) for name in ("grid", method))
                 d = difference_over_chips(100 * grid, 100 * other)
                 if d.n:
-                    lines.append(f"  grid minus {method}, {bits} bits: {d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}] points")
+                    lines.append(
+                        f"  grid minus {method}, {bits} bits: {d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}] points"
+                    )
     hours = rows["seconds"][rows["method"] != "rounded"].sum() / 3600
     return "\n".join([*lines, "", f"{hours:.2f} hours of one core"])
 

@@ -16,7 +16,6 @@ tests hold to xylosim bit for bit; `XyloChip(backend="xylosim")` runs xylosim it
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +25,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chip import ChipSpec, FloatArray, check_inputs
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.lif_sweep import Sweep
-from bayes_snn.xylo_kernel import GROUP, MOST_INPUT, empty_state, group_log_likelihood, run_all, sweep_sites
+from bayes_snn.xylo_kernel import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
 
 WEIGHT_UNIT = 32  # integer weights to the unit of a weight
 LARGEST_LAYERS = (16, 1000, 8)  # inputs, hidden and output neurons of a Xylo Audio 2
@@ -146,7 +144,11 @@ class XyloChip:
 
     def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int32]:
         """Show every input once: spike counts (n_samples, n_out); see `Chip.run`."""
-        integers, events = self.integers(weights), self.events(inputs)
+        return self.run_integers(self.integers(weights), inputs)
+
+    def run_integers(self, integers: Integers, inputs: FloatArray) -> NDArray[np.int32]:
+        """The same with what the core is programmed with, see `integers`; thresholds may be any from 1 to 32,767."""
+        events = self.events(inputs)
         if self.backend == "xylosim":
             return run_xylosim(integers, events, self.decay_syn, self.decay_mem)
         groups = in_groups(events)
@@ -157,80 +159,15 @@ class XyloChip:
 
     def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], beta: float, early: bool = True) -> Any:
         """Metropolis sweeps that re-run only what a parameter reaches; None where xylosim itself is to be run."""
-        return XyloSweeper(self, inputs, labels, beta, early) if self.backend == "kernel" else None
+        if self.backend != "kernel":
+            return None
+        from bayes_snn.xylo_sweep import XyloSweeper
+
+        return XyloSweeper(self, inputs, labels, beta, early)
 
     def __repr__(self) -> str:
         layers = "-".join(map(str, self.spec.layers))
         return f"XyloChip({layers}, n_steps={self.spec.n_steps}, backend={self.backend!r})"
-
-
-class XyloSweeper:
-    """Site sweeps over all parameters, as `LIFSweeper` makes them; the simulated core is left as the draw has it."""
-
-    charges_op = False
-
-    def __init__(
-        self, chip: XyloChip, inputs: FloatArray, labels: NDArray[np.int64], beta: float, early: bool
-    ) -> None:
-        self._chip, self._labels, self._beta, self._early = chip, labels, float(beta), early
-        self._events = chip.events(inputs)
-        n_groups, layers = -(-len(labels) // GROUP), chip.spec.layers
-        self._state = empty_state(n_groups, chip.spec.n_steps, *layers[1:])
-        self._scratch = empty_state(n_groups, chip.spec.n_steps, *layers[1:])
-        self._peaks = peaks_of(self._events)
-        self._order = np.arange(len(labels))
-
-    def start(self, weights: Sequence[FloatArray]) -> float:
-        """Take these parameters as the current ones, order the samples by their loss, and give log L."""
-        self._integers: Integers = self._chip.integers(weights)
-        self._prepare()
-        counts = self._state[4].astype(np.int64).transpose(0, 2, 1).reshape(-1, self._chip.spec.layers[-1])
-        place = np.empty(len(self._order), np.int64)
-        place[self._order] = np.arange(len(self._order))
-        counts = counts[place]  # in the order of the labels
-        margins = counts - np.take_along_axis(counts, self._labels[:, None], axis=1)
-        self._order = np.argsort(-np.exp(self._beta * margins).sum(axis=1), kind="stable")
-        self._prepare()
-        return float(self._terms.sum())
-
-    def _prepare(self) -> None:
-        assert_integers = self._integers
-        self._groups = in_groups(self._events[self._order])
-        padded = np.full(len(self._groups) * GROUP, -1, np.int64)
-        padded[: len(self._order)] = self._labels[self._order]
-        self._group_labels = padded.reshape(-1, GROUP)
-        run_all(*self._integers, self._groups, self._peaks, self._chip.decay_syn, self._chip.decay_mem, self._state)
-        pairs = zip(self._state[4], self._group_labels, strict=True)
-        self._terms = np.array([group_log_likelihood(out, labels, self._beta) for out, labels in pairs])
-
-    def offer(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
-        """What a run elsewhere has answered: of no use here."""
-
-    def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
-        """Visit all sites in this order; see `LIFSweeper.sweep`."""
-        shapes = self._chip.spec.weight_shapes
-        ends = list(itertools.accumulate(a * b for a, b in shapes))[:-1]
-        parts = [part.reshape(s) for part, s in zip(np.split(proposals, ends), shapes, strict=True)]
-        values = np.concatenate([m.ravel() for m in self._chip.integers(parts)])
-        accepted = np.zeros(len(proposals), np.bool_)
-        decays = self._chip.decay_syn, self._chip.decay_mem
-        shown = sweep_sites(
-            *self._integers,
-            self._groups,
-            self._peaks,
-            self._group_labels,
-            self._beta,
-            *decays,
-            self._state,
-            self._scratch,
-            self._terms,
-            order,
-            values,
-            bounds,
-            self._early,
-            accepted,
-        )
-        return Sweep(accepted, float(self._terms.sum()), int(shown))
 
 
 def on_off(features: FloatArray) -> NDArray[np.float64]:
@@ -239,22 +176,7 @@ def on_off(features: FloatArray) -> NDArray[np.float64]:
     return np.concatenate([np.maximum(features, 0.0), np.maximum(-features, 0.0)], axis=1)
 
 
-def peaks_of(events: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The most events of each input in a step, (n_in,)."""
-    return np.asarray(events.max(axis=(0, 1)))
-
-
-def in_groups(events: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Events (n_samples, n_steps, n_in) as (n_groups, n_in, n_steps, GROUP), padded with samples without events."""
-    n_groups = -(-len(events) // GROUP)
-    padded = np.zeros((n_groups * GROUP, *events.shape[1:]), np.uint8)
-    padded[: len(events)] = events
-    return np.ascontiguousarray(padded.reshape(n_groups, GROUP, *events.shape[1:]).transpose(0, 3, 2, 1))
-
-
-def run_xylosim(
-    integers: Integers, events: NDArray[np.uint8], decay_syn: int, decay_mem: int
-) -> NDArray[np.int32]:
+def run_xylosim(integers: Integers, events: NDArray[np.uint8], decay_syn: int, decay_mem: int) -> NDArray[np.int32]:
     """Spike counts (n_samples, n_out) of SynSense's simulator; its states are reset before every sample."""
     xylo = _xylosim()
     w_1, w_2, thresholds = integers

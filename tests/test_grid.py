@@ -106,7 +106,7 @@ def counted_out(chip):
 def scores(chip, step_of, model_name="grid", rounded=lambda w: w):
     model = build_model(chip, INPUTS, LABELS, model_name)
     step = step_of(model)
-    trace = sample(model, step, 3000, 7)
+    trace = sample(model, step, 2000, 7)
     return z_scores(rounded(trace.posterior["w_1"].values[:, :, 0]), counted_out(chip))
 
 
@@ -145,7 +145,7 @@ def uniform(chip):
 
 
 def learned_scale(chip):
-    scale = pm.HalfNormal("scale")
+    scale = 0.5 + pm.HalfNormal("scale")
     levels = pt.as_tensor(grid_levels(chip.spec))
     logits = -0.5 * (levels / scale) ** 2
     return [levels[pm.Categorical("k", logit_p=logits, shape=(1, 2))]]

@@ -15,8 +15,6 @@ from bayes_snn.errors import InputError
 from bayes_snn.fit import _other_steps
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import log_likelihood
-from pytensor.graph.traversal import ancestors
-
 from bayes_snn.model import available_models, build_model, load_weights, weight_variables
 from bayes_snn.steps import make_step
 from tests.fits import CountingChip
@@ -90,8 +88,8 @@ def test_every_model_file_builds(name):
     model = build_model(chip, X, Y, name)
     point = model.initial_point()
     free = [variable.name for variable in weight_variables(model)]
-    weights = dict(zip(chip.spec.weight_names, model.replace_rvs_by_values(model.chip_weights), strict=True))
-    weights = {name: matrix.eval({v: point[v.name] for v in weight_variables(model) if v in ancestors([matrix])}) for name, matrix in weights.items()}
+    matrices = model.compile_fn(model.replace_rvs_by_values(model.chip_weights), on_unused_input="ignore")(point)
+    weights = dict(zip(chip.spec.weight_names, matrices, strict=True))
     for variable, weight, shape in zip(free, chip.spec.weight_names, chip.spec.weight_shapes, strict=True):
         assert point[variable].shape == weights[weight].shape == shape
         assert model.named_vars_to_dims[weight]

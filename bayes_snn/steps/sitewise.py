@@ -181,7 +181,9 @@ class SitewiseMetropolis(Tally, ArrayStepShared):
 
     def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
         ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
-        return [part.reshape(shape) for part, shape in zip(np.split(self.weights_of(q), ends), self._shapes, strict=True)]
+        return [
+            part.reshape(shape) for part, shape in zip(np.split(self.weights_of(q), ends), self._shapes, strict=True)
+        ]
 
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:
