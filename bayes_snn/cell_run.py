@@ -146,7 +146,7 @@ def make_chip(cell: Cell, split: Split) -> LIFChip:
     """The chip of a cell, with an input for each feature and an output neuron for each class."""
     hidden = [int(part) for part in cell.hidden.split(",")]
     layers = (split.n_features, *hidden, split.n_classes)
-    return LIFChip(layers, cell.distortion_names, cell.sigma, cell.chip_seed, cell.n_steps)
+    return LIFChip(layers, cell.distortion_names, cell.sigmas, cell.chip_seed, cell.n_steps)
 
 
 def score_columns(part: str, scores: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -35,7 +35,8 @@ class Cell:
     data, target
         As `load_data` takes them; target is "" where it is not needed.
     distortion, sigma
-        A name, several with a plus sign ("leak+gain"), or "none"; and the strength of each of them.
+        A name, several with a plus sign ("leak+gain"), or "none"; and the strength of each of them, but for those with
+        a strength of their own ("comparator:3+quantisation").
     n_train, split_seed, chip_seed, hidden, n_steps
         As in `python -m bayes_snn.fit`; `hidden` is text, "32,16" for two layers.
     model, sampler, draws, tune, chains
@@ -69,12 +70,18 @@ class Cell:
         if self.method not in METHODS:
             raise unknown_name("method", self.method, METHODS)
         object.__setattr__(self, "sigma", float(self.sigma) + 0.0)  # 3 and 3.0, -0.0 and 0.0 are one strength
-        check_distortions(self.distortion_names, self.sigma)
+        check_distortions(self.distortion_names, self.sigmas)
 
     @property
     def distortion_names(self) -> list[str]:
         """The distortions, to hand to `LIFChip`."""
-        return [] if self.distortion == IDEAL else self.distortion.split("+")
+        return [] if self.distortion == IDEAL else [part.split(":")[0] for part in self.distortion.split("+")]
+
+    @property
+    def sigmas(self) -> list[float]:
+        """The strength of each distortion."""
+        parts = [part.partition(":") for part in self.distortion.split("+")]
+        return [] if self.distortion == IDEAL else [float(own) if colon else self.sigma for _, colon, own in parts]
 
     @property
     def id(self) -> str:
@@ -138,31 +145,33 @@ def make_grid(
 
 
 def parse_strengths(entries: Iterable[str], sigmas: Sequence[float]) -> list[tuple[str, float]]:
-    """Pairs of distortion and sigma from entries such as "leak", "leak+gain" or "leak:0.5".
+    """Pairs of distortion and sigma from entries such as "leak", "leak+gain", "leak:0.5" or "comparator:3+leak:0.5".
 
-    An entry without a strength of its own is combined with each of `sigmas`.
+    A strength behind the last name holds for every name without one of its own: "leak+gain:0.3" is 0.3 for both. An
+    entry without it is combined with each of `sigmas`.
     """
     pairs: list[tuple[str, float]] = []
     for entry in entries:
-        name, colon, text = entry.partition(":")
-        parts = [part.strip() for part in name.split("+")]
-        for part in parts:
-            if part not in (IDEAL, *DISTORTIONS):
-                raise unknown_name("distortion", part, (IDEAL, *DISTORTIONS))
-        if IDEAL in parts:
-            if len(parts) > 1 or colon:
+        parts = [tuple(each.strip() for each in part.partition(":")) for part in entry.split("+")]
+        names = [name for name, _, _ in parts]
+        for name in names:
+            if name not in (IDEAL, *DISTORTIONS):
+                raise unknown_name("distortion", name, (IDEAL, *DISTORTIONS))
+        if IDEAL in names:
+            if len(names) > 1 or parts[0][1]:
                 raise InputError(f"--distortion was {entry!r}, but none stands alone: leave out what is beside it.")
             pairs.append((IDEAL, 0.0))
             continue
         try:
-            own = [float(text)] if colon else list(sigmas)
+            own = [float(text) if colon else None for _, colon, text in parts]
         except ValueError:
             raise InputError(
                 f"--distortion was {entry!r}, but a number >= 0 is expected behind the colon: give leak:0.5."
             ) from None
-        name = "+".join(parts)
-        for sigma in own:
-            check_distortions(parts, sigma)
+        fixed = [f"{name}:{value:g}" if value is not None else name for name, value in zip(names, own, strict=True)]
+        name = "+".join([*fixed[:-1], names[-1]])
+        for sigma in list(sigmas) if own[-1] is None else [own[-1]]:
+            check_distortions(names, [sigma if value is None else value for value in own])
             pairs.append((name, sigma))
     return list(dict.fromkeys(pairs))
 

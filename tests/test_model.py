@@ -78,8 +78,8 @@ def test_observes_the_labels_and_keeps_the_inputs():
         model.chip_op.inputs[0, 0] = 1
 
 
-def test_six_models_come_with_the_package():
-    assert {"gaussian", "hierarchical", "horseshoe", "laplace", "sparse", "student_t"} <= set(MODELS)
+def test_seven_models_come_with_the_package():
+    assert {"gaussian", "grid", "hierarchical", "horseshoe", "laplace", "sparse", "student_t"} <= set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -87,13 +87,16 @@ def test_every_model_file_builds(name):
     chip = LIFChip((3, 2, 2), "comparator", 3.0)
     model = build_model(chip, X, Y, name)
     point = model.initial_point()
-    for weight, shape in zip(chip.spec.weight_names, chip.spec.weight_shapes, strict=True):
-        assert point[weight].shape == shape
+    free = [variable.name for variable in weight_variables(model)]
+    matrices = model.compile_fn(model.replace_rvs_by_values(model.chip_weights), on_unused_input="ignore")(point)
+    weights = dict(zip(chip.spec.weight_names, matrices, strict=True))
+    for variable, weight, shape in zip(free, chip.spec.weight_names, chip.spec.weight_shapes, strict=True):
+        assert point[variable].shape == weights[weight].shape == shape
         assert model.named_vars_to_dims[weight]
     terms = model.point_logps(point, round_vals=12)
     assert all(np.isfinite(term) for term in terms.values()), terms
     # the chip's part, and nothing else, stands under the labels' name
-    counts = chip.run([point[weight] for weight in chip.spec.weight_names], X)
+    counts = chip.run(list(weights.values()), X)
     assert terms["label"] == pytest.approx(log_likelihood(counts, Y, 0.5).sum())
     assert load_weights(name).__doc__.startswith("One (n_pre, n_post) matrix for each layer")
 

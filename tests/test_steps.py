@@ -102,6 +102,8 @@ PRIORS = {
     "hierarchical": lambda rng, n: np.abs(rng.normal(size=(n, 1))) * rng.normal(size=(n, 2)),
     "horseshoe": lambda rng, n: half_cauchy(rng, n, 1) * half_cauchy(rng, n, 2) * rng.normal(size=(n, 2)),
     "student_t": lambda rng, n: np.abs(rng.normal(size=(n, 1))) * rng.standard_t(4, size=(n, 2)),
+    # of 4 bits, 15 levels from -4 to 4: the chip tells none
+    "grid": lambda rng, n: np.clip(np.rint(rng.normal(size=(n, 2)) * 1.75), -7, 7) / 1.75,
     "sparse": lambda rng, n: np.where(rng.random((n, 2)) < 0.7, 0.05, 1.5) * rng.normal(size=(n, 2)),
 }
 

@@ -13,6 +13,7 @@ from bayes_snn.steps.block import BlockMetropolis
 from bayes_snn.steps.demetropolis import StockDEMetropolis
 from bayes_snn.steps.pcn import PCNMetropolis
 from bayes_snn.steps.sitewise import SitewiseMetropolis, sitewise_or_stock
+from bayes_snn.steps.sitewise_grid import NOT_DISCRETE, GridMetropolis, is_discrete
 from bayes_snn.steps.smc import sample_smc
 from bayes_snn.steps.stock import StockMetropolis
 
@@ -28,6 +29,7 @@ __all__ = [
     "SAMPLERS",
     "STEPS",
     "BlockMetropolis",
+    "GridMetropolis",
     "PCNMetropolis",
     "SitewiseMetropolis",
     "StockDEMetropolis",
@@ -43,4 +45,7 @@ def make_step(sampler: str, model: pm.Model) -> Any:
         raise InputError("Sampler 'smc' moves a population and is no step method: call fit(sampler='smc').")
     if sampler not in STEPS:
         raise unknown_name("sampler", sampler, SAMPLERS)
-    return STEPS[sampler](weight_variables(model), model=model)
+    variables = weight_variables(model)
+    if sampler not in ("sitewise", "pymc") and is_discrete(variables):
+        raise InputError(NOT_DISCRETE.format(sampler))
+    return STEPS[sampler](variables, model=model)

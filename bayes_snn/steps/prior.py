@@ -30,7 +30,7 @@ def why_not_separable(model: pm.Model, variables: Sequence[Any]) -> str | None:
             return f"{rv.name} is sampled on a transformed scale"
         if getattr(rv.owner.op, "ndim_supp", 1) > 0:
             return f"the prior of {rv.name} ties its weights together"
-    return _why_tied(model, variables)
+    return why_tied(model, variables)
 
 
 def why_not_normal(model: pm.Model, variables: Sequence[Any]) -> str | None:
@@ -41,10 +41,10 @@ def why_not_normal(model: pm.Model, variables: Sequence[Any]) -> str | None:
             return f"the prior of {rv.name} is {type(rv.owner.op).__name__.removesuffix('RV')}"
         if model.rvs_to_transforms[rv] is not None:
             return f"{rv.name} is sampled on a transformed scale"
-    return _why_tied(model, variables)
+    return why_tied(model, variables)
 
 
-def _why_tied(model: pm.Model, variables: Sequence[Any]) -> str | None:
+def why_tied(model: pm.Model, variables: Sequence[Any]) -> str | None:
     """None when each of these variables stands in its own prior and in the likelihood alone, else the reason."""
     own = {model.values_to_rvs[value] for value in variables}
     others = [rv for rv in model.free_RVs if rv not in own]

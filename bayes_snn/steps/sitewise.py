@@ -20,7 +20,7 @@ from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
 from bayes_snn.steps.prior import separable_log_prior, why_not_separable
-from bayes_snn.steps.shift import later_columns, shift_neurons
+from bayes_snn.steps.shift import later_columns, normal_shifts, shift_neurons
 from bayes_snn.steps.sweepers import make_sweeper
 from bayes_snn.steps.tally import Tally
 from bayes_snn.steps.watch import Watched
@@ -62,6 +62,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         **Tally.stats_dtypes_shapes,
     }
     _state_class = SitewiseState
+    dtype: ClassVar[Any] = np.float64
 
     def __init__(
         self,
@@ -113,20 +114,19 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
             self._sweeper.restore_state(state["sweeper"])
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
-        q = np.array(q0.data, dtype=np.float64)
+        q = np.array(q0.data, dtype=self.dtype)
         sweeper = self._find_sweeper()
         log_likelihood = sweeper.start(self._matrices(q))
         # 0. move whole neurons, where no single weight has any influence
-        refreshes = self.op.noise.refreshes
+        refreshes, shifts = self.op.noise.refreshes, self.shifts(len(self._columns))
         q, _, moved = shift_neurons(
-            q, log_likelihood, self._columns, self.log_prior, self._run, self.power(), self.rng, refreshes
+            q, log_likelihood, self._columns, self.log_prior, self._run, self.power(), self.rng, refreshes, shifts
         )
         if moved:
             sweeper.start(self._matrices(q))
         # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
-        far = self.rng.random(len(q)) < FAR_SHARE
         step_sizes = self.step_sizes()
-        proposals = q + step_sizes * np.where(far, FAR, 1.0) * self.rng.normal(size=len(q))
+        proposals, far = self.propose(q)
         order = self.rng.permutation(len(q))
         # 2. a proposal is accepted where log u < log prior ratio + power * log likelihood ratio: log u is drawn first,
         #    and what is left is a bound on the likelihood; a prior of nan or 0 at the proposal is never accepted
@@ -135,7 +135,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         log_ratio[np.isnan(log_ratio)] = -np.inf
         bounds = (-self.rng.exponential(size=len(q)) - log_ratio) / self.power()
         # 3. visit every weight: the chip is run where a proposal is not lost already
-        sweep = sweeper.sweep(proposals, bounds, order)
+        sweep = sweeper.sweep(self.weights_of(proposals, bounds < np.inf, q), bounds, order)
         q = np.where(sweep.accepted, proposals, q)
         if not sweeper.charges_op:
             self.op.presentations += sweep.presentations
@@ -166,6 +166,19 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
     def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
         self._find_sweeper().offer(weights, terms)
 
+    def propose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where each variable (n_weights,) would jump to, and where that is a far jump: as likely as the jump back."""
+        far = self.rng.random(len(q)) < FAR_SHARE
+        return q + self.step_sizes() * np.where(far, FAR, 1.0) * self.rng.normal(size=len(q)), far
+
+    def shifts(self, n: int) -> np.ndarray:
+        """By how much to shift each of n neurons: as likely up as down."""
+        return normal_shifts(self.rng, n)
+
+    def weights_of(self, q: np.ndarray, possible: np.ndarray | None = None, otherwise: Any = None) -> np.ndarray:
+        """Weights (n_weights,) of the variables q (n_weights,), the same here; of `otherwise` where not possible."""
+        return q
+
     def _run(self, q: np.ndarray) -> float:
         """log L of these weights: a run of the chip, whose answer the sweeper may go on from."""
         weights = self._matrices(q)
@@ -191,7 +204,9 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
 
     def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
         ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
-        return [part.reshape(shape) for part, shape in zip(np.split(q, ends), self._shapes, strict=True)]
+        return [
+            part.reshape(shape) for part, shape in zip(np.split(self.weights_of(q), ends), self._shapes, strict=True)
+        ]
 
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:
@@ -199,12 +214,14 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
 
 
 def sitewise_or_stock(vars: Any, *, model: pm.Model, **kwargs: Any) -> Any:
-    """A `SitewiseMetropolis` where the prior allows one, else PyMC's Metropolis, with a warning that says why."""
+    """A step over single weights where the prior allows one, else PyMC's Metropolis, with a warning that says why."""
+    from bayes_snn.steps.sitewise_grid import GridMetropolis, is_discrete, why_not_on_grid
     from bayes_snn.steps.stock import StockMetropolis
 
-    reason = why_not_separable(model, vars)
+    discrete = is_discrete(vars)
+    reason = why_not_on_grid(model, vars) if discrete else why_not_separable(model, vars)
     if reason is None:
-        return SitewiseMetropolis(vars, model=model, **kwargs)
+        return (GridMetropolis if discrete else SitewiseMetropolis)(vars, model=model, **kwargs)
     warnings.warn(
         f"sitewise cannot sweep this model, because {reason}: PyMC's Metropolis is used instead, which is exact too "
         "but runs the whole chip for every proposal.",

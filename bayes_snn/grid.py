@@ -1,0 +1,76 @@
+"""The grid of a chip with weights of few bits: the levels a weight can have, and a Normal prior on them.
+
+A synapse of b bits holds one of 2^b - 1 equidistant levels, symmetric about zero:
+
+    w = clip(k step, low, high),    step = max(|low|, |high|) / (2^(b - 1) - 1),    k a whole number
+
+which are the weights that `LIFChip` rounds to, to the last bit. A chip with another grid tells it in an attribute
+`weight_levels`, one ascending array of levels for each weight matrix: an optional capability.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr
+
+from bayes_snn.chip import Chip, ChipSpec
+from bayes_snn.errors import InputError
+
+BITS = 4  # where a chip does not tell: 15 levels
+
+
+def grid_levels(spec: ChipSpec, bits: int | None = None) -> NDArray[np.float64]:
+    """Levels of a weight, ascending: those of `bits`, of the chip's `weight_bits`, or of BITS.
+
+    Raises `InputError` for fewer than 2 bits or more than 16.
+    """
+    n_bits = spec.weight_bits if bits is None else bits
+    n_bits = BITS if n_bits is None else int(n_bits)
+    if not 2 <= n_bits <= 16:
+        raise InputError(
+            f"The weights have {n_bits} bits, but a grid is made of 2 to 16: take model 'gaussian', or give the chip "
+            "an attribute weight_levels."
+        )
+    low, high = spec.weight_range
+    # in float32, as the chip computes
+    step = np.float32(max(abs(low), abs(high)) / (2 ** (n_bits - 1) - 1))
+    first, last = np.rint(np.array([low, high], np.float32) / step)
+    levels = np.arange(first, last + 1, dtype=np.float32) * step
+    return np.unique(np.clip(levels, np.float32(low), np.float32(high))).astype(np.float64)
+
+
+def weight_levels(chip: Chip) -> list[NDArray[np.float64]]:
+    """Levels of the weights, ascending: one array for each weight matrix; the chip's own where it tells them.
+
+    Raises `InputError` when what it tells is not that.
+    """
+    n_matrices = len(chip.spec.weight_shapes)
+    told = getattr(chip, "weight_levels", None)
+    if told is None:
+        return [grid_levels(chip.spec)] * n_matrices
+    arrays = [np.asarray(levels, np.float64) for levels in told]
+    sound = [a.ndim == 1 and len(a) > 0 and np.isfinite(a).all() and (np.diff(a) > 0).all() for a in arrays]
+    if len(arrays) != n_matrices or not all(sound):
+        raise InputError(
+            f"The chip's weight_levels are {len(arrays)} arrays, {sum(map(bool, sound))} of them finite and ascending, "
+            f"but one such array is expected for each of its {n_matrices} weight matrices: mend the attribute."
+        )
+    return arrays
+
+
+def normal_log_mass(levels: NDArray[np.float64], sigma: float = 1.0) -> NDArray[np.float64]:
+    """Log-probability of each level, where a weight ~ Normal(0, sigma) is rounded to the nearest level.
+
+    (n_levels,) -> (n_levels,). This is the prior that weights ~ Normal(0, sigma) have on a chip that rounds them: on
+    the grid or off it, the posterior of what the chip computes with is the same.
+    """
+    if not sigma > 0:
+        raise InputError(f"sigma was {sigma!r}, but a positive standard deviation is expected: try 1.")
+    middles = 0.5 * (levels[1:] + levels[:-1]) / sigma
+    lower, upper = np.append(-np.inf, middles), np.append(middles, np.inf)
+    # of two equal masses take the one in the lower tail, where differences keep their digits
+    lower, upper = np.where(levels > 0, -upper, lower), np.where(levels > 0, -lower, upper)
+    with np.errstate(invalid="ignore"):
+        log_upper, log_lower = log_ndtr(upper), log_ndtr(lower)
+    return np.asarray(log_upper + np.log1p(-np.exp(log_lower - log_upper)))

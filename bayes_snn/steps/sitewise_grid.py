@@ -1,0 +1,115 @@
+"""`sitewise` on a grid: Metropolis within Gibbs over whole-number levels, for chips with weights of few bits.
+
+As in sitewise.py, with other proposals: a weight moves by whole levels, up or down alike, so that every proposal is a
+weight that the chip can hold and none changes nothing. A level beyond the ends has prior probability 0: it is never
+accepted and costs no run. Jumps have a width for each weight, tuned in the warm-up and frozen after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pymc.pytensorf import compile as compile_function
+from pymc.pytensorf import join_nonshared_inputs, make_shared_replacements
+from pytensor.compile.ops import ViewOp
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.subtensor import AdvancedSubtensor
+
+from bayes_snn.steps.prior import why_tied
+from bayes_snn.steps.sitewise import FAR, FAR_SHARE, SitewiseMetropolis
+
+NOT_DISCRETE = (
+    "Sampler {!r} moves all weights on a continuous scale, but this model's weights are whole-number levels: take "
+    "sampler 'sitewise' or 'pymc', or a model of continuous weights such as 'gaussian'."
+)
+FARTHEST_SHIFT = 64  # levels that all weights of a neuron are moved by together, at most
+
+
+class GridMetropolis(SitewiseMetropolis):
+    """Single-weight Metropolis sweeps over levels; parameters are those of `SitewiseMetropolis`.
+
+    `vars` are whole-number value variables, one for each weight matrix; `why_not_on_grid` tells whether they can be
+    swept.
+    """
+
+    name = "grid_metropolis"
+    dtype = np.int64
+
+    def __init__(self, vars: Any = None, *, model: pm.Model | None = None, **kwargs: Any) -> None:
+        model = pm.modelcontext(model)
+        point = kwargs.get("initial_point") or model.initial_point()
+        super().__init__(vars, model=model, **kwargs)
+        matrices, joined = join_nonshared_inputs(
+            point=point,
+            outputs=model.replace_rvs_by_values(model.chip_weights),
+            inputs=vars,
+            shared_inputs=make_shared_replacements(point, vars, model),
+        )
+        self._weights_at = compile_function([joined], matrices)
+        self._weights_at.trust_input = True
+
+    def propose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Levels (n_weights,) to jump to, one at least away; and where the jump is a far one."""
+        far = self.rng.random(len(q)) < FAR_SHARE
+        lengths = self.step_sizes() * np.where(far, FAR, 1.0) * np.abs(self.rng.normal(size=len(q)))
+        signs = 2 * self.rng.integers(0, 2, len(q)) - 1
+        return q + signs * np.maximum(np.ceil(lengths), 1.0).astype(np.int64), far
+
+    def shifts(self, n: int) -> np.ndarray:
+        """Levels (n,) by which to move neurons, up or down, small steps and large ones alike."""
+        lengths = np.floor((FARTHEST_SHIFT + 1.0) ** self.rng.random(n)).astype(np.int64)
+        return lengths * (2 * self.rng.integers(0, 2, n) - 1)
+
+    def step_sizes(self) -> np.ndarray:
+        """Width of each weight's jumps, in levels, (n_weights,)."""
+        return np.exp(self.log_scales)
+
+    def weights_of(self, q: np.ndarray, possible: np.ndarray | None = None, otherwise: Any = None) -> np.ndarray:
+        """Weights (n_weights,) at levels q; at the levels `otherwise` where one is not possible."""
+        levels = q if possible is None else np.where(possible, q, otherwise)
+        return np.concatenate([matrix.ravel() for matrix in self._weights_at(levels)])
+
+    # nothing of its own beside what these tell
+    checkpoint_state, restore_state = SitewiseMetropolis.checkpoint_state, SitewiseMetropolis.restore_state
+
+
+def is_discrete(variables: Sequence[Any]) -> bool:
+    """True when all of these variables are whole numbers."""
+    return all(np.issubdtype(variable.dtype, np.integer) for variable in variables)
+
+
+def why_not_on_grid(model: pm.Model, variables: Sequence[Any]) -> str | None:
+    """None when each weight is made from one whole number of its own, else the reason in words."""
+    rvs = [model.values_to_rvs[value] for value in variables]
+    if len(rvs) != len(model.chip_weights):
+        return f"{len(rvs)} variables make {len(model.chip_weights)} weight matrices"
+    for rv, matrix in zip(rvs, model.chip_weights, strict=True):
+        if model.rvs_to_transforms[rv] is not None:
+            return f"{rv.name} is sampled on a transformed scale"
+        if getattr(rv.owner.op, "ndim_supp", 1) > 0:
+            return f"the prior of {rv.name} ties its weights together"
+        if tuple(rv.shape.eval()) != tuple(matrix.shape.eval()) or not _elementwise(matrix, rv, rvs):
+            return f"a weight is made from more than one element of {rv.name}"
+    return why_tied(model, variables)
+
+
+def _elementwise(matrix: Any, rv: Any, rvs: Sequence[Any]) -> bool:
+    """True when element (i, j) of `matrix` is made from element (i, j) of `rv`, and of no other of `rvs`."""
+    if matrix is rv:
+        return True
+    reached = [variable for variable in rvs if variable in set(ancestors([matrix]))]
+    if matrix.owner is None or reached != [rv]:
+        return False
+    depend = [source for source in matrix.owner.inputs if rv in set(ancestors([source]))]
+    op = matrix.owner.op
+    if isinstance(op, AdvancedSubtensor):  # levels[index]
+        table, *indices = matrix.owner.inputs
+        return table.ndim == 1 and depend == indices and _elementwise(indices[0], rv, rvs)
+    if isinstance(op, Elemwise | ViewOp):
+        same = [source for source in depend if source.type.ndim == matrix.type.ndim]
+        return len(same) == len(depend) and all(_elementwise(source, rv, rvs) for source in depend)
+    return False

@@ -1,0 +1,223 @@
+"""SynSense's Xylo as a chip: a digital core of integer spiking neurons, trained in the loop on its bit-exact simulator.
+
+A network of inputs, hidden and output neurons with 8-bit weights and 16-bit thresholds, both trained; the arithmetic is
+in xylo_kernel.py. Its parameters, as a prior and a sampler see them, are three matrices on a grid:
+
+    w_1, w_2       weight / WEIGHT_UNIT: -4 to 3.97 in steps of 1 / 32, the integers from -128 to 127
+    threshold      log2 of a neuron's threshold over `base_threshold`: -3 to 3 in steps of 1 / 4
+
+so that Normal(0, 1) is a sensible prior for each (models/grid.py). An input x >= 0 is a rate: it makes a train of
+events, as even as whole events can be, of `events_per_unit` x events a step on average, 15 at most. `on_off` makes
+such inputs of standardised features.
+
+`xylosim` is SynSense's simulator of the core (extra `xylo`). `run` computes with kernels of this project, which
+tests hold to xylosim bit for bit; `XyloChip(backend="xylosim")` runs xylosim itself, some hundred times slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_snn.chip import ChipSpec, FloatArray, check_inputs
+from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.xylo_kernel import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
+
+WEIGHT_UNIT = 32  # integer weights to the unit of a weight
+LARGEST_LAYERS = (16, 1000, 8)  # inputs, hidden and output neurons of a Xylo Audio 2
+RATE_UNIT = 256  # an input rate is a whole number of 1 / 256 events a step
+BACKENDS = ("kernel", "xylosim")
+
+Integers = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+
+
+@dataclass(frozen=True)
+class XyloSpec(ChipSpec):
+    """A `ChipSpec` whose parameters are two weight matrices and, as a third, (1, n_hidden + n_out) log2 thresholds."""
+
+    @property
+    def weight_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shape of each matrix."""
+        return (*super().weight_shapes, (1, sum(self.layers[1:])))
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """Name of each matrix."""
+        return (*super().weight_names, "threshold")
+
+    @property
+    def weight_dims(self) -> tuple[tuple[str, str], ...]:
+        """Names of the two dims of each matrix."""
+        return (*super().weight_dims, ("all", "neuron"))
+
+
+class XyloChip:
+    """A Xylo core with one hidden layer.
+
+    Parameters
+    ----------
+    layers
+        Inputs, hidden and output neurons; 16, 1000 and 8 are the most that a Xylo Audio 2 has.
+    n_steps
+        Time steps of a presentation. Outputs spike once a step at most.
+    decay_syn, decay_mem
+        Bits of the decays of synapses and membranes, 1 to 15: a state x loses x / 2^bits in a step.
+    base_threshold
+        Threshold where the trained log2 threshold is 0.
+    events_per_unit
+        Input events a step at an input of 1.
+    backend
+        "kernel" or "xylosim", which answer alike.
+
+    Raises
+    ------
+    InputError
+        When an argument is out of range, or xylosim is asked for and missing.
+    """
+
+    copyable = True
+
+    def __init__(
+        self,
+        layers: Sequence[int] = (16, 16, 2),
+        n_steps: int = 32,
+        *,
+        decay_syn: int = 2,
+        decay_mem: int = 4,
+        base_threshold: int = 1024,
+        events_per_unit: float = 2.0,
+        backend: str = "kernel",
+    ) -> None:
+        low, high = -128 / WEIGHT_UNIT, 127 / WEIGHT_UNIT
+        self.spec = XyloSpec(tuple(layers), n_steps, (low, high), 8)
+        too_large = len(self.spec.layers) == 3 and np.any(np.array(self.spec.layers) > LARGEST_LAYERS)
+        if len(self.spec.layers) != 3 or too_large:
+            raise InputError(
+                f"Layers were {tuple(layers)!r}, but a Xylo has inputs, one hidden layer and outputs, at most "
+                f"{LARGEST_LAYERS}: give for example (16, 16, 2), with fewer features."
+            )
+        for name, value, most in (
+            ("decay_syn", decay_syn, 15),
+            ("decay_mem", decay_mem, 15),
+            ("base_threshold", base_threshold, 4095),  # times 8 it is still 15 bits
+        ):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
+                raise InputError(f"{name} was {value!r}, but a whole number from 1 to {most} is expected.")
+        if not 0 < events_per_unit <= MOST_INPUT:
+            raise InputError(
+                f"events_per_unit was {events_per_unit!r}, but more than 0 and at most {MOST_INPUT} is expected: try 2."
+            )
+        if backend not in BACKENDS:
+            raise unknown_name("backend", backend, BACKENDS)
+        if backend == "xylosim":
+            _xylosim()
+        self.decay_syn, self.decay_mem = int(decay_syn), int(decay_mem)
+        self.base_threshold, self.events_per_unit, self.backend = int(base_threshold), float(events_per_unit), backend
+        weights = np.arange(-128, 128) / WEIGHT_UNIT
+        self.weight_levels = [weights, weights, np.arange(-12, 13) / 4]
+
+    def integers(self, weights: Sequence[FloatArray]) -> Integers:
+        """What the core is programmed with: (n_in, n_hidden), (n_hidden, n_out) weights, (n_neurons,) thresholds."""
+        matrices = [np.asarray(w, np.float64) for w in weights]
+        shapes = tuple(w.shape for w in matrices)
+        if shapes != self.spec.weight_shapes:
+            raise InputError(
+                f"The weights have shapes {list(shapes)}, but this chip expects {list(self.spec.weight_shapes)}: two "
+                "weight matrices and a row of log2 thresholds."
+            )
+        if any(np.isnan(w).any() for w in matrices):
+            raise InputError("The weights hold NaN, but every weight must be a number: check the prior.")
+        w_1, w_2 = (np.clip(np.rint(w * WEIGHT_UNIT), -128, 127).astype(np.int32) for w in matrices[:2])
+        powers = np.clip(np.rint(matrices[2][0] * 4), -12, 12) / 4
+        return w_1, w_2, np.maximum(np.rint(self.base_threshold * 2.0**powers), 1).astype(np.int32)
+
+    def events(self, inputs: FloatArray) -> NDArray[np.uint8]:
+        """Input events (n_samples, n_steps, n_in) of inputs (n_samples, n_in); none below 0."""
+        x = check_inputs(inputs, self.spec.layers[0])
+        rates = np.clip(np.rint(x * self.events_per_unit * RATE_UNIT), 0, MOST_INPUT * RATE_UNIT).astype(np.int64)
+        steps = np.arange(self.spec.n_steps + 1)[:, None]
+        return np.diff(rates[:, None, :] * steps // RATE_UNIT, axis=1).astype(np.uint8)
+
+    def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int32]:
+        """Show every input once: spike counts (n_samples, n_out); see `Chip.run`."""
+        return self.run_integers(self.integers(weights), inputs)
+
+    def run_integers(self, integers: Integers, inputs: FloatArray) -> NDArray[np.int32]:
+        """The same with what the core is programmed with, see `integers`; thresholds may be any from 1 to 32,767."""
+        events = self.events(inputs)
+        if self.backend == "xylosim":
+            return run_xylosim(integers, events, self.decay_syn, self.decay_mem)
+        groups = in_groups(events)
+        state = empty_state(len(groups), self.spec.n_steps, *self.spec.layers[1:])
+        run_all(*integers, groups, peaks_of(events), self.decay_syn, self.decay_mem, state)
+        counts = state[4].transpose(0, 2, 1)  # (group, sample, output)
+        return counts.reshape(-1, self.spec.layers[-1])[: len(events)]
+
+    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], beta: float, early: bool = True) -> Any:
+        """Metropolis sweeps that re-run only what a parameter reaches; None where xylosim itself is to be run."""
+        if self.backend != "kernel":
+            return None
+        from bayes_snn.xylo_sweep import XyloSweeper
+
+        return XyloSweeper(self, inputs, labels, beta, early)
+
+    def __repr__(self) -> str:
+        layers = "-".join(map(str, self.spec.layers))
+        return f"XyloChip({layers}, n_steps={self.spec.n_steps}, backend={self.backend!r})"
+
+
+def on_off(features: FloatArray) -> NDArray[np.float64]:
+    """Two inputs >= 0 for each feature, (n_samples, n) -> (n_samples, 2 n): how far it is above 0, and below."""
+    features = np.asarray(features, np.float64)
+    return np.concatenate([np.maximum(features, 0.0), np.maximum(-features, 0.0)], axis=1)
+
+
+def run_xylosim(integers: Integers, events: NDArray[np.uint8], decay_syn: int, decay_mem: int) -> NDArray[np.int32]:
+    """Spike counts (n_samples, n_out) of SynSense's simulator; its states are reset before every sample."""
+    xylo = _xylosim()
+    w_1, w_2, thresholds = integers
+    n_hidden, n_out = w_2.shape
+
+    def synapses(weights: NDArray[np.int32]) -> list[list[Any]]:
+        return [[xylo.XyloSynapse(post, 0, int(w)) for post, w in enumerate(row)] for row in weights]
+
+    into, out = synapses(w_1), synapses(w_2)  # the layer points into them: they must outlive it
+    layer = xylo.XyloLayer(
+        synapses_in=into,
+        synapses_rec=[[] for _ in range(n_hidden)],
+        synapses_out=out,
+        aliases=[[] for _ in range(n_hidden)],
+        threshold=thresholds[:n_hidden].tolist(),
+        threshold_out=thresholds[n_hidden:].tolist(),
+        has_bias=False,
+        bias=[],
+        bias_out=[],
+        weight_shift_inp=0,
+        weight_shift_rec=0,
+        weight_shift_out=0,
+        dash_mem=[decay_mem] * n_hidden,
+        dash_mem_out=[decay_mem] * n_out,
+        dash_syns=[[decay_syn]] * n_hidden,
+        dash_syns_out=[[decay_syn]] * n_out,
+        name="bayes_snn",
+    )
+    counts = np.empty((len(events), n_out), np.int32)
+    for sample, shown in enumerate(events):
+        layer.reset_all()
+        counts[sample] = np.sum(layer.evolve(shown.tolist()), axis=0)
+    return counts
+
+
+def _xylosim() -> Any:
+    try:
+        from xylosim import v2
+    except ImportError:
+        raise InputError(
+            "The backend 'xylosim' needs xylosim, which is not installed: run pip install 'bayes_snn[xylo]', or take "
+            "backend 'kernel'."
+        ) from None
+    return v2

@@ -1,0 +1,23 @@
+"""Weights on the grid of a chip with few bits: Normal(0, 1), rounded to the nearest level.
+
+    P(level_ij = k) = Phi((m_k+1) / sigma) - Phi(m_k / sigma),   m_k halfway between levels k - 1 and k
+    W_ij = levels[level_ij]
+
+The levels are those of the chip's weight bits, 4 bits where it tells none; the variables are whole numbers from 0.
+"""
+
+import pymc as pm
+import pytensor.tensor as pt
+
+from bayes_snn.grid import normal_log_mass, weight_levels
+
+SIGMA = 1.0  # standard deviation before rounding, in units of the threshold per unit of input
+
+
+def weights(chip):
+    """One (n_pre, n_post) matrix for each layer, inputs first."""
+    spec, matrices = chip.spec, []
+    for name, dims, levels in zip(spec.weight_names, spec.weight_dims, weight_levels(chip), strict=True):
+        level = pm.Categorical(f"level_{name}", logit_p=normal_log_mass(levels, SIGMA), dims=dims)
+        matrices.append(pm.Deterministic(name, pt.as_tensor(levels)[level], dims=dims))
+    return matrices

@@ -1,0 +1,216 @@
+"""The grid of a chip with few bits, the prior on it, and its sampler against posteriors counted out level by level."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from bayes_snn.chip import ChipSpec
+from bayes_snn.errors import InputError
+from bayes_snn.fit import fit
+from bayes_snn.grid import grid_levels, normal_log_mass, weight_levels
+from bayes_snn.lif import LIFChip
+from bayes_snn.likelihood import log_likelihood
+from bayes_snn.model import build_model
+from bayes_snn.result import load_fit
+from bayes_snn.steps import GridMetropolis, StockMetropolis, make_step
+from bayes_snn.steps.sitewise_grid import why_not_on_grid
+from tests.test_steps import LIMIT, sample
+from tests.toys import INPUTS, LABELS, MOMENTS, SigmoidChip, z_scores
+
+RANGES = [(-4.0, 4.0), (-1.0, 4.0), (-0.7, 4.0), (0.0, 3.0), (-2.5, 0.3)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(2, 16), st.sampled_from(RANGES), st.floats(-6.0, 6.0))
+def test_levels_are_what_the_chip_rounds_to(bits, weight_range, w):
+    chip = LIFChip((1, 1), "quantisation", bits, weight_range=weight_range)
+    levels = grid_levels(chip.spec)
+
+    def programmed(weight):
+        return float(chip.effective_weights([np.array([[weight]])])[0][0, 0])
+
+    assert programmed(w) in levels
+    level = levels[int(abs(w) * 1000) % len(levels)]
+    assert programmed(level) == level  # to the last bit: a level is not rounded again
+    nearest = levels[np.abs(levels - np.clip(w, *weight_range)).argmin()]
+    assert abs(programmed(w) - np.clip(w, *weight_range)) <= abs(nearest - np.clip(w, *weight_range)) + 1e-6
+
+
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_levels_are_symmetric_and_one_fewer_than_a_power_of_two(bits):
+    levels = grid_levels(ChipSpec((1, 1), weight_bits=bits))
+    assert len(levels) == 2**bits - 1
+    np.testing.assert_array_equal(levels, -levels[::-1])
+    assert levels[-1] == 4.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-400, 400), min_size=1, max_size=30, unique=True), st.floats(0.05, 5.0))
+def test_the_mass_of_a_level_is_that_of_its_cell(numbers, sigma):
+    levels = np.sort(numbers) / 10.0
+    mass = np.exp(normal_log_mass(levels, sigma))
+    edges = np.concatenate([[-np.inf], 0.5 * (levels[1:] + levels[:-1]), [np.inf]])
+    np.testing.assert_allclose(mass, np.diff(stats.norm.cdf(edges, scale=sigma)), atol=1e-12)
+    assert mass.sum() == pytest.approx(1.0)
+    assert np.isfinite(normal_log_mass(levels, sigma)).all()  # far out, too: no level is ruled out
+    np.testing.assert_allclose(normal_log_mass(-levels[::-1], sigma), normal_log_mass(levels, sigma)[::-1])
+
+
+def test_a_chip_that_tells_its_levels_is_believed():
+    chip = SigmoidChip()
+    chip.weight_levels = [np.array([-1.0, 0.5, 3.0])]
+    assert weight_levels(chip)[0].tolist() == [-1.0, 0.5, 3.0]
+    result = fit(chip, INPUTS, LABELS, "grid", draws=5, tune=5, chains=1)
+    assert set(np.unique(result.draws.weights[0])) <= {-1.0, 0.5, 3.0}
+    for wrong in ([], [[1.0, 0.0]], [[[0.0]]], [[np.nan]], [[0.0], [1.0]]):
+        chip.weight_levels = wrong
+        with pytest.raises(InputError, match="one such array is expected for each of its 1"):
+            weight_levels(chip)
+
+
+def test_bad_grids():
+    with pytest.raises(InputError, match="2 to 16"):
+        grid_levels(ChipSpec((1, 1), weight_bits=1))
+    with pytest.raises(InputError, match="positive"):
+        normal_log_mass(np.array([0.0]), 0.0)
+
+
+def lif_chip():
+    return LIFChip((1, 2), ["comparator", "quantisation"], [1.0, 3], 4, n_steps=12)
+
+
+CHIPS = {"sigmoid": SigmoidChip, "lif": lif_chip}
+
+
+def counted_out(chip):
+    """Expectations of MOMENTS under the posterior of two weights on a grid: the sum over all pairs of levels."""
+    levels = grid_levels(chip.spec)
+    logp = np.zeros((len(levels), len(levels)))
+    prior = np.log(np.diff(stats.norm.cdf([-np.inf, *(0.5 * (levels[1:] + levels[:-1])), np.inf])))
+    for a, b in itertools.product(range(len(levels)), repeat=2):
+        counts = chip.run([np.array([[levels[a], levels[b]]])], INPUTS)
+        logp[a, b] = log_likelihood(counts, LABELS, 0.5).sum() + prior[a] + prior[b]
+    p = np.exp(logp - logp.max())
+    p /= p.sum()
+    return {name: float((p * f(*np.meshgrid(levels, levels, indexing="ij"))).sum()) for name, f in MOMENTS.items()}
+
+
+def scores(chip, step_of, model_name="grid", rounded=lambda w: w):
+    model = build_model(chip, INPUTS, LABELS, model_name)
+    step = step_of(model)
+    trace = sample(model, step, 2000, 7)
+    return z_scores(rounded(trace.posterior["w_1"].values[:, :, 0]), counted_out(chip))
+
+
+@pytest.mark.parametrize("sampler", ["sitewise", "pymc"])
+@pytest.mark.parametrize("name", CHIPS)
+def test_recovers_a_posterior_that_is_counted_out(name, sampler):
+    found = scores(CHIPS[name](), lambda model: make_step(sampler, model))
+    assert max(map(abs, found.values())) < LIMIT, found
+
+
+class Sticky(GridMetropolis):
+    """A wrong sampler: a jump beyond an end stops at the end, with no correction for it."""
+
+    def propose(self, q):
+        proposals, far = super().propose(q)
+        return np.clip(proposals, 5, 9), far
+
+
+def test_a_wrong_sampler_is_found_out():
+    found = scores(SigmoidChip(), lambda model: Sticky(model.value_vars[:1], model=model))
+    assert max(map(abs, found.values())) > LIMIT, found
+
+
+def test_off_the_grid_a_chip_that_rounds_has_the_same_posterior():
+    levels = grid_levels(lif_chip().spec)
+
+    def rounded(w):
+        return levels[np.abs(w[..., None] - levels).argmin(axis=-1)]
+
+    found = scores(lif_chip(), lambda model: make_step("sitewise", model), "gaussian", rounded)
+    assert max(map(abs, found.values())) < LIMIT, found
+
+
+def uniform(chip):
+    return [0.5 * pm.DiscreteUniform("k", -3, 3, shape=(1, 2))]
+
+
+def learned_scale(chip):
+    scale = 0.5 + pm.HalfNormal("scale")
+    levels = pt.as_tensor(grid_levels(chip.spec))
+    logits = -0.5 * (levels / scale) ** 2
+    return [levels[pm.Categorical("k", logit_p=logits, shape=(1, 2))]]
+
+
+def mixed_up(chip):
+    return [pm.DiscreteUniform("k", -3, 3, shape=(1, 2)).cumsum(axis=1) * 0.5]
+
+
+def swapped(chip):
+    return [pm.DiscreteUniform("k", -3, 3, shape=(1, 2))[:, ::-1] * 0.5]
+
+
+def turned(chip):
+    return [pm.DiscreteUniform("k", -3, 3, shape=(2, 1)).T * 0.5]
+
+
+def shared_sum(chip):
+    k = pm.DiscreteUniform("k", -3, 3, shape=(1, 2))
+    return [0.5 * k + 0.1 * k.sum()]
+
+
+@pytest.mark.parametrize("prior", ["grid", uniform, learned_scale])
+def test_other_priors_on_whole_numbers_are_swept(prior):
+    model = build_model(SigmoidChip(), INPUTS, LABELS, prior)
+    with model:
+        step = make_step("sitewise", model)
+    assert isinstance(step, GridMetropolis)
+    assert why_not_on_grid(model, step.vars) is None
+    result = fit(SigmoidChip(), INPUTS, LABELS, prior, draws=20, tune=20, chains=1)
+    posterior = result.posterior.posterior
+    name = "level_w_1" if prior == "grid" else "k"
+    assert np.issubdtype(posterior[name].dtype, np.integer)
+    assert len(np.unique(posterior[name])) > 2
+
+
+@pytest.mark.parametrize("prior", [mixed_up, swapped, turned, shared_sum])
+def test_whole_numbers_that_share_weights_fall_back_with_a_warning(prior):
+    model = build_model(SigmoidChip(), INPUTS, LABELS, prior)
+    with pytest.warns(UserWarning, match="made from more than one element of k"), model:
+        step = make_step("sitewise", model)
+    assert isinstance(step, StockMetropolis)
+
+
+@pytest.mark.parametrize("sampler", ["block", "pcn", "demetropolis", "smc"])
+def test_samplers_of_continuous_weights_say_so(sampler):
+    with pytest.raises(InputError, match="take sampler 'sitewise' or 'pymc'"):
+        fit(SigmoidChip(), INPUTS, LABELS, "grid", sampler=sampler, draws=2, tune=2, chains=1)
+
+
+def test_a_fit_on_the_grid_is_a_fit_like_any_other(tmp_path):
+    chip = LIFChip((3, 2, 2), ["comparator", "quantisation"], [3.0, 3])
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.normal(size=(20, 3)), np.arange(20) % 2
+    result = fit(chip, inputs, labels, "grid", draws=10, tune=10, chains=2, cores=1, feature_names=["a", "b", "c"])
+    posterior = result.posterior.posterior
+    assert posterior["w_1"].dims == ("chain", "draw", "pre_1", "post_1")
+    assert posterior["w_1"]["pre_1"].values.tolist() == ["a", "b", "c"]
+    levels = grid_levels(chip.spec)
+    for estimate in ("map", "medoid"):
+        assert all(np.isin(layer, levels).all() for layer in result.weights(estimate))
+    # of a mean the chip makes a weight that it can hold
+    assert all(np.isin(layer, levels).all() for layer in chip.effective_weights(result.weights("mean")))
+    assert result.passes < 20 * chip.spec.n_weights + 20
+    result.save(tmp_path)
+    again = load_fit(tmp_path)
+    np.testing.assert_array_equal(again.predict(inputs), result.predict(inputs))
+    assert again.diagnosis.verdict == result.diagnosis.verdict
