@@ -131,7 +131,7 @@ def fit(
             cause = _cause(error)
             raise cause from cause.__cause__
     if choice.remeasure:
-        collect(trace, goes_on=chip.spec.drifting)
+        collect(trace, choice.goes_on)
     with _quiet_pymc():
         evaluate_draws(trace, model, chip)
     inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
