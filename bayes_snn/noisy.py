@@ -36,14 +36,16 @@ MOST_REPEATS = 10_000
 
 @dataclass(frozen=True)
 class NoiseChoice:
-    """How a chain treats noise: the kind, the runs averaged per evaluation, and the draws between re-measurements.
+    """How chains treat noise: the kind, the runs averaged per evaluation, and the draws between re-measurements.
 
-    `remeasure` is 0 where the current point is not re-measured.
+    `remeasure` is 0 where the current point is not re-measured. `goes_on` is True where all chains run one after the
+    other on one chip that drifts; else a simulated chip starts anew with each chain.
     """
 
     kind: str = PSEUDO_MARGINAL
     repeats: int = 1
     remeasure: int = 0
+    goes_on: bool = False
 
     @property
     def refreshes(self) -> bool:
@@ -96,7 +98,7 @@ def choose_noise(
     if sampler == "smc":
         _check_population(spec, noise, remeasure)
     every = (REMEASURE if spec.drifting else 0) if remeasure is None else int(remeasure)
-    return NoiseChoice(noise, int(repeats), every)
+    return NoiseChoice(noise, int(repeats), every, spec.drifting)
 
 
 def told_noise(arguments: Mapping[str, Any]) -> str:

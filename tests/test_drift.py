@@ -166,7 +166,7 @@ def test_a_chain_that_measures_anew_does_not_stick_to_what_was_once_true(sampler
 
 def test_the_warm_up_has_no_point_of_reference_and_a_chip_that_goes_on_keeps_its_own(monkeypatch):
     for chip, kept in ((coin.CoinChip(4), False), (FadingChip(), True)):
-        _, step = step_on(chip, "block", NoiseChoice(remeasure=1), monkeypatch)
+        _, step = step_on(chip, "block", NoiseChoice(remeasure=1, goes_on=kept), monkeypatch)
         step.tune = True
         point = {"w_1": np.array([[0.3, 0.1]])}
         for _ in range(3):

@@ -238,8 +238,8 @@ def test_choices_that_are_taken():
     assert choose_noise(DETERMINISTIC, "smc") == NoiseChoice()
     assert choose_noise(DETERMINISTIC, "smc", remeasure=0) == NoiseChoice()
     assert choose_noise(NOISY, "smc", repeats=np.int64(3)) == NoiseChoice(repeats=3)
-    assert choose_noise(DRIFTING, "block", "mcwm") == NoiseChoice(MCWM, 1, 10)
-    assert choose_noise(DRIFTING, "smc", remeasure=0) == NoiseChoice()
+    assert choose_noise(DRIFTING, "block", "mcwm") == NoiseChoice(MCWM, 1, 10, goes_on=True)
+    assert choose_noise(DRIFTING, "smc", remeasure=0) == NoiseChoice(goes_on=True)
 
 
 # a fit

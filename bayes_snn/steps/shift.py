@@ -26,7 +26,8 @@ def later_columns(shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
 
 def normal_shifts(rng: np.random.Generator, n: int) -> np.ndarray:
     """A random amount for each of n neurons, (n,)."""
-    return rng.normal(size=n) * rng.choice(SCALES, size=n)
+    amounts: np.ndarray = rng.normal(size=n) * rng.choice(SCALES, size=n)
+    return amounts
 
 
 def shift_neurons(

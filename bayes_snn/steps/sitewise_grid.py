@@ -62,7 +62,8 @@ class GridMetropolis(SitewiseMetropolis):
     def shifts(self, n: int) -> np.ndarray:
         """Levels (n,) by which to move neurons, up or down, small steps and large ones alike."""
         lengths = np.floor((FARTHEST_SHIFT + 1.0) ** self.rng.random(n)).astype(np.int64)
-        return lengths * (2 * self.rng.integers(0, 2, n) - 1)
+        amounts: np.ndarray = lengths * (2 * self.rng.integers(0, 2, n) - 1)
+        return amounts
 
     def step_sizes(self) -> np.ndarray:
         """Width of each weight's jumps, in levels, (n_weights,)."""

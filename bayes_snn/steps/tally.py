@@ -34,10 +34,10 @@ class Tally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def start_count(self, rng: np.random.Generator) -> None:
-        """A chain begins; copies of a noisy chip get noise of their own."""
+        """A chain begins; copies of a noisy chip get noise of their own, but one that drifts does not grow young."""
         self._counted = self.op.presentations
         restart_noise = getattr(self.op.chip, "restart_noise", None)
-        if restart_noise is not None and not self.op.chip.spec.deterministic:
+        if restart_noise is not None and not self.op.chip.spec.deterministic and not self.op.noise.goes_on:
             restart_noise(int(rng.integers(2**32)))
             self.op.forget()
 

@@ -9,7 +9,6 @@ every later look. Nothing selects these measurements: on a chip that stands stil
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,14 +98,9 @@ class Watched(Tally):
             self.stats_dtypes = [{name: dtype for name, (dtype, _) in self.stats_dtypes_shapes.items()}]
 
     def start_count(self, rng: np.random.Generator) -> None:
-        """A chain begins; a drifting chip goes on as it is, with its point of reference."""
-        goes_on = self.op.chip.spec.drifting and multiprocessing.parent_process() is None
-        self.watch.start_chain(keep_reference=goes_on)
-        if goes_on:
-            self._counted = self.op.presentations
-            self.op.forget()
-        else:
-            super().start_count(rng)
+        """A chain begins; a chip that goes on keeps its point of reference."""
+        super().start_count(rng)
+        self.watch.start_chain(keep_reference=self.op.noise.goes_on)
 
     def checkpoint_state(self) -> dict[str, Any]:
         """What `sampling_state` lacks, the watch's memory in it."""
