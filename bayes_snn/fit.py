@@ -155,13 +155,8 @@ def fit(
             cause = _cause(error)
             raise cause from cause.__cause__
     if choice.remeasure:
-<<<<<<< HEAD
-        collect(trace, goes_on=chip.spec.drifting)
-    with _quiet_pymc(), draws_kept(trace):
-=======
         collect(trace, choice.goes_on)
-    with _quiet_pymc():
->>>>>>> noise
+    with _quiet_pymc(), draws_kept(trace):
         evaluate_draws(trace, model, chip)
     inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
     trace["constant_data"] = xr.DataTree(inputs_used.assign_coords(pre_1=trace.posterior["pre_1"]))
