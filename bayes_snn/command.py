@@ -113,6 +113,8 @@ def command(
     weights = load_weights(model)
     split = split_data(load_data(data, target), n_train=n_train, seed=split_seed)
     chip: Any
+    if own_chip is None and token_file is not None:
+        raise InputError("--token-file came without --chip, which names a server: give both, or neither.")
     if own_chip is None:
         chip = make_chip(split, distortion, sigma, chip_seed, hidden, steps)
         name = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"

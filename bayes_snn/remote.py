@@ -73,24 +73,21 @@ class RemoteChip:
             raise InputError(f"timeout was {timeout!r}, but seconds above 0 are expected: try 60.")
         self.address, self.timeout, self._token = address, float(timeout), token
         self._host_and_port = parts
-        self._request = self._slot = 0
+        self._request = 0
         self._connection: _Connection | None = None
-        self.spec, self.subsets = self._connect(None)
+        self._connection, self.spec, self.subsets = self._open()
 
     def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int32]:
         """Show every input to the chip once: spike counts (n_samples, n_out); see `Chip.run`."""
-        if self._connection is None or self._connection.process != os.getpid():
-            self._connect(self.spec)
+        connection = self._connected()
         deadline = time.monotonic() + self.timeout
-        connection = self._connection
-        assert connection is not None
         matrices = [np.asarray(matrix, np.float64) for matrix in weights]
         slot = connection.slot_of(inputs)
         if slot is not None:
-            reply = self._ask("run", deadline, {"inputs": slot}, matrices)
+            reply = self._ask(connection, "run", deadline, {"inputs": slot}, matrices)
         if slot is None or reply.fields.get("code") == "unknown-inputs":
-            slot = connection.keep(inputs)
-            reply = self._ask("run", deadline, {"inputs": slot}, [*matrices, np.asarray(inputs, np.float64)])
+            arrays = [*matrices, np.asarray(inputs, np.float64)]
+            reply = self._ask(connection, "run", deadline, {"inputs": connection.keep(inputs)}, arrays)
         if reply.kind != "counts" or len(reply.arrays) != 1:
             connection.kept.clear()
             self._fail(reply)
@@ -102,30 +99,38 @@ class RemoteChip:
             self._connection.send(Message("bye", 0, self._fields()))
         self._disconnect()
 
-    def _connect(self, expected: ChipSpec | None) -> tuple[ChipSpec, bool]:
-        """Open a connection and ask what the chip is, which must be what it was."""
+    def _connected(self) -> _Connection:
+        """A connection of this process, to the chip that it was at first."""
+        if self._connection is not None and self._connection.process == os.getpid():
+            return self._connection
         self._disconnect()
+        connection, spec, _ = self._open()
+        if spec != self.spec:
+            connection.close()
+            raise InputError(f"The chip at {self.address} was {self.spec}, but is {spec} now: begin a new fit with it.")
+        self._connection = connection
+        return connection
+
+    def _open(self) -> tuple[_Connection, ChipSpec, bool]:
+        """A new connection, what the chip is, and whether a run of few samples costs accordingly less."""
         deadline = time.monotonic() + self.timeout
         if self._host_and_port != ("", 0):
             self._knock()
-        self._connection = _Connection(self.address)
-        reply = self._ask("hello", deadline, {}, [])
-        if reply.kind != "chip":
-            self._disconnect()
-            self._fail(reply)
+        connection = _Connection(self.address)
         try:
+            reply = self._ask(connection, "hello", deadline, {}, [])
+            if reply.kind != "chip":
+                self._fail(reply)
             spec = spec_from(reply.fields.get("spec"))
         except WireError as error:
-            self._disconnect()
-            raise ConnectionError(
-                f"{self.address} answered something else than a chip's server does. {error}"
-            ) from None
-        if expected is not None and spec != expected:
-            self._disconnect()
-            raise InputError(f"The chip at {self.address} was {expected}, but is {spec} now: begin a new fit with it.")
+            connection.close()
+            raise ConnectionError(f"{self.address} does not answer as a chip's server does. {error}") from None
+        except BaseException:
+            connection.close()
+            raise
         limit = reply.fields.get("max_bytes")
-        self._connection.max_bytes = limit if isinstance(limit, int) else MAX_BYTES
-        return spec, reply.fields.get("subsets") is True
+        connection.max_bytes = limit if isinstance(limit, int) else MAX_BYTES
+        return connection, spec, reply.fields.get("subsets") is True
 
     def _knock(self) -> None:
         """Find out whether anybody listens, which ZeroMQ does not tell."""
@@ -139,10 +144,15 @@ class RemoteChip:
                 "bayes_snn.serve, or check the address."
             ) from None
 
-    def _ask(self, kind: str, deadline: float, fields: dict[str, Any], arrays: Sequence[NDArray[Any]]) -> Message:
+    def _ask(
+        self,
+        connection: _Connection,
+        kind: str,
+        deadline: float,
+        fields: dict[str, Any],
+        arrays: Sequence[NDArray[Any]],
+    ) -> Message:
         """Send a message and wait for its answer; answers to earlier ones are dropped."""
-        connection = self._connection
-        assert connection is not None
         self._request += 1
         message = Message(kind, self._request, {**fields, **self._fields()}, tuple(arrays))
         try:

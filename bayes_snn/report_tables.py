@@ -97,7 +97,7 @@ def cost(material: Material, sheet: Sheet) -> Html:
     whole = saved + (shown or 0)
     share = f"{saved:,.0f} presentations, {saved / whole:.1%} of {whole:,.0f}" if saved else "none"
     rows.append(("saved by early rejection", share))
-    if isinstance(faults := material.stored.get("faults"), dict):
+    if (faults := material.result.faults) is not None:
         rows.append(("faults of the link, each met by a repetition", in_words(faults)))
     if told := told_noise(material.result.arguments):
         rows.append(("noise", told))

@@ -23,9 +23,12 @@ from bayes_snn.faults import INJECTED, FaultyChip
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.link import Link
-from bayes_snn.link_faults import KINDS, AnswerError, FaultLog, check_answer, fault_counts, in_words
+from bayes_snn.link_faults import KINDS, AnswerError, FaultLog, check_answer, fault_counts, in_words, keep_faults
+from bayes_snn.report_material import gather
+from bayes_snn.report_page import Sheet
+from bayes_snn.report_tables import cost
 from bayes_snn.result import describe_chip, load_fit
-from tests.fits import same_draws
+from tests.fits import hand_made_fit, same_draws
 from tests.links import match_faults
 from tests.toys import INPUTS, LABELS, SigmoidChip
 
@@ -442,6 +445,16 @@ def test_the_faults_of_a_fit_are_kept_with_it(tmp_path):
     assert calm.faults == {}
     assert load_fit(calm.save(tmp_path / "calm"), SigmoidChip()).faults == {}
     assert small_fit(SigmoidChip()).faults is None
+
+
+def test_the_report_tells_the_faults():
+    result = hand_made_fit(SigmoidChip(), INPUTS, LABELS)
+    assert "faults of the link" not in str(cost(gather(result), Sheet()))
+    log = FaultLog()
+    for kind in ("nan", "timeout", "nan"):
+        log.add(kind, 1, 1, "Nonsense.")
+    keep_faults(result.posterior, log)
+    assert "3 faults (1 timeout, 2 nan)" in str(cost(gather(result), Sheet()))
 
 
 # ---- what a link is besides

@@ -244,6 +244,7 @@ def test_a_fit_of_one_s_own_chip_and_of_the_same_one_behind_a_server(monkeypatch
         ("--chip my_lab:number", "is no chip"),
         ("--chip my_lab:MyChip --token-file missing", "token file missing"),
         ("--chip tcp://127.0.0.1", "tcp://HOST:PORT"),
+        ("--token-file missing", "--token-file came without --chip"),
     ],
 )
 def test_bad_chips_of_a_fit(arguments, says, monkeypatch, capsys):
