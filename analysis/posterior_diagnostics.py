@@ -7,14 +7,14 @@
 # draws; do not use the mean of the weights.
 
 # %%
-import arviz as az
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from bayes_snn import LIFChip, diagnose, fit, load_data, split_data
 from bayes_snn.metrics import accuracy
 from bayes_snn.predict import probabilities
+from bayes_snn.report_figures import rank_shares
 
 data = split_data(load_data("wine"), n_train=100, seed=0)
 chip = LIFChip((13, 4, 3))  # an ideal chip with four hidden neurons
@@ -40,27 +40,40 @@ print(result.diagnosis.verdict)
 # %%
 terms = result.posterior["log_likelihood/label"]  # log p of each training label, for each draw
 least_sure = int(np.argmin(terms.mean(("chain", "draw")).values))
-function = xr.Dataset(
-    {"log-likelihood": terms.sum("observation"), "p(label)": np.exp(terms.isel(observation=least_sure, drop=True))}
-)
-weights = xr.Dataset(
-    {
-        "w_1: proline to hidden 0": posterior["w_1"].sel(pre_1="proline", post_1=0, drop=True),
-        "w_2: hidden 0 to class_0": posterior["w_2"].sel(pre_2=0, post_2="class_0", drop=True),
-    }
-)
-both = xr.DataTree.from_dict({"posterior": xr.merge([weights, function])})
-_ = az.plot_trace(both, figure_kwargs={"figsize": (9, 6)})
+shown = {
+    "w_1: proline to hidden 0": posterior["w_1"].sel(pre_1="proline", post_1=0),
+    "w_2: hidden 0 to class_0": posterior["w_2"].sel(pre_2=0, post_2="class_0"),
+    "log-likelihood of all training samples": terms.sum("observation"),
+    "probability of the class of one sample": np.exp(terms.isel(observation=least_sure)),
+}
+figure, axes = plt.subplots(2, 2, figsize=(9.5, 5.2), layout="constrained", sharex=True)
+for axis, (name, draws) in zip(axes.flat, shown.items(), strict=True):
+    axis.plot(draws.transpose("draw", "chain").values, lw=0.5)
+    axis.set_title(name, fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+for axis in axes[1]:
+    axis.set_xlabel("draw (a colour for each chain)")
 
 # %% [markdown]
 # ## Ranks
 #
-# Put the draws of all chains in order. If the chains sample the same distribution, each has its share at every rank,
-# and its line stays inside the grey band: the line is how far the chain's ranks are from even. One that leaves it sits
-# too high or too low.
+# Put the draws of all chains in order. If the chains sample the same distribution, each has its even share at every
+# rank, and its line stays near the dashed one. A line that leans to one side belongs to a chain that sits higher or
+# lower than the others.
 
 # %%
-_ = az.plot_rank(both, figure_kwargs={"figsize": (9, 6)})
+figure, axes = plt.subplots(2, 2, figsize=(9.5, 5.2), layout="constrained", sharex=True, sharey="row")
+for axis, (name, draws) in zip(axes.flat, shown.items(), strict=True):
+    axis.axhline(1.0, color="0.4", ls="--", lw=1)
+    for chain, share in enumerate(rank_shares(draws.transpose("chain", "draw").values)):
+        axis.stairs(share, np.linspace(0, 1, len(share) + 1), baseline=None, color=f"C{chain}", lw=1.5)
+    axis.set_title(name, fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_ylim(bottom=0)
+for axis in axes[:, 0]:
+    axis.set_ylabel("share (1: even)")
+for axis in axes[1]:
+    axis.set_xlabel("rank among all draws")
 
 # %% [markdown]
 # ## R-hat and effective draws in both spaces
@@ -84,15 +97,18 @@ print(table.round({"R-hat": 2, "above 1.05": 2, "ESS": 0}).to_string())
 # %% [markdown]
 # ## Why the weights disagree
 #
-# Take the best draw and let two hidden neurons swap places: their columns in the first layer, their rows in the second.
-# On an ideal chip this is the same network under another name. Here are the two networks, and the one half-way between.
+# Take the best draw and let the two hidden neurons that differ most swap places: their columns in the first layer,
+# their rows in the second. On an ideal chip this is the same network under another name. Here are the two networks, and
+# the one half-way between.
 
 # %%
 best = result.weights("map")
-order = [1, 0, 2, 3]
+apart = np.linalg.norm(best[0][:, :, None] - best[0][:, None, :], axis=0)
+i, j = np.unravel_index(apart.argmax(), apart.shape)
+order = [{i: j, j: i}.get(k, k) for k in range(4)]
 swapped = [best[0][:, order], best[1][order]]
 between = [(a + b) / 2 for a, b in zip(best, swapped, strict=True)]
-for name, w in {"best draw": best, "hidden 0 and 1 swapped": swapped, "half-way between": between}.items():
+for name, w in {"best draw": best, "two neurons swapped": swapped, "half-way between": between}.items():
     p = probabilities(chip, w, data.train_inputs)
     log_likelihood = np.log(p[np.arange(data.n_train), data.train_labels]).sum()
     print(f"{name:24} accuracy {accuracy(p, data.train_labels):.3f}   log-likelihood {log_likelihood:8.2f}")
@@ -104,19 +120,19 @@ for name, w in {"best draw": best, "hidden 0 and 1 swapped": swapped, "half-way 
 #
 # ## Why the posterior mean can lose accuracy
 #
-# The mean of the draws of one chain stays within what that chain has visited. The mean of all chains need not be near
-# any draw. The ensemble averages predictions, which do not care for the order of neurons.
+# A chain that stays in one mode has a mean that is a network of that mode; one that has wandered has a mean between
+# modes. The mean of all chains is near no draw at all. The ensemble averages predictions, which do not care for the
+# order of neurons.
 
 # %%
-chains = {
-    f"mean of chain {c}": [posterior[w].sel(chain=c).mean("draw").values for w in chip.spec.weight_names]
-    for c in range(4)
-}
-shown = {name: probabilities(chip, w, data.test_inputs) for name, w in chains.items()}
-shown |= {
-    f"{name} of all chains": result.predict(data.test_inputs, name) for name in ("mean", "map", "medoid", "ensemble")
-}
-print(pd.Series({name: accuracy(p, data.test_labels) for name, p in shown.items()}).round(3).to_string())
+predicted = {}
+for c in range(4):
+    mean = [posterior[w].sel(chain=c).mean("draw").values for w in chip.spec.weight_names]
+    predicted[f"mean of chain {c}"] = probabilities(chip, mean, data.test_inputs)
+for name in ("mean", "map", "medoid", "ensemble"):
+    predicted[f"{name} of all chains"] = result.predict(data.test_inputs, name)
+print("test accuracy")
+print(pd.Series({name: accuracy(p, data.test_labels) for name, p in predicted.items()}).round(3).to_string())
 
 # %% [markdown]
 # ## What to do

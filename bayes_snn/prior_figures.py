@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from bayes_snn.errors import InputError
@@ -85,5 +85,6 @@ def _draw_shares(axis: Any, what: str, unit: str, values: dict[str, NDArray[np.f
         axis.stairs(shares, edges, baseline=None, lw=1.5, label=name, **line)
     axis.set(xlim=(0, 1), xlabel=unit, ylabel=f"share of {what}")
     axis.set_ylim(bottom=0)
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axis.spines[["top", "right"]].set_visible(False)
