@@ -24,7 +24,8 @@ from bayes_snn.link_worker import Caller, NoAnswerError
 FAILURES = (OSError, EOFError)  # ConnectionError and TimeoutError are OSErrors
 LONGEST_WAIT, LONGEST_PAUSE = 10.0, 60.0  # s
 LONGEST_RESET = 10.0  # s, or as long as a run where that is more: to open a port again takes its time
-_PASSED_ON = ("copyable", "subsets", "restart_noise")  # a site_sweeper would run the chip past the link
+# a site_sweeper would run the chip past the link
+_PASSED_ON = ("copyable", "subsets", "restart_noise", "checkpoint_state", "restore_state")
 
 
 def tell_on_stderr(sentence: str) -> None:

@@ -128,16 +128,19 @@ class FaultLog:
         self.records: deque[Fault] = deque(maxlen=MOST_KEPT)
         self._spool: str | None = None
         self._owner = os.getpid()
+        self._lasting = False  # what this process finds is written down as well
 
     def add(self, kind: str, request: int, attempt: int, sentence: str) -> None:
         """Write down a fault; in a copy of the log in another process, for `gather` to find."""
         fault = Fault(kind, time.time(), request, attempt, sentence, os.getpid())
         self._count(fault)
-        if self._spool is not None and fault.process != self._owner:
+        if self._spool is not None and (self._lasting or fault.process != self._owner):
             known = fault.as_dict() if self.counts.total() <= MOST_KEPT else {"kind": kind}
-            path = Path(self._spool) / f"{fault.process}.jsonl"
-            with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(known) + "\n")
+            path = Path(f"{self._spool}-{fault.process}.jsonl")
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(known) + "\n")
 
     def carry(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Take over faults that were written down elsewhere, as `Fault.as_dict` gave them."""
@@ -156,19 +159,33 @@ class FaultLog:
         return log
 
     @contextlib.contextmanager
-    def gather(self) -> Iterator[None]:
-        """Take over, at the end, what copies of this log in other processes of this computer have written down."""
-        self._owner = os.getpid()
-        with tempfile.TemporaryDirectory(prefix="bayes_snn-faults-") as folder:
-            self._spool = folder
+    def gather(self, folder: str | Path | None = None) -> Iterator[None]:
+        """Take over, at the end, what copies of this log in other processes of this computer have written down.
+
+        Parameters
+        ----------
+        folder
+            Where to write: files in it stay, and what an earlier part of the same fit left there is taken over first.
+            Without, a temporary folder.
+        """
+        self._owner, self._lasting = os.getpid(), folder is not None
+        with contextlib.ExitStack() as stack:
+            if folder is None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bayes_snn-faults-"))
+            folder = Path(folder)
+            self._take_over(sorted(folder.glob("*.jsonl")))
+            part = f"{time.time_ns()}"  # names the files of this part of the fit
+            self._spool = str(folder / part)
             try:
                 yield
             finally:
                 self._spool = None
-                found: list[dict[str, Any]] = []
-                for path in sorted(Path(folder).glob("*.jsonl")):
-                    found += _read_lines(path)
-                self.carry(sorted(found, key=lambda record: record.get("time", np.inf)))
+                own = f"{part}-{self._owner}.jsonl"  # is in this log already
+                self._take_over([path for path in sorted(folder.glob(f"{part}-*.jsonl")) if path.name != own])
+
+    def _take_over(self, paths: Iterable[Path]) -> None:
+        found = [record for path in paths for record in _read_lines(path)]
+        self.carry(sorted(found, key=lambda record: record.get("time", np.inf)))
 
     def as_dataset(self) -> xr.Dataset:
         """One row for each record, along the dim `fault`; `counts` of all kinds in the attributes, as JSON."""
@@ -190,6 +207,12 @@ class FaultLog:
 
     def __repr__(self) -> str:
         return f"FaultLog({in_words(self.counts)})"
+
+
+def _folder(checkpoint: object) -> Path | None:
+    """Where a checkpoint, or a path of one, keeps its faults."""
+    folder = getattr(checkpoint, "folder", checkpoint)
+    return Path(folder) / "faults" if isinstance(folder, str | Path) else None
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -224,7 +247,10 @@ def fault_counts(tree: xr.DataTree) -> dict[str, int] | None:
 
 
 def keeping_faults[**P, R](fit: Callable[P, R]) -> Callable[P, R]:
-    """Decorator of `fit`: the faults that its chip logs meanwhile go into the result, or into the error's draws."""
+    """Decorator of `fit`: the faults that its chip logs meanwhile go into the result, or into the error's draws.
+
+    A fit with a checkpoint writes them down there as they come, so that none is lost when it is killed.
+    """
 
     @functools.wraps(fit)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -233,7 +259,7 @@ def keeping_faults[**P, R](fit: Callable[P, R]) -> Callable[P, R]:
             return fit(*args, **kwargs)
         before = dict(log.counts)
         try:
-            with log.gather():
+            with log.gather(_folder(kwargs.get("checkpoint"))):
                 result: Any = fit(*args, **kwargs)
         except LinkError as error:
             if error.draws is not None:
