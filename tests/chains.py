@@ -8,8 +8,10 @@ import numpy as np
 
 from bayes_snn.fit import _other_steps, prior_starts
 from bayes_snn.model import build_model
+from bayes_snn.noisy import choose_noise
 from bayes_snn.steps import make_step
 from bayes_snn.steps.checkpointed import CheckpointedSteps
+from bayes_snn.steps.watch import Watch
 
 SEED = 5
 TIMES = ("perf_counter_diff", "process_time_diff", "perf_counter_start")  # stats that are never twice the same
@@ -26,10 +28,13 @@ class Chains:
         Name of a step method.
     tune, draws
         Of every chain.
+    noise
+        Options of `choose_noise`.
     """
 
-    def __init__(self, chip, inputs, labels, weights, sampler, tune, draws):
+    def __init__(self, chip, inputs, labels, weights, sampler, tune, draws, **noise):
         self.model = build_model(chip, inputs, labels, weights)
+        self.model.chip_op.noise = choose_noise(chip.spec, sampler, **noise)
         self.tune, self.total = tune, tune + draws
         with self.model:
             step = make_step(sampler, self.model)
@@ -56,6 +61,10 @@ class Chains:
         """The first n draws of a chain, all by default: points and stats of each."""
         for method, state in zip(self.steps, self.fresh, strict=True):
             method.sampling_state = state
+        if self.model.chip_op.chip.spec.drifting:  # it goes on from chain to chain: as a fit in a new process finds it
+            self.steps[-1].watch = Watch()
+            self.model.chip_op.chip.restart_noise(SEED)
+            self.model.chip_op.forget()
         rng = np.random.default_rng(SEED).spawn(2)[chain]
         step.setup_chain(rng, self.tune, self.total - self.tune)
         step.tune = bool(self.tune)

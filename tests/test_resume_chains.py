@@ -56,6 +56,17 @@ CASES = {
     "pcn noisy": (lambda: LIFChip((3, 4, 3), "noise", 0.3, n_steps=8), "pcn", "gaussian"),
     "pymc noisy": (lambda: LIFChip((3, 4, 3), "noise", 0.3, n_steps=8), "pymc", "gaussian"),
     "demetropolis noisy": (lambda: LIFChip((3, 4, 3), "noise", 0.3, n_steps=8), "demetropolis", "gaussian"),
+    "sitewise on a grid": (lambda: LIFChip((3, 4, 3), "quantisation", 3, n_steps=8), "sitewise", "grid"),
+    "sitewise drifting": (lambda: LIFChip((3, 4, 3), "drift", 50.0, n_steps=8), "sitewise", "gaussian"),
+    "block drifting": (lambda: LIFChip((3, 4, 3), ["drift", "noise"], [50.0, 0.3], n_steps=8), "block", "gaussian"),
+    "pymc drifting": (lambda: LIFChip((3, 4, 3), "drift", 50.0, n_steps=8), "pymc", "gaussian"),
+}
+NOISE = {  # other choices than the default
+    "sitewise noisy": {"noise": "mcwm", "repeats": 2},
+    "pcn noisy": {"repeats": 2, "remeasure": 3},
+    "sitewise drifting": {"remeasure": 2},
+    "block drifting": {"remeasure": 2},
+    "pymc drifting": {"remeasure": 2, "noise": "mcwm"},
 }
 
 
@@ -63,7 +74,7 @@ CASES = {
 def chains_of(case):
     """Compiled once, with the draws of a chain without a checkpoint."""
     make, sampler, weights = CASES[case]
-    chains = Chains(make(), X, Y, weights, sampler, TUNE, DRAWS)
+    chains = Chains(make(), X, Y, weights, sampler, TUNE, DRAWS, **NOISE.get(case, {}))
     return chains, chains.run(chains.stored(Path("/nonexistent"), draws=10**9), TUNE + DRAWS - 1, forget=True)
 
 
