@@ -253,15 +253,14 @@ class Checkpoint:
                         "would not be the same: go on with what it was begun with, or fit again."
                     )
         for part, what in (
-            ("inputs", "training inputs"),
-            ("labels", "training labels"),
-            ("prior", "model file or prior function"),
-            ("starts", "prior, whose draws differ"),
+            ("inputs", "other training inputs"),
+            ("labels", "other training labels"),
+            ("prior", "another model file or prior function"),
+            ("starts", "another prior"),
         ):
             if known[part] != fit[part]:
                 raise CheckpointError(
-                    f"The fit in {self.folder} was begun with another {what}: go on with what it was begun with, or "
-                    "fit again."
+                    f"The fit in {self.folder} was begun with {what}: go on with what it was begun with, or fit again."
                 )
 
     def _take_lock(self) -> None:
