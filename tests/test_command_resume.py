@@ -19,7 +19,16 @@ from tests.toys import INPUTS, LABELS, SigmoidChip
 
 ROOT = Path(__file__).parent.parent
 GAUSSIAN = (ROOT / "models" / "gaussian.py").read_text()
-OPTIONS = {"data": "mine.csv", "n-train": 30, "hidden": 3, "steps": 8, "draws": 5, "tune": 2, "chains": 2}
+OPTIONS = {
+    "data": "mine.csv",
+    "target": "kind",
+    "n-train": 30,
+    "hidden": 3,
+    "steps": 8,
+    "draws": 5,
+    "tune": 2,
+    "chains": 2,
+}
 TINY = [f"--{name}={value}" for name, value in {**OPTIONS, "model": "prior.py", "seed": 3}.items()]
 ROWS = "a,b,kind\n" + "".join(f"{i % 7},{i * i % 11}.5,{'pqr'[i % 3]}\n" for i in range(60))
 forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
