@@ -247,7 +247,7 @@ class Checkpoint:
             for name in {**known[part], **fit[part]}:
                 before, now = known[part].get(name), fit[part].get(name)
                 if before != now:
-                    what = {"versions": f"the version of {name}", "chip": f"the chip's {name}"}.get(part, name)
+                    what = {"versions": f"version of {name}", "chip": f"{name} of the chip"}.get(part, name)
                     raise CheckpointError(
                         f"The fit in {self.folder} was begun with another {what} ({before}, now {now}), and the draws "
                         "would not be the same: go on with what it was begun with, or fit again."

@@ -114,7 +114,7 @@ def test_a_fit_that_was_written_is_no_stopped_one(refused):
 @forks
 @pytest.mark.usefixtures("home")
 def test_other_data_are_refused(refused):
-    Path("mine.csv").write_text(ROWS.replace("0,0.5,p", "1,0.5,p", 1))
+    Path("mine.csv").write_text(ROWS.replace("\n3,", "\n9,"))
     assert "was begun with other training inputs" in refused("--resume", "stopped")
     Path("mine.csv").write_text(ROWS)
 
