@@ -248,21 +248,20 @@ class Checkpoint:
             for name in {**known[part], **fit[part]}:
                 before, now = known[part].get(name), fit[part].get(name)
                 if before != now:
-                    what = {"versions": f"the version of {name}", "chip": f"the chip's {name}"}.get(part, name)
+                    what = {"versions": f"version of {name}", "chip": f"{name} of the chip"}.get(part, name)
                     raise CheckpointError(
                         f"The fit in {self.folder} was begun with another {what} ({before}, now {now}), and the draws "
                         "would not be the same: go on with what it was begun with, or fit again."
                     )
         for part, what in (
-            ("inputs", "training inputs"),
-            ("labels", "training labels"),
-            ("prior", "model file or prior function"),
-            ("starts", "prior, whose draws differ"),
+            ("inputs", "other training inputs"),
+            ("labels", "other training labels"),
+            ("prior", "another model file or prior function"),
+            ("starts", "another prior"),
         ):
             if known[part] != fit[part]:
                 raise CheckpointError(
-                    f"The fit in {self.folder} was begun with another {what}: go on with what it was begun with, or "
-                    "fit again."
+                    f"The fit in {self.folder} was begun with {what}: go on with what it was begun with, or fit again."
                 )
 
     def _take_lock(self) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.data import BUILT_IN
-from bayes_snn.errors import CheckpointError, ChipError, InputError
+from bayes_snn.errors import CheckpointError, InputError
 from bayes_snn.model import available_models
 
 CHECKPOINT = "checkpoint"  # in the fit folder, until the fit is written
@@ -41,7 +41,7 @@ def storing(
         checkpoint.close()
         if left is None and not checkpoint.is_worth_keeping:
             checkpoint.discard()
-        elif isinstance(error, KeyboardInterrupt | ChipError | OSError):
+        elif not isinstance(error, CheckpointError):  # which says it itself
             Console(stderr=True).print(how_to_go_on(folder), highlight=False, markup=False, soft_wrap=True)
         raise
 

@@ -595,15 +595,19 @@ def test_ctrl_c_among_the_draws_keeps_them(interrupt: Callable[..., Ended]) -> N
     assert 1 <= sizes["draw"] < 1000000
     kept = f"{sizes['chain']} of 2 chains were kept, with {sizes['draw']} of 1000000 draws each"
     assert kept in " ".join(ended.out.split())
-    assert {path.name for path in Path("mine").iterdir()} == set(command.FILES)
+    assert "go on with --resume mine." in ended.out
+    assert {path.name for path in Path("mine").iterdir()} == {*command.FILES, "checkpoint"}
 
 
-def test_ctrl_c_in_the_warm_up_leaves_nothing(interrupt: Callable[..., Ended], tmp_path: Path) -> None:
+def test_ctrl_c_in_the_warm_up_leaves_what_can_be_gone_on_with(interrupt: Callable[..., Ended], tmp_path: Path) -> None:
     Path("watch-warm-up").touch()
     ended = interrupt("--tune", "1000000")
-    assert (ended.code, ended.err) == (130, "Interrupted: no fit was written.\n")
+    told = "The fit is stored as far as it came: go on with --resume mine.\nInterrupted: no fit was written.\n"
+    assert (ended.code, ended.err) == (130, told)
     assert "Traceback" not in ended.out
-    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"marked.py", "watch-warm-up", "begun"}
+    left = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}
+    assert left == {"marked.py", "watch-warm-up", "begun", "mine"}
+    assert {path.name for path in Path("mine").iterdir()} == {"checkpoint"}
 
 
 # ---- what is shown

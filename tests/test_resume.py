@@ -40,6 +40,11 @@ def small(chip=None, **options):
     return fit(chip, inputs, labels, **{"draws": 6, "tune": 4, "chains": 2, "cores": 1, **options})
 
 
+def every_few(folder, draws):
+    """A checkpoint that is saved by the draw, not by the clock."""
+    return Checkpoint(folder, seconds=1e9, draws=draws)
+
+
 def assert_same(first, second):
     assert first.presentations == second.presentations
     assert first.arguments == second.arguments
@@ -67,16 +72,16 @@ class FailingChip(SigmoidChip):
         return super().run(weights, inputs)
 
 
-@pytest.mark.parametrize("at", [150, 1234])
-def test_a_fit_that_failed_goes_on(at, tmp_path):
+@pytest.mark.parametrize(("at", "every", "stored"), [(350, 3, 3), (1234, 1, 12), (350, 9, 0)])
+def test_a_fit_that_failed_goes_on(at, every, stored, tmp_path):
     untouched = FailingChip()
     whole = small(untouched, sampler="block")
     with pytest.raises(ChipError, match="The link broke"):
-        small(FailingChip(at), sampler="block", checkpoint=tmp_path)
+        small(FailingChip(at), sampler="block", checkpoint=every_few(tmp_path, every))
     chip = FailingChip()
     result = resume(tmp_path, chip)
     assert_same(result, whole)
-    assert chip.runs <= untouched.runs - 100 * (at // 100)  # draws that are stored are not run again: 100 runs each
+    assert chip.runs <= untouched.runs - 100 * stored  # draws that are stored are not run again: 100 runs each
     assert result.seconds > 0
 
 
@@ -194,9 +199,9 @@ def stopped(tmp_path_factory):
 
 
 OTHERS = {
-    "chip": (lambda: {"chip": OtherChip()}, "another chip's class"),
-    "spec": (lambda: {"chip": FailingChip().with_steps(8)}, "another chip's spec"),
-    "prior": (lambda: {"chip": FailingChip(), "weights": "laplace"}, "another prior"),
+    "chip": (lambda: {"chip": OtherChip()}, "another class of the chip"),
+    "spec": (lambda: {"chip": FailingChip().with_steps(8)}, "another spec of the chip"),
+    "prior": (lambda: {"chip": FailingChip(), "weights": "laplace"}, "another model file or prior function"),
 }
 
 
@@ -213,7 +218,7 @@ def test_another_chip_or_prior_is_refused(other, stopped):
 
 def test_another_version_is_refused(stopped, monkeypatch):
     monkeypatch.setattr("bayes_snn.checkpoint.version", lambda name: "0.0" if name == "numba" else version(name))
-    with pytest.raises(CheckpointError, match=r"the version of numba \(.*, now 0.0\)"):
+    with pytest.raises(CheckpointError, match=r"another version of numba \(.*, now 0.0\)"):
         resume(stopped, FailingChip())
 
 
@@ -279,7 +284,7 @@ def test_a_torn_description_or_torn_data_is_told(name, torn, stopped, tmp_path):
 def test_a_torn_state_is_told_and_the_one_before_it_used(stopped, tmp_path):
     folder = tmp_path / "copy"
     with pytest.raises(ChipError):
-        small(FailingChip(850), sampler="block", checkpoint=Checkpoint(folder, draws=2))
+        small(FailingChip(850), sampler="block", checkpoint=every_few(folder, 2))
     path = max((folder / "chain_0").glob("state-*"), key=lambda path: path.stat().st_mtime_ns)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.warns(UserWarning, match=r"Chain 0 goes on from the state before the last one, at draw \d+, since .*"):
@@ -301,7 +306,7 @@ def test_a_full_disk_ends_the_fit_in_one_sentence_and_it_goes_on(tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr("bayes_snn.chain_store.write_durably", full)
         with pytest.warns(UserWarning, match="No space left"), pytest.raises(CheckpointError) as raised:
-            small(FailingChip(), sampler="block", checkpoint=Checkpoint(tmp_path, draws=2))
+            small(FailingChip(), sampler="block", checkpoint=every_few(tmp_path, 2))
     said = "No space left on device), but draws up to 4 of 10 of chain 0 are safe there: make room on the disk"
     assert said in str(raised.value)
     assert_same(resume(tmp_path, FailingChip()), small(FailingChip(), sampler="block"))

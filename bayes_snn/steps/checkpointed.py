@@ -69,6 +69,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
         self._store: ChainStore | None = None
         self._left: dict[str, Any] | None = None  # the state at the end of the replay
         self._done = 0
+        self._in_a_draw = False
         for step in flatten_steps(self):
             if reason := why_not_resumable(step):
                 raise InputError(
@@ -88,7 +89,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
             super().setup_chain(rng, tune, draws)
         self._store = ChainStore(self._folder / f"chain_{chain}", self._fit, chain, tune + draws)
         self._left = self._store.load()
-        self._done = 0
+        self._done, self._in_a_draw = 0, False
         self._saved_at, self._pause = time.monotonic(), 0.0
         if multiprocessing.parent_process() is not None:
             Finalize(None, self.flush, exitpriority=0)  # Ctrl-C ends this process between two draws
@@ -105,7 +106,9 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
             if self._done == self._n_left:
                 self._restore()
             return self._parted(record)
+        self._in_a_draw = True  # for good, if the chip fails in it: the steps are where no draw ends then
         new, stats = super().step(point)
+        self._in_a_draw = False
         self._done += 1
         store.append(self._joined(new, stats))
         if self._is_due(store):
@@ -120,7 +123,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
     def flush(self) -> None:
         """Save the draws that are not saved yet; a disk that does not take them is no reason to lose a result."""
         store = self._store
-        if store is None or store.n_draws == store.n_saved:
+        if store is None or store.n_draws == store.n_saved or self._in_a_draw:
             return
         try:
             self._save(store)
