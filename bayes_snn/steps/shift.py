@@ -32,6 +32,7 @@ def shift_neurons(
     run: Callable[[np.ndarray], float],
     power: float,
     rng: np.random.Generator,
+    *,
     refreshes: bool = False,
 ) -> tuple[np.ndarray, float, int]:
     """Propose a shift of each neuron in turn.

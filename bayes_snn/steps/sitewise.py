@@ -108,7 +108,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         # 0. move whole neurons, where no single weight has any influence
         refreshes = self.op.noise.refreshes
         q, _, moved = shift_neurons(
-            q, log_likelihood, self._columns, self.log_prior, self._run, self.power(), self.rng, refreshes
+            q, log_likelihood, self._columns, self.log_prior, self._run, self.power(), self.rng, refreshes=refreshes
         )
         if moved:
             sweeper.start(self._matrices(q))

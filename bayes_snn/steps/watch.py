@@ -88,7 +88,7 @@ class Watched(Tally):
             # of several steps that share the weights, the one that has the first of them looks
             self._looks_with = weight_variables(model)[0].name
             matrices = model.replace_rvs_by_values(model.chip_weights)
-            self._weights_at = model.compile_fn(
+            self._programmed = model.compile_fn(
                 matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
             )
             self.stats_dtypes_shapes = {  # type: ignore[misc]
@@ -115,7 +115,7 @@ class Watched(Tally):
         mine = self._looks_with in self.var_names  # type: ignore[attr-defined]
         if not mine or not self.watch.due(self.op.noise.remeasure):
             return NOTHING
-        weights = self._weights_at(point)
+        weights = self._programmed(point)
         before = self.carried(weights)
         terms = self.op.run(weights, self.chip_labels)
         self.go_on_from(weights, terms)
@@ -123,6 +123,17 @@ class Watched(Tally):
         if not self.tune:  # type: ignore[attr-defined]
             reference = self.watch.measure_reference(self.op, self.chip_labels, weights, after)
         return {BEFORE: before, AFTER: after, REFERENCE: reference}
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """What a chain that is to go on later must keep beside PyMC's `sampling_state`, in plain values."""
+        tell = getattr(super(), "checkpoint_state", dict)
+        return {**tell(), "watch": self.watch.checkpoint_state()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `checkpoint_state` returned."""
+        if hasattr(super(), "restore_state"):
+            super().restore_state(state)
+        self.watch.restore_state(state["watch"])
 
     def carried(self, weights: Sequence[FloatArray]) -> float:
         """log L of the current point as the chain has it; nan where it has none."""
