@@ -132,7 +132,7 @@ class Watched(Tally):
     def restore_state(self, state: dict[str, Any]) -> None:
         """Go on from what `checkpoint_state` returned."""
         if hasattr(super(), "restore_state"):
-            super().restore_state(state)
+            super().restore_state(state)  # type: ignore[misc]
         self.watch.restore_state(state["watch"])
 
     def carried(self, weights: Sequence[FloatArray]) -> float:
