@@ -164,7 +164,9 @@ class LIFChip:
                 "the comparator distortion."
             )
         ends = self.circuit.firsts[1:]
-        circuit = self.circuit if self._drift is None else self._drift.moved(self.circuit)  # as they are now
+        circuit = self.circuit
+        if self._drift is not None:  # as they are now
+            circuit = self._drift.moved(circuit, self._noise_key, self._n_runs)
         thresholds = circuit.edges[:, 0]
         return list(zip(np.split(self.circuit.decay, ends), np.split(thresholds, ends), strict=True))
 
@@ -175,8 +177,6 @@ class LIFChip:
         """
         self._noise_key = np.random.SeedSequence([self.seed, int(seed)]).generate_state(1, np.uint64)[0]
         self._n_runs = 0
-        if self._drift is not None:
-            self._drift.restart(self._noise_key)
 
     @property
     def age(self) -> int:
@@ -188,11 +188,8 @@ class LIFChip:
 
         `restart_noise(seed)` and `grow_old(age)` bring a chip back to where it stood.
         """
-        if self.spec.deterministic:
-            return
-        if self._drift is not None:
-            self._drift.go_on(self._n_runs, int(n_runs))
-        self._n_runs += int(n_runs)
+        if not self.spec.deterministic:
+            self._n_runs += int(n_runs)
 
     def checkpoint_state(self) -> dict[str, int]:
         """Where the stream of noise is: what a chip must tell, if a fit shall go on from a checkpoint bit for bit.
@@ -203,10 +200,7 @@ class LIFChip:
 
     def restore_state(self, state: dict[str, int]) -> None:
         """Go on where `checkpoint_state` told."""
-        self._noise_key, self._n_runs = np.uint64(state["noise_key"]), 0
-        if self._drift is not None:
-            self._drift.restart(self._noise_key)
-        self.grow_old(state["n_runs"])
+        self._noise_key, self._n_runs = np.uint64(state["noise_key"]), state["n_runs"]
 
     def _begin_run(self) -> np.uint64:
         """Names the noise of one run; thresholds that drift take their next step."""
@@ -214,7 +208,7 @@ class LIFChip:
             return np.uint64(0)
         self.grow_old(1)
         if self._drift is not None:
-            self.circuit = self._drift.moved(self.circuit)
+            self.circuit = self._drift.moved(self.circuit, self._noise_key, self._n_runs)
         return np.uint64(mix(self._noise_key ^ np.uint64(self._n_runs)))
 
     def _program(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:

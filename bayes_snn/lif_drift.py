@@ -37,7 +37,7 @@ def walk_on(walk, key, age, n_runs):  # type: ignore[no-untyped-def]
 
 
 class ThresholdDrift:
-    """The thresholds of a drifting chip at an age.
+    """The thresholds of a drifting chip at any age.
 
     Parameters
     ----------
@@ -57,26 +57,21 @@ class ThresholdDrift:
             SmoothFunctions.draw(stream(seed, "comparator", layer), n, THRESHOLD)
             for layer, n in enumerate(sizes if self._comparator else ())
         ]
-        self.walk = np.zeros(len(self._thresholds))
-        self.restart(np.uint64(0))
+        self._walk = np.zeros(len(self._thresholds))  # where it stands at a key and an age
+        self._key, self._age = np.uint64(0), 0
 
-    def restart(self, key: np.uint64) -> None:
-        """Back to the chip as it was made, on another walk."""
-        self._key = np.uint64(mix(key ^ _SALT))
-        self.walk[:] = 0.0
-
-    def go_on(self, age: int, n_runs: int) -> None:
-        """From this age to another, n_runs later."""
-        walk_on(self.walk, self._key, age, n_runs)
-
-    def thresholds(self) -> NDArray[np.float32]:
-        """theta of each neuron, (n_neurons,)."""
-        exponents = np.clip(self._sigma * self.walk, -_FURTHEST, _FURTHEST)
+    def thresholds(self, key: np.uint64, age: int) -> NDArray[np.float32]:
+        """theta of each neuron, (n_neurons,), on the walk that a key names, at an age."""
+        if key != self._key or age < self._age:
+            self._walk[:], self._key, self._age = 0.0, key, 0
+        walk_on(self._walk, np.uint64(mix(key ^ _SALT)), self._age, age - self._age)
+        self._age = age
+        exponents = np.clip(self._sigma * self._walk, -_FURTHEST, _FURTHEST)
         return np.asarray((self._thresholds * np.exp(exponents)).astype(np.float32))
 
-    def moved(self, circuit: Circuit) -> Circuit:
-        """The circuit with the thresholds of now; where comparators are distorted, each bends v as it did."""
-        thresholds = self.thresholds()
+    def moved(self, circuit: Circuit, key: np.uint64, age: int) -> Circuit:
+        """The circuit with these thresholds; where comparators are distorted, each bends v as it did."""
+        thresholds = self.thresholds(key, age)
         if not self._functions:
             edges = np.where(self._silent, np.float32(np.inf), thresholds)[:, None]
             return circuit._replace(edges=np.ascontiguousarray(edges))

@@ -59,14 +59,14 @@ class NoiseChoice:
 
 
 def choose_noise(
-    spec: ChipSpec, sampler: str, noise: str = PSEUDO_MARGINAL, repeats: int = 1, remeasure: int | None = None
+    spec: ChipSpec, sampler: str, noise: str | None = None, repeats: int = 1, remeasure: int | None = None
 ) -> NoiseChoice:
     """Check what was chosen for a chip and a sampler.
 
     Parameters
     ----------
     noise
-        "pseudo-marginal" or "mcwm".
+        "pseudo-marginal", which None stands for, or "mcwm".
     repeats
         Runs averaged in each evaluation of the likelihood.
     remeasure
@@ -79,6 +79,7 @@ def choose_noise(
         For a name or a number that cannot be used, and where there is nothing to choose: on a deterministic chip, and
         for `smc`, whose particles must keep their estimates.
     """
+    noise = PSEUDO_MARGINAL if noise is None else noise
     if noise not in KINDS:
         raise unknown_name("noise", noise, KINDS)
     _check_whole("repeats", repeats, 1, MOST_REPEATS, 10)

@@ -181,6 +181,21 @@ def test_the_warm_up_has_no_point_of_reference_and_a_chip_that_goes_on_keeps_its
         assert np.array_equal(step.watch.reference, first) == kept
 
 
+@pytest.mark.parametrize("sampler", STEPS)
+def test_a_step_tells_its_watch_with_its_state(sampler, monkeypatch):
+    chips = coin.CoinChip(4), coin.CoinChip(4)
+    _, step = step_on(chips[0], sampler, NoiseChoice(remeasure=1), monkeypatch)
+    point = {"w_1": np.array([[0.3, 0.1]])}
+    for _ in range(3):
+        point, _ = step.step(point)
+    state = step.checkpoint_state()
+    _, other = step_on(chips[1], sampler, NoiseChoice(remeasure=1), monkeypatch)
+    other.restore_state(state)
+    assert other.watch.n_draws == 3
+    np.testing.assert_array_equal(other.watch.reference, step.watch.reference)
+    assert step.watch.reference.size == 2
+
+
 def test_a_watch_is_kept_in_plain_values():
     watch = Watch(7, np.array([1.0, 2.0]))
     state = watch.checkpoint_state()

@@ -191,7 +191,9 @@ def test_shifts_of_neurons_heed_the_kind(refreshes):
 
     q, current = np.zeros(1), run(np.zeros(1))
     for _ in range(8000):
-        q, current, _ = shift_neurons(q, current, [np.array([0])], lambda w: -0.5 * w**2, run, 1.0, rng, refreshes)
+        q, current, _ = shift_neurons(
+            q, current, [np.array([0])], lambda w: -0.5 * w**2, run, 1.0, rng, refreshes=refreshes
+        )
         values.append(q[0])
     draws = np.array(values).reshape(4, -1, 1)
     score = z_scores(draws, {"a^2": 1.0}, {"a^2": lambda a: a**2})["a^2"]
@@ -212,7 +214,7 @@ DRIFTING = ChipSpec((1, 2), 12, drifting=True)
         (DETERMINISTIC, "block", {"repeats": 2}, "repeats was 2, but this chip is deterministic"),
         (DETERMINISTIC, "block", {"remeasure": 5}, "remeasure was 5, but this chip is deterministic"),
         (NOISY, "block", {"noise": "mcmw"}, "did you mean 'mcwm'"),
-        (NOISY, "block", {"noise": None}, "Unknown noise None"),
+        (NOISY, "block", {"noise": 1}, "Unknown noise 1"),
         (NOISY, "block", {"repeats": 0}, "repeats was 0, but a whole number from 1"),
         (NOISY, "block", {"repeats": True}, "repeats was True"),
         (NOISY, "block", {"repeats": 2.0}, r"repeats was 2\.0"),
@@ -235,7 +237,7 @@ def test_choices_that_are_refused(spec, sampler, options, says):
 
 
 def test_choices_that_are_taken():
-    assert choose_noise(DETERMINISTIC, "smc") == NoiseChoice()
+    assert choose_noise(DETERMINISTIC, "smc") == choose_noise(DETERMINISTIC, "smc", None) == NoiseChoice()
     assert choose_noise(DETERMINISTIC, "smc", remeasure=0) == NoiseChoice()
     assert choose_noise(NOISY, "smc", repeats=np.int64(3)) == NoiseChoice(repeats=3)
     assert choose_noise(DRIFTING, "block", "mcwm") == NoiseChoice(MCWM, 1, 10, goes_on=True)

@@ -38,6 +38,7 @@ def shift_neurons(
     run: Callable[[np.ndarray], float],
     power: float,
     rng: np.random.Generator,
+    *,
     refreshes: bool = False,
     shifts: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float, int]:

@@ -98,7 +98,7 @@ class BlackBoxSweeper:
         places = [(w, index) for w in self._weights for index in np.ndindex(w.shape)]
         new_terms = np.empty_like(self._terms)
         for site in order:
-            if self._op.noise.refreshes:
+            if self._op.noise.refreshes and bounds[site] < np.inf:
                 self._terms = self._op.run(self._weights, self._labels)
             threshold = self._total(self._terms) + bounds[site]
             if not threshold < 0.0:  # log L <= 0 cannot pass it

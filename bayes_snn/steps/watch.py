@@ -88,7 +88,7 @@ class Watched(Tally):
             # of several steps that share the weights, the one that has the first of them looks
             self._looks_with = weight_variables(model)[0].name
             matrices = model.replace_rvs_by_values(model.chip_weights)
-            self._weights_at = model.compile_fn(
+            self._programmed = model.compile_fn(
                 matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
             )
             self.stats_dtypes_shapes = {  # type: ignore[misc]
@@ -124,7 +124,7 @@ class Watched(Tally):
         mine = self._looks_with in self.var_names  # type: ignore[attr-defined]
         if not mine or not self.watch.due(self.op.noise.remeasure):
             return NOTHING
-        weights = self._weights_at(point)
+        weights = self._programmed(point)
         before = self.carried(weights)
         terms = self.op.run(weights, self.chip_labels)
         self.go_on_from(weights, terms)
