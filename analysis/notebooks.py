@@ -70,8 +70,10 @@ def execute(notebook: Any) -> Any:
             record_timing=False,
             coalesce_streams=True,
         )
+        client.owns_km = True  # it ends the kernel, too
         client.execute()
     del notebook.cells[0]
+    notebook.metadata = nbformat.from_dict(METADATA)  # the kernel has put its version there
     for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
         cell.execution_count = number
         for output in cell.outputs:

@@ -69,9 +69,9 @@ for axis, (name, draws) in zip(axes.flat, shown.items(), strict=True):
         axis.stairs(share, np.linspace(0, 1, len(share) + 1), baseline=None, color=f"C{chain}", lw=1.5)
     axis.set_title(name, fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.set_ylim(bottom=0)
 for axis in axes[:, 0]:
     axis.set_ylabel("share (1: even)")
+    axis.set_ylim(bottom=0)
 for axis in axes[1]:
     axis.set_xlabel("rank among all draws")
 

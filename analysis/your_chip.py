@@ -78,8 +78,8 @@ print(f"{result.presentations:,} presentations, {result.passes:,.0f} passes of t
 
 # %% [markdown]
 # Read the verdict before anything else. This fit is short, so that the notebook is, and the verdict says so and says
-# what to do: on a simulated chip that costs a minute, on a bench think of the presentations first. What the chip has
-# learned all the same, the test flowers say:
+# what to do: on a simulated chip that costs some minutes, on a bench think of the presentations first. What the chip
+# has learned all the same, the test flowers say:
 
 # %%
 scores = result.evaluate(data.test_inputs, data.test_labels)

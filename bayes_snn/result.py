@@ -283,13 +283,12 @@ def written_by(stored: dict[str, Any]) -> str | None:
 
 
 def version_note(found: str | None) -> str | None:
-    """What is to be said of a fit of version `found` of bayes_snn; None when that is the one that runs."""
-    if found == __version__:
+    """What is to be said of a fit of version `found` of bayes_snn; None for the version that runs, or if unknown."""
+    if found is None or found == __version__:
         return None
-    written = "does not say which bayes_snn wrote it" if found is None else f"was written by bayes_snn {found}"
     return (
-        f"{written}, but this is bayes_snn {__version__}: a simulated chip may answer differently now, so compare "
-        "predictions with the scores in fit.json, or install that version."
+        f"was written by bayes_snn {found}, but this is bayes_snn {__version__}: a simulated chip may answer "
+        "differently now, so compare predictions with the scores in fit.json, or install that version."
     )
 
 

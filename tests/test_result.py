@@ -234,31 +234,21 @@ def test_a_folder_gives_the_fit_back(result, tmp_path):
     np.testing.assert_array_equal(load_fit(tmp_path / "again").predict(NEW), result.predict(NEW))
 
 
-@pytest.mark.parametrize(
-    ("versions", "says"),
-    [
-        (
-            {"bayes_snn": "0.0.9", "pymc": "6.0.0"},
-            f"was written by bayes_snn 0.0.9, but this is bayes_snn {__version__}",
-        ),
-        ({}, "does not say which bayes_snn wrote it"),
-        (None, "does not say which bayes_snn wrote it"),
-    ],
-)
-def test_a_folder_of_another_version_says_so(result, tmp_path, versions, says):
+def test_a_folder_of_another_version_says_so(result, tmp_path):
     folder = result.save(tmp_path / "fit")
     load_fit(folder)  # of this version: nothing is said
     stored = json.loads((folder / "fit.json").read_text())
-    (folder / "fit.json").write_text(json.dumps(stored | {"versions": versions}))
+    (folder / "fit.json").write_text(json.dumps(stored | {"versions": {"bayes_snn": "0.0.9", "pymc": "6.0.0"}}))
     with pytest.warns(VersionWarning) as caught:
         loaded = load_fit(folder)
     [warning] = caught
-    assert str(warning.message).startswith(f"{folder} {says}")
+    said = f"{folder} was written by bayes_snn 0.0.9, but this is bayes_snn {__version__}: "
+    assert str(warning.message).startswith(said)
     assert str(warning.message).endswith("or install that version.")
     np.testing.assert_array_equal(loaded.predict(NEW), result.predict(NEW))
     # written again, it still tells who made it
     again = json.loads((loaded.save(tmp_path / "again") / "fit.json").read_text())
-    assert again["versions"]["bayes_snn"] == (versions or {}).get("bayes_snn")
+    assert again["versions"]["bayes_snn"] == "0.0.9"
 
 
 def test_fit_json_has_plain_nested_keys(result, tmp_path):
