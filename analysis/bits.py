@@ -33,7 +33,7 @@ from bayes_snn.predict import DEPLOYABLE, choose_deployable
 from bayes_snn.result import FitResult
 
 CHIPS, BITS, SIGMA = range(10), (2, 3, 4, 6, 8), 3.0
-BITS_CONTINUOUS = (4, 2)
+LATER = (("grid", 2), ("grid", 3), ("continuous", 4), ("grid", 8), ("grid", 6), ("continuous", 2))
 SETTINGS = {"draws": 200, "tune": 300, "chains": 2, "seed": 0}  # of every fit alike
 LABELS = {
     "grid": ("MH on the grid", "#000000", "o"),
@@ -51,8 +51,7 @@ def run() -> None:
     split = split_data(load_data("breast_cancer"), n_train=398, seed=0)
     known = {(row["method"], row["chip_seed"], row["bits"]) for row in rows}
     fits = [(method, chip, bits) for chip in CHIPS for method, bits in (("float", 0), ("grid", 4))]
-    fits += [("grid", chip, bits) for chip in CHIPS for bits in BITS if bits != 4]
-    fits += [("continuous", chip, bits) for bits in BITS_CONTINUOUS for chip in CHIPS]
+    fits += [(method, chip, bits) for method, bits in LATER for chip in CHIPS]
     for method, chip_seed, bits in fits:
         if (method, chip_seed, bits) not in known:
             rows += measure(method, chip_seed, bits, split)

@@ -117,6 +117,7 @@ class XyloChip:
             _xylosim()
         self.decay_syn, self.decay_mem = int(decay_syn), int(decay_mem)
         self.base_threshold, self.events_per_unit, self.backend = int(base_threshold), float(events_per_unit), backend
+        self._prepared: list[tuple[FloatArray, NDArray[np.uint8], NDArray[np.uint8]]] = []
         weights = np.arange(-128, 128) / WEIGHT_UNIT
         self.weight_levels = [weights, weights, np.arange(-12, 13) / 4]
 
@@ -148,14 +149,24 @@ class XyloChip:
 
     def run_integers(self, integers: Integers, inputs: FloatArray) -> NDArray[np.int32]:
         """The same with what the core is programmed with, see `integers`; thresholds may be any from 1 to 32,767."""
-        events = self.events(inputs)
         if self.backend == "xylosim":
-            return run_xylosim(integers, events, self.decay_syn, self.decay_mem)
-        groups = in_groups(events)
+            return run_xylosim(integers, self.events(inputs), self.decay_syn, self.decay_mem)
+        groups, peaks = self._prepare(inputs)
         state = empty_state(len(groups), self.spec.n_steps, *self.spec.layers[1:])
-        run_all(*integers, groups, peaks_of(events), self.decay_syn, self.decay_mem, state)
+        run_all(*integers, groups, peaks, self.decay_syn, self.decay_mem, state)
         counts = state[4].transpose(0, 2, 1)  # (group, sample, output)
-        return counts.reshape(-1, self.spec.layers[-1])[: len(events)]
+        return counts.reshape(-1, self.spec.layers[-1])[: len(inputs)]
+
+    def _prepare(self, inputs: FloatArray) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Events in groups, and the most of each input in a step; of read-only inputs they are made once."""
+        for known, groups, peaks in self._prepared:
+            if known is inputs:
+                return groups, peaks
+        events = self.events(inputs)
+        made = in_groups(events), peaks_of(events)
+        if isinstance(inputs, np.ndarray) and inputs.base is None and not inputs.flags.writeable:
+            self._prepared = [(inputs, *made), *self._prepared[:3]]
+        return made
 
     def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], beta: float, early: bool = True) -> Any:
         """Metropolis sweeps that re-run only what a parameter reaches; None where xylosim itself is to be run."""
@@ -164,6 +175,9 @@ class XyloChip:
         from bayes_snn.xylo_sweep import XyloSweeper
 
         return XyloSweeper(self, inputs, labels, beta, early)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prepared": []}
 
     def __repr__(self) -> str:
         layers = "-".join(map(str, self.spec.layers))

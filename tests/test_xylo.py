@@ -176,9 +176,8 @@ def test_trains_in_the_loop_with_weights_and_thresholds(tmp_path):
 
 
 def test_recovers_a_posterior_that_is_counted_out():
-    """One threshold and all weights but one fixed by their levels: the posterior over two parameters is enumerated."""
-    chip = XyloChip((1, 1, 1), 12)
-    chip.spec = type(chip.spec)((1, 1, 2), 12, chip.spec.weight_range, 8)
+    """Three weights and three thresholds of few levels each, all of whose combinations are run."""
+    chip = XyloChip((1, 1, 2), 12)
     few = np.array([-1.0, 0.5, 1.0, 2.0])
     chip.weight_levels = [few, np.array([1.0, 2.0]), np.array([-2.0, 0.0])]
     rng = np.random.default_rng(0)

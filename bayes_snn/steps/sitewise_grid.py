@@ -43,6 +43,7 @@ class GridMetropolis(SitewiseMetropolis):
         model = pm.modelcontext(model)
         point = kwargs.get("initial_point") or model.initial_point()
         super().__init__(vars, model=model, **kwargs)
+        self._columns = [places for places in self._columns if len(places) > 1]  # to shift one weight is a step of it
         matrices, joined = join_nonshared_inputs(
             point=point,
             outputs=model.replace_rvs_by_values(model.chip_weights),
