@@ -95,7 +95,7 @@ axes.spines[["top", "right"]].set_visible(False)
 
 # %% [markdown]
 # Here the two agree, though LOO could not be trusted alone: the Gaussian, which has no scale to learn, predicts worst,
-# and the three others are within one standard error of each other.
+# and the three others can hardly be told apart.
 #
 # ## Does the answer hang on the prior?
 #

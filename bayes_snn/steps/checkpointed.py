@@ -77,6 +77,17 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
                     "step checkpoint_state and restore_state."
                 )
 
+    @property
+    def sampling_state(self) -> Any:
+        """State of all steps, as PyMC has it."""
+        return CompoundStep.sampling_state.fget(self)
+
+    @sampling_state.setter
+    def sampling_state(self, state: Any) -> None:
+        self.flush()  # PyMC brings the steps back to their start between two chains
+        self._store = None
+        CompoundStep.sampling_state.fset(self, state)
+
     def setup_chain(self, rng: np.random.Generator, tune: int, draws: int) -> None:
         """Begin a chain, where it was left if it was begun before."""
         self.flush()
