@@ -118,9 +118,17 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         sweeper = self._find_sweeper()
         log_likelihood = sweeper.start(self._matrices(q))
         # 0. move whole neurons, where no single weight has any influence
-        refreshes, shifts = self.op.noise.refreshes, self.shifts(len(self._columns))
+        refreshes = self.op.noise.refreshes
         q, _, moved = shift_neurons(
-            q, log_likelihood, self._columns, self.log_prior, self._run, self.power(), self.rng, refreshes, shifts
+            q,
+            log_likelihood,
+            self._columns,
+            self.log_prior,
+            self._run,
+            self.power(),
+            self.rng,
+            refreshes=refreshes,
+            shifts=self.shifts(len(self._columns)),
         )
         if moved:
             sweeper.start(self._matrices(q))
