@@ -57,9 +57,9 @@ CASES = {
     "pymc noisy": (lambda: LIFChip((3, 4, 3), "noise", 0.3, n_steps=8), "pymc", "gaussian"),
     "demetropolis noisy": (lambda: LIFChip((3, 4, 3), "noise", 0.3, n_steps=8), "demetropolis", "gaussian"),
     "sitewise on a grid": (lambda: LIFChip((3, 4, 3), "quantisation", 3, n_steps=8), "sitewise", "grid"),
-    "sitewise drifting": (lambda: LIFChip((3, 4, 3), "drift", 50.0, n_steps=8), "sitewise", "gaussian"),
-    "block drifting": (lambda: LIFChip((3, 4, 3), ["drift", "noise"], [50.0, 0.3], n_steps=8), "block", "gaussian"),
-    "pymc drifting": (lambda: LIFChip((3, 4, 3), "drift", 50.0, n_steps=8), "pymc", "gaussian"),
+    "sitewise drifting": (lambda: LIFChip((3, 4, 3), "drift", 10.0, n_steps=8), "sitewise", "gaussian"),
+    "block drifting": (lambda: LIFChip((3, 4, 3), ["drift", "noise"], [10.0, 0.3], n_steps=8), "block", "gaussian"),
+    "pymc drifting": (lambda: LIFChip((3, 4, 3), "drift", 10.0, n_steps=8), "pymc", "gaussian"),
 }
 NOISE = {  # other choices than the default
     "sitewise noisy": {"noise": "mcwm", "repeats": 2},
