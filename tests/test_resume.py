@@ -121,7 +121,7 @@ def test_a_chip_and_a_prior_are_made_again_and_a_whole_fit_only_replayed(tmp_pat
     assert_same(result, whole)
     assert result.chip == chip
     assert list(result.posterior.posterior["pre_1"].values) == list("abc")
-    (tmp_path / "here" / "mine.py").write_text(text.replace("return", "pm.Potential('p', 0.0)\n    return"))
+    (tmp_path / "here" / "mine.py").write_text(text.replace("0, 2", "0, 3"))
     with pytest.raises(CheckpointError, match="begun with another model file or prior function"):
         resume("here/stored")
 
