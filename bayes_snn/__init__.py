@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bayes_snn.nir import to_nir as to_nir
     from bayes_snn.result import FitResult as FitResult
     from bayes_snn.result import load_fit as load_fit
+    from bayes_snn.resuming import resume as resume
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ _HOMES = {
     "fit": "fit",
     "load_data": "data",
     "load_fit": "result",
+    "resume": "resuming",
     "split_data": "data",
     "to_nir": "nir",
     "train_backprop": "backprop",

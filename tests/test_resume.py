@@ -22,7 +22,7 @@ from bayes_snn.chip import ChipSpec
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
-from bayes_snn.resume import resume
+from bayes_snn.resuming import resume
 from bayes_snn.steps.tally import Tally
 from tests.fits import InterruptingChip
 from tests.toys import INPUTS, LABELS, SigmoidChip
@@ -217,7 +217,7 @@ def test_another_chip_or_prior_is_refused(other, stopped):
 
 
 def test_another_version_is_refused(stopped, monkeypatch):
-    monkeypatch.setattr("bayes_snn.checkpoint.version", lambda name: "0.0" if name == "numba" else version(name))
+    monkeypatch.setattr("bayes_snn.identity.version", lambda name: "0.0" if name == "numba" else version(name))
     with pytest.raises(CheckpointError, match=r"another version of numba \(.*, now 0.0\)"):
         resume(stopped, FailingChip())
 
