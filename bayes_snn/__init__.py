@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bayes_snn.report import write_report as write_report
     from bayes_snn.result import FitResult as FitResult
     from bayes_snn.result import load_fit as load_fit
+    from bayes_snn.resuming import resume as resume
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ _HOMES = {
     "fit": "fit",
     "load_data": "data",
     "load_fit": "result",
+    "resume": "resuming",
     "split_data": "data",
     "to_nir": "nir",
     "train_backprop": "backprop",

@@ -9,35 +9,25 @@ faults              those of the chip's link, as they came, see `bayes_snn.link_
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import inspect
 import json
 import os
-import platform
 import shutil
-import sys
-import time
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pymc as pm
 
-from bayes_snn import __version__
 from bayes_snn.chain_store import STATES, ChainStore
 from bayes_snn.chip import Chip
 from bayes_snn.errors import CheckpointError, InputError
-from bayes_snn.files import make_folder, write_durably
+from bayes_snn.files import make_folder, take_lock, write_durably
+from bayes_snn.identity import FORMAT, check_same, describe_fit, digest_of
 from bayes_snn.model import WeightsFunction
 from bayes_snn.packing import PackingError, pack, unpack
-from bayes_snn.result import PACKAGES, describe_chip
 from bayes_snn.steps.checkpointed import CheckpointedSteps
 
-FORMAT = 1
 SECONDS = 5.0  # between two saves
 LOCK_PATIENCE = 10.0  # seconds; the chains' processes outlive a killed fit by up to a draw
 _DESCRIPTION = "checkpoint.json"
@@ -103,7 +93,7 @@ class Checkpoint:
                 f"{folder / _DESCRIPTION} cannot be read ({type(error).__name__}), so it is not known which fit it "
                 "belongs to: fit again."
             ) from None
-        if _digest(known) != digest:
+        if digest_of(known) != digest:
             raise CheckpointError(f"{folder / _DESCRIPTION} is torn or was edited: fit again.")
         if format_ != FORMAT:
             raise CheckpointError(
@@ -154,24 +144,11 @@ class Checkpoint:
                 "Sampler 'smc' moves a whole population and cannot be stored while it runs: fit without a checkpoint, "
                 "or take 'sitewise' or 'block'."
             )
-        fit = {
-            "format": FORMAT,
-            "arguments": {name: value for name, value in _plain(arguments).items() if name != "model"},
-            "chip": _plain(describe_chip(chip)),
-            "prior": _source(function),
-            "starts": _digest_of_arrays([value for start in starts for value in start.values()]),
-            "inputs": _digest_of_arrays([model.chip_op.inputs]),
-            "labels": _digest_of_arrays([model.chip_labels]),
-            "versions": {
-                "bayes_snn": __version__,
-                "python": ".".join(platform.python_version_tuple()[:2]),
-                **{name: version(name) for name in PACKAGES},
-            },
-        }
+        fit = describe_fit(chip, model, function, starts, arguments)
         make_folder(self.folder)
-        self._take_lock()
+        self._lock = take_lock(self.folder, LOCK_PATIENCE)
         if self._known is not None:
-            self._check_same(fit)
+            check_same(self.known, fit, self.folder)
         else:
             if (self.folder / _DESCRIPTION).exists():
                 raise CheckpointError(
@@ -180,7 +157,7 @@ class Checkpoint:
                 )
             fit |= {"model": arguments["model"], "is_named": is_named}
             fit |= {"directory": os.getcwd(), "options": self.options}
-            self._known, self._digest = fit, _digest(fit)
+            self._known, self._digest = fit, digest_of(fit)
             data = {"inputs": model.chip_op.inputs, "labels": model.chip_labels}
             data |= {what: None if given is None else list(given) for what, given in names.items()}
             description = json.dumps({"fit": fit, "digest": self._digest}, indent=2) + "\n"
@@ -240,89 +217,3 @@ class Checkpoint:
     def discard(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _check_same(self, fit: dict[str, Any]) -> None:
-        """An `InputError` that says in what another fit differs."""
-        known = self.known
-        for part in ("arguments", "versions", "chip"):
-            for name in {**known[part], **fit[part]}:
-                before, now = known[part].get(name), fit[part].get(name)
-                if before != now:
-                    what = {"versions": f"version of {name}", "chip": f"{name} of the chip"}.get(part, name)
-                    raise CheckpointError(
-                        f"The fit in {self.folder} was begun with another {what} ({before}, now {now}), and the draws "
-                        "would not be the same: go on with what it was begun with, or fit again."
-                    )
-        for part, what in (
-            ("inputs", "other training inputs"),
-            ("labels", "other training labels"),
-            ("prior", "another model file or prior function"),
-            ("starts", "another prior"),
-        ):
-            if known[part] != fit[part]:
-                raise CheckpointError(
-                    f"The fit in {self.folder} was begun with {what}: go on with what it was begun with, or fit again."
-                )
-
-    def _take_lock(self) -> None:
-        path = self.folder / "lock"
-        try:
-            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be opened ({error.strerror}): change its permissions.") from None
-        patience = time.monotonic() + LOCK_PATIENCE
-        while not _locked(self._lock):
-            if time.monotonic() > patience:
-                self.close()
-                raise CheckpointError(
-                    f"The checkpoint in {self.folder} is in use by another process: wait until that has ended, or "
-                    "stop it."
-                )
-            time.sleep(0.05)
-
-
-def _locked(handle: int) -> bool:
-    """Whether a lock on an open file could be taken; the system gives it free when the process ends, however."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        with contextlib.suppress(OSError):
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            return True
-        return False
-    import fcntl
-
-    with contextlib.suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-def _source(function: WeightsFunction) -> str | None:
-    """Digest of a prior's text: of the whole model file where it is from one; None where there is no text."""
-    module = sys.modules.get(function.__module__)
-    try:
-        if function.__module__.startswith("bayes_snn_model_") and module is not None and module.__file__:
-            text = Path(module.__file__).read_text(encoding="utf-8")
-        else:
-            text = inspect.getsource(function)
-    except (OSError, TypeError, ValueError):
-        return None
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _digest_of_arrays(arrays: Sequence[Any]) -> str:
-    return hashlib.sha256(pack([np.asarray(array) for array in arrays])).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
-
-    def number(item: Any) -> Any:
-        return item.item() if isinstance(item, np.generic) else str(item)
-
-    return json.loads(json.dumps(value, default=number))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
-from bayes_snn.errors import InputError
+from bayes_snn.errors import CheckpointError, InputError
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -68,3 +70,41 @@ def write_durably(path: Path, data: bytes) -> None:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+
+def take_lock(folder: Path, patience: float) -> int:
+    """Lock a folder for this process; the open file whose closing gives it free, as the end of the process does.
+
+    Raises `CheckpointError` when another process still has it after so many seconds.
+    """
+    path = folder / "lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be opened ({error.strerror}): change its permissions.") from None
+    deadline = time.monotonic() + patience
+    while not _locked(handle):
+        if time.monotonic() > deadline:
+            os.close(handle)
+            raise CheckpointError(
+                f"The checkpoint in {folder} is in use by another process: wait until that has ended, or stop it."
+            )
+        time.sleep(0.05)
+    return handle
+
+
+def _locked(handle: int) -> bool:
+    """Whether a lock on an open file could be taken; the system gives it free when the process ends, however."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        with contextlib.suppress(OSError):
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            return True
+        return False
+    import fcntl
+
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False

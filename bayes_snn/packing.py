@@ -94,7 +94,11 @@ def _put(array: np.ndarray, arrays: list[np.ndarray]) -> int:
 
 def _alike(values: list[Any]) -> bool:
     first = values[0]
-    return isinstance(first, np.ndarray) and all(
-        isinstance(v, np.ndarray) and v.dtype == first.dtype and v.shape == first.shape and v.dtype.kind in _KINDS
-        for v in values
+    return (
+        isinstance(first, np.ndarray)
+        and first.ndim > 0
+        and all(
+            isinstance(v, np.ndarray) and v.dtype == first.dtype and v.shape == first.shape and v.dtype.kind in _KINDS
+            for v in values
+        )
     )

@@ -22,7 +22,7 @@ from bayes_snn.chip import ChipSpec
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
-from bayes_snn.resume import resume
+from bayes_snn.resuming import resume
 from bayes_snn.steps.tally import Tally
 from tests.fits import InterruptingChip
 from tests.toys import INPUTS, LABELS, SigmoidChip
@@ -121,7 +121,7 @@ def test_a_chip_and_a_prior_are_made_again_and_a_whole_fit_only_replayed(tmp_pat
     assert_same(result, whole)
     assert result.chip == chip
     assert list(result.posterior.posterior["pre_1"].values) == list("abc")
-    (tmp_path / "here" / "mine.py").write_text(text.replace("return", "pm.Potential('p', 0.0)\n    return"))
+    (tmp_path / "here" / "mine.py").write_text(text.replace("0, 2", "0, 3"))
     with pytest.raises(CheckpointError, match="begun with another model file or prior function"):
         resume("here/stored")
 
@@ -217,7 +217,7 @@ def test_another_chip_or_prior_is_refused(other, stopped):
 
 
 def test_another_version_is_refused(stopped, monkeypatch):
-    monkeypatch.setattr("bayes_snn.checkpoint.version", lambda name: "0.0" if name == "numba" else version(name))
+    monkeypatch.setattr("bayes_snn.identity.version", lambda name: "0.0" if name == "numba" else version(name))
     with pytest.raises(CheckpointError, match=r"another version of numba \(.*, now 0.0\)"):
         resume(stopped, FailingChip())
 

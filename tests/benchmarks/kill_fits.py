@@ -28,7 +28,7 @@ from bayes_snn import LIFChip
 from bayes_snn.chain_store import ChainStore
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.fit import fit
-from bayes_snn.resume import resume
+from bayes_snn.resuming import resume
 from bayes_snn.steps import STEPS
 from bayes_snn.steps.checkpointed import CheckpointedSteps
 from bayes_snn.steps.tally import Tally
