@@ -102,7 +102,7 @@ def test_populations_keep_their_estimates(monkeypatch):
     # few moves: the prior is not far from the posterior
     monkeypatch.setattr("bayes_snn.steps.smc.CORRELATION_THRESHOLD", 0.01)
     model = coin.coin_model(NoiseChoice(), "gaussian")
-    tree = sample_smc(model, 80, 10, np.random.default_rng(5), False)
+    tree = sample_smc(model, 60, 6, np.random.default_rng(5), False)
     scores = population_scores(
         tree.posterior["w_1"].values[:, :, 0, :1], coin.expectations(coin.posterior()), coin.MOMENTS
     )
@@ -306,5 +306,5 @@ def test_a_simulated_chip_is_averaged_too():
     chip = LIFChip((2, 3, 2), "noise", 0.3)
     inputs = np.random.default_rng(0).normal(size=(8, 2))
     options = {"draws": 2, "tune": 1, "chains": 1, "repeats": 2}
-    results = [fit(chip, inputs, np.arange(8) % 2, sampler=s, **options) for s in ("sitewise", "smc")]
-    assert all(result.presentations % 16 == 0 for result in results)
+    result = fit(chip, inputs, np.arange(8) % 2, sampler="sitewise", **options)
+    assert result.presentations % 16 == 0
