@@ -6,6 +6,7 @@
 The levels are those of the chip's weight bits, 4 bits where it tells none; the variables are whole numbers from 0.
 """
 
+import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
@@ -18,6 +19,6 @@ def weights(chip):
     """One (n_pre, n_post) matrix for each layer, inputs first."""
     spec, matrices = chip.spec, []
     for name, dims, levels in zip(spec.weight_names, spec.weight_dims, weight_levels(chip), strict=True):
-        level = pm.Categorical(f"level_{name}", logit_p=normal_log_mass(levels, SIGMA), dims=dims)
+        level = pm.Categorical(f"level_{name}", p=np.exp(normal_log_mass(levels, SIGMA)), dims=dims)
         matrices.append(pm.Deterministic(name, pt.as_tensor(levels)[level], dims=dims))
     return matrices

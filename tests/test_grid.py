@@ -23,7 +23,7 @@ from bayes_snn.result import load_fit
 from bayes_snn.steps import GridMetropolis, StockMetropolis, make_step
 from bayes_snn.steps.sitewise_grid import why_not_on_grid
 from tests.test_steps import LIMIT, sample
-from tests.toys import INPUTS, LABELS, MOMENTS, SigmoidChip, z_scores
+from tests.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, z_scores
 
 RANGES = [(-4.0, 4.0), (-1.0, 4.0), (-0.7, 4.0), (0.0, 3.0), (-2.5, 0.3)]
 
@@ -115,6 +115,50 @@ def scores(chip, step_of, model_name="grid", rounded=lambda w: w):
 def test_recovers_a_posterior_that_is_counted_out(name, sampler):
     found = scores(CHIPS[name](), lambda model: make_step(sampler, model))
     assert max(map(abs, found.values())) < LIMIT, found
+
+
+def hidden_counted_out(chip):
+    """The same for a chip with a hidden neuron, over its one weight in and its two out; moments of those two."""
+    levels = grid_levels(chip.spec)
+    prior = np.log(np.diff(stats.norm.cdf([-np.inf, *(0.5 * (levels[1:] + levels[:-1])), np.inf])))
+    logp = np.zeros((len(levels),) * 3)
+    for place in itertools.product(range(len(levels)), repeat=3):
+        into, a, b = levels[list(place)]
+        counts = chip.run([np.array([[into]]), np.array([[a, b]])], INPUTS)
+        logp[place] = log_likelihood(counts, LABELS, 0.5).sum() + prior[list(place)].sum()
+    p = np.exp(logp - logp.max()).sum(axis=0)
+    p /= p.sum()
+    return {name: float((p * f(*np.meshgrid(levels, levels, indexing="ij"))).sum()) for name, f in MOMENTS.items()}
+
+
+class ShiftsAlone(GridMetropolis):
+    """Of every four draws one is a sweep, so that shifts must be right for the rest to be."""
+
+    wrong = False
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._columns = [np.array([1]), np.array([2])]
+
+    def propose(self, q):
+        proposals, far = super().propose(q)
+        return (proposals if self.rng.random() < 0.25 else q), far
+
+    def _find_cells(self, q):
+        lowest, masses, tops, quantiles = super()._find_cells(q)
+        return lowest, masses, tops, 0.5 * quantiles if self.wrong else quantiles
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_shifts_of_neurons_keep_the_posterior(wrong, monkeypatch):
+    monkeypatch.setattr(ShiftsAlone, "wrong", wrong)
+    chip = HiddenChip()
+    model = build_model(chip, INPUTS, LABELS, "grid")
+    with model:
+        step = ShiftsAlone(model.value_vars[:2], model=model)
+    trace = sample(model, step, 3000, 5)
+    found = z_scores(trace.posterior["w_2"].values[:, :, 0], hidden_counted_out(chip))
+    assert (max(map(abs, found.values())) > LIMIT) == wrong, found
 
 
 class Sticky(GridMetropolis):

@@ -24,12 +24,6 @@ def later_columns(shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
     return columns
 
 
-def normal_shifts(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A random amount for each of n neurons, (n,)."""
-    amounts: np.ndarray = rng.normal(size=n) * rng.choice(SCALES, size=n)
-    return amounts
-
-
 def shift_neurons(
     q: np.ndarray,
     log_likelihood: float,
@@ -40,7 +34,6 @@ def shift_neurons(
     rng: np.random.Generator,
     *,
     refreshes: bool = False,
-    shifts: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float, int]:
     """Propose a shift of each neuron in turn.
 
@@ -58,15 +51,13 @@ def shift_neurons(
         Power of the likelihood.
     refreshes
         Run the current weights again at each proposal, on a noisy chip; see `bayes_snn.noisy`.
-    shifts
-        By how much to move each neuron's weights, as likely up as down; `normal_shifts` by default.
 
     Returns
     -------
     Weights, log L there, and the number of shifts accepted.
     """
     accepted = 0
-    shifts = normal_shifts(rng, len(columns)) if shifts is None else shifts
+    shifts = rng.normal(size=len(columns)) * rng.choice(SCALES, size=len(columns))
     exponentials = rng.exponential(size=len(columns))
     prior = log_prior(q)
     for places, shift, exponential in zip(columns, shifts, exponentials, strict=True):

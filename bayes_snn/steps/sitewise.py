@@ -20,7 +20,7 @@ from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
 from bayes_snn.steps.prior import separable_log_prior, why_not_separable
-from bayes_snn.steps.shift import later_columns, normal_shifts, shift_neurons
+from bayes_snn.steps.shift import later_columns, shift_neurons
 from bayes_snn.steps.sweepers import make_sweeper
 from bayes_snn.steps.tally import Tally
 from bayes_snn.steps.watch import Watched
@@ -119,17 +119,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         log_likelihood = sweeper.start(self._matrices(q))
         # 0. move whole neurons, where no single weight has any influence
         refreshes = self.op.noise.refreshes
-        q, _, moved = shift_neurons(
-            q,
-            log_likelihood,
-            self._columns,
-            self.log_prior,
-            self._run,
-            self.power(),
-            self.rng,
-            refreshes=refreshes,
-            shifts=self.shifts(len(self._columns)),
-        )
+        q, moved = self.shift(q, log_likelihood)
         if moved:
             sweeper.start(self._matrices(q))
         # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
@@ -179,9 +169,19 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         far = self.rng.random(len(q)) < FAR_SHARE
         return q + self.step_sizes() * np.where(far, FAR, 1.0) * self.rng.normal(size=len(q)), far
 
-    def shifts(self, n: int) -> np.ndarray:
-        """By how much to shift each of n neurons: as likely up as down."""
-        return normal_shifts(self.rng, n)
+    def shift(self, q: np.ndarray, log_likelihood: float) -> tuple[np.ndarray, int]:
+        """Whole neurons moved, and how many."""
+        q, _, moved = shift_neurons(
+            q,
+            log_likelihood,
+            self._columns,
+            self.log_prior,
+            self._run,
+            self.power(),
+            self.rng,
+            refreshes=self.op.noise.refreshes,
+        )
+        return q, moved
 
     def weights_of(self, q: np.ndarray, possible: np.ndarray | None = None, otherwise: Any = None) -> np.ndarray:
         """Weights (n_weights,) of the variables q (n_weights,), the same here; of `otherwise` where not possible."""

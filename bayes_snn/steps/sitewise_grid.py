@@ -18,15 +18,18 @@ from pytensor.compile.ops import ViewOp
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.subtensor import AdvancedSubtensor
+from scipy.special import ndtri
 
 from bayes_snn.steps.prior import why_tied
+from bayes_snn.steps.shift import shift_neurons
 from bayes_snn.steps.sitewise import FAR, FAR_SHARE, SitewiseMetropolis
 
 NOT_DISCRETE = (
     "Sampler {!r} moves all weights on a continuous scale, but this model's weights are whole-number levels: take "
     "sampler 'sitewise' or 'pymc', or a model of continuous weights such as 'gaussian'."
 )
-FARTHEST_SHIFT = 64  # levels that all weights of a neuron are moved by together, at most
+SMALLEST_MASS = 1e-12  # of a level that neurons are shifted from
+MOST_LEVELS = 2**17
 
 
 class GridMetropolis(SitewiseMetropolis):
@@ -52,6 +55,8 @@ class GridMetropolis(SitewiseMetropolis):
         )
         self._weights_at = compile_function([joined], matrices)
         self._weights_at.trust_input = True
+        self._has_hyperparameters = len(model.free_RVs) > len(vars)
+        self._cells: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def propose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Levels (n_weights,) to jump to, one at least away; and where the jump is a far one."""
@@ -60,15 +65,60 @@ class GridMetropolis(SitewiseMetropolis):
         signs = 2 * self.rng.integers(0, 2, len(q)) - 1
         return q + signs * np.maximum(np.ceil(lengths), 1.0).astype(np.int64), far
 
-    def shifts(self, n: int) -> np.ndarray:
-        """Levels (n,) by which to move neurons, up or down, small steps and large ones alike."""
-        lengths = np.floor((FARTHEST_SHIFT + 1.0) ** self.rng.random(n)).astype(np.int64)
-        amounts: np.ndarray = lengths * (2 * self.rng.integers(0, 2, n) - 1)
-        return amounts
+    def shift(self, q: np.ndarray, log_likelihood: float) -> tuple[np.ndarray, int]:
+        """Whole neurons moved, and how many: by normals of which the levels are what is left after rounding.
+
+        Let F be a weight's prior distribution function. A normal u rounds to level k where it lies between the normal
+        quantiles of F(k - 1) and F(k), which has the prior probability of k. Given the levels, u is drawn anew (a Gibbs
+        step); a shift of u then moves a neuron as if its weights were continuous and saturated at the ends.
+        """
+        if self._cells is None or self._has_hyperparameters:
+            self._cells = self._find_cells(q)
+        lowest, masses, tops, quantiles = self._cells
+        sites = np.arange(len(q))
+        mass = masses[q - lowest, sites]
+        u = ndtri(tops[q - lowest, sites] - mass * self.rng.random(len(q)))
+        if not np.isfinite(u).all() or (mass < SMALLEST_MASS).any():
+            return q, 0  # some level is too improbable to be told apart by its quantiles
+
+        def levels(moved: np.ndarray) -> np.ndarray:
+            return np.where(moved == u, q, lowest + (quantiles < moved).sum(axis=0))
+
+        def run(moved: np.ndarray) -> float:
+            return self._run(levels(moved))
+
+        new, _, moved = shift_neurons(
+            u,
+            log_likelihood,
+            self._columns,
+            lambda u: -0.5 * u * u,
+            run,
+            self.power(),
+            self.rng,
+            refreshes=self.op.noise.refreshes,
+        )
+        return levels(new), moved
+
+    def _find_cells(self, q: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+        """The lowest level, and (n_levels, n_weights) of each level: probability, F, and the normal quantile of F."""
+        lowest, highest = (self._end(q, step) for step in (-1, 1))
+        masses = np.exp([self.log_prior(np.full_like(q, level)) for level in range(lowest, highest + 1)])
+        # exactly 1 from each weight's own last level on, whatever the sum is rounded to
+        later = np.flip(np.maximum.accumulate(np.flip(masses, 0), axis=0), 0)[1:] > 0
+        tops = np.ones_like(masses)
+        tops[:-1] = np.where(later, np.minimum(np.cumsum(masses, axis=0)[:-1], 1.0), 1.0)
+        return lowest, masses, tops, ndtri(tops)
+
+    def _end(self, q: np.ndarray, step: int) -> int:
+        """The last level in one direction that any weight may have."""
+        level = int(q.max() if step > 0 else q.min())
+        while abs(level) < MOST_LEVELS and np.isfinite(self.log_prior(np.full_like(q, level + step))).any():
+            level += step
+        return level
 
     def step_sizes(self) -> np.ndarray:
         """Width of each weight's jumps, in levels, (n_weights,)."""
-        return np.exp(self.log_scales)
+        return np.asarray(np.exp(self.log_scales))
 
     def weights_of(self, q: np.ndarray, possible: np.ndarray | None = None, otherwise: Any = None) -> np.ndarray:
         """Weights (n_weights,) at levels q; at the levels `otherwise` where one is not possible."""
