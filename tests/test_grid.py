@@ -252,7 +252,8 @@ def test_a_fit_on_the_grid_is_a_fit_like_any_other(tmp_path):
     for estimate in ("map", "medoid"):
         assert all(np.isin(layer, levels).all() for layer in result.weights(estimate))
     # of a mean the chip makes a weight that it can hold
-    assert all(np.isin(layer, levels).all() for layer in chip.effective_weights(result.weights("mean")))
+    for layer in chip.effective_weights(result.weights("mean")):
+        assert np.abs(layer[..., None] - levels).min(axis=-1).max() < 1e-5
     assert result.passes < 20 * chip.spec.n_weights + 20
     result.save(tmp_path)
     again = load_fit(tmp_path)
