@@ -18,6 +18,7 @@ from bayes_snn.model import available_models
 
 CHECKPOINT = "checkpoint"  # in the fit folder, until the fit is written
 _NOT_STORED = ("resume", "show_help", "out", "overwrite")  # options that do not say what the fit is
+_FREE = ("token_file",)  # how the chip is reached today
 
 
 @contextlib.contextmanager
@@ -31,7 +32,7 @@ def storing(
     if sampler == "smc":
         yield None
         return
-    stored = {name: value for name, value in options.items() if name not in _NOT_STORED}
+    stored = {name: value for name, value in options.items() if name not in (*_NOT_STORED, *_FREE)}
     checkpoint = left or Checkpoint(folder / CHECKPOINT, options=stored)
     if left is None:
         checkpoint.discard()  # that of a fit to be overwritten
@@ -63,9 +64,9 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
         )
     for name, value in context.params.items():
         source = context.get_parameter_source(name)
-        if name == "resume" or source is None or source.name != "COMMANDLINE":
+        if name == "resume" or name in _FREE or source is None or source.name != "COMMANDLINE":
             continue
-        option = "--" + name.replace("_", "-")
+        option = "--" + {"own_chip": "chip"}.get(name, name.replace("_", "-"))
         if name in _NOT_STORED:
             raise InputError(f"{option} came with --resume, which goes on in the folder of the fit: leave it out.")
         if value != (before := checkpoint.options.get(name)):
