@@ -58,18 +58,21 @@ class BlackBoxSweeper:
         self._weights: list[NDArray[np.float64]] = []
         self._terms = np.zeros(len(labels))
         self._offers: list[tuple[Sequence[FloatArray], NDArray[np.float64]]] = []
+        self._part([])
 
     def offer(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
         """Tell what a run elsewhere has answered; `start` goes on from it, with no second run."""
         self._offers.append((weights, terms))
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """The current weights and the chip's answer to them, and the answers that were offered."""
-        return {"weights": self._weights, "terms": self._terms, "offers": self._offers}
+        """The current weights, the chip's answer to them, how it is summed, and the answers that were offered."""
+        parts = [part for part, _, _ in self._blocks]
+        return {"weights": self._weights, "terms": self._terms, "parts": parts, "offers": self._offers}
 
     def restore_state(self, state: dict[str, Any]) -> None:
         """Go on from what `checkpoint_state` told."""
         self._weights, self._terms, self._offers = state["weights"], state["terms"], state["offers"]
+        self._part(state["parts"])
 
     @property
     def log_likelihood(self) -> float:
@@ -88,7 +91,7 @@ class BlackBoxSweeper:
         if self._in_blocks:  # the order depends on the current state alone
             hardest = np.argsort(self._terms, kind="stable")
             parts = np.split(hardest, block_ends(len(hardest))[:-1])
-        self._blocks = [(part, self._op.inputs[part], self._labels[part]) for part in parts if len(part) > 0]
+        self._part(parts)
         return self._total(self._terms)
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
@@ -119,6 +122,10 @@ class BlackBoxSweeper:
             else:
                 matrix[index] = kept
         return Sweep(accepted, self._total(self._terms), self._op.presentations - before)
+
+    def _part(self, parts: Sequence[NDArray[np.int64]]) -> None:
+        """Show the samples, and sum their terms, in these parts."""
+        self._blocks = [(part, self._op.inputs[part], self._labels[part]) for part in parts if len(part) > 0]
 
     def _total(self, terms: NDArray[np.float64]) -> float:
         """Block by block, as a proposal's terms are summed."""
