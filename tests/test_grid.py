@@ -254,7 +254,7 @@ def test_a_fit_on_the_grid_is_a_fit_like_any_other(tmp_path):
     # of a mean the chip makes a weight that it can hold
     for layer in chip.effective_weights(result.weights("mean")):
         assert np.abs(layer[..., None] - levels).min(axis=-1).max() < 1e-5
-    assert result.passes < 20 * chip.spec.n_weights + 20
+    assert result.passes <= 2 * 20 * (chip.spec.n_weights + 3)  # two chains; two neurons are shifted
     result.save(tmp_path)
     again = load_fit(tmp_path)
     np.testing.assert_array_equal(again.predict(inputs), result.predict(inputs))
