@@ -62,7 +62,8 @@ class Chains:
         for method, state in zip(self.steps, self.fresh, strict=True):
             method.sampling_state = state
         if self.model.chip_op.chip.spec.drifting:  # it goes on from chain to chain: as a fit in a new process finds it
-            self.steps[-1].watch = Watch()
+            for method in self.steps:
+                method.watch = Watch()
             self.model.chip_op.chip.restart_noise(SEED)
             self.model.chip_op.forget()
         rng = np.random.default_rng(SEED).spawn(2)[chain]
