@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from pymc.step_methods.compound import flatten_steps
 
 from bayes_snn.fit import _other_steps, prior_starts
 from bayes_snn.model import build_model
@@ -63,7 +64,8 @@ class Chains:
             method.sampling_state = state
         if self.model.chip_op.chip.spec.drifting:  # it goes on from chain to chain: as a fit in a new process finds it
             for method in self.steps:
-                method.watch = Watch()
+                for step_of_it in flatten_steps(method):
+                    step_of_it.watch = Watch()
             self.model.chip_op.chip.restart_noise(SEED)
             self.model.chip_op.forget()
         rng = np.random.default_rng(SEED).spawn(2)[chain]
