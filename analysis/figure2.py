@@ -26,7 +26,7 @@ from drawing import (
 from matplotlib.figure import Figure
 from saved import main
 
-GRIDS = [["--methods", "all", "--distortion", "comparator", "--sigma", "0,1,2,3,4,6,8,10", "--chips", "0-19"]]
+GRIDS = [["--methods", "all", "--distortion", "comparator", "--sigma", "0,3,6,10", "--chips", "0-19"]]
 TOLD = (3.0, 6.0, 10.0)  # strengths whose differences are printed
 
 

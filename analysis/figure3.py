@@ -26,8 +26,8 @@ from matplotlib.ticker import NullLocator, ScalarFormatter
 from saved import main
 
 # each chip has training samples of its own: which few they are matters more than the chip
-GRIDS = [["--methods", "all", "--distortion", "comparator", "--sigma", "0,3", "--chips", "0-19", "--splits", "chip"]]
-GRIDS[0] += ["--n-train", "10,20,40,100,200,398"]
+COMMON = ["--methods", "all", "--distortion", "comparator", "--splits", "chip", "--n-train", "10,40,100,398"]
+GRIDS = [[*COMMON, "--sigma", "3", "--chips", "0-19"], [*COMMON, "--sigma", "0", "--chips", "0-9"]]
 
 
 def draw(rows: pd.DataFrame) -> Figure:
