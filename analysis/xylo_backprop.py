@@ -76,7 +76,7 @@ def train(chip: XyloChip, inputs: np.ndarray, labels: np.ndarray, seed: int) -> 
     """The integers to deploy, and what the search saw: validation accuracy of the model and of the core."""
     rng = np.random.default_rng(seed)
     rows, kept = split_validation(labels, 0.2, rng)
-    events, targets = torch.from_numpy(chip.events(inputs).astype(np.float32)), torch.from_numpy(labels)
+    events, targets = torch.from_numpy(chip.events(inputs).astype(np.float32)), torch.from_numpy(np.array(labels))
     rates = torch.from_numpy(np.repeat(RATES, RESTARTS).astype(np.float32))[:, None, None]
     starts = [rng.normal(size=(RESTARTS, *s)) * f for s, f in zip(chip.spec.weight_shapes, (1, 1, 0), strict=True)]
     parameters = [torch.from_numpy(np.tile(s, (len(RATES), 1, 1)).astype(np.float32)) for s in starts]
