@@ -101,14 +101,14 @@ def tell(rows: pd.DataFrame) -> str:
     """Means over chips with 90% intervals, and what the grid gains, chip by chip, in points."""
     lines = [f"test accuracy, comparator sigma {SIGMA:g}, {rows['chip_seed'].nunique()} chips, {SETTINGS}"]
     for estimate, title in ESTIMATES.items():
-        lines += ["", title.ljust(40) + "".join(f"{bits:>9} bits" for bits in BITS)]
+        lines += ["", title.ljust(40) + "".join(f"{bits:>11} bits" for bits in BITS)]
         for method, (label, _, _) in LABELS.items():
             cells = []
             for bits in BITS:
                 at = rows[(rows["method"] == method) & ((rows["bits"] == bits) | (method == "float"))]
                 interval = over_chips(at, f"test_{estimate}_accuracy")
                 cells.append(f"{interval.mean:.3f} +- {interval.high - interval.mean:.3f}" if interval.n else "")
-            lines.append(label.ljust(40) + "".join(f"{cell:>14}" for cell in cells))
+            lines.append(label.ljust(40) + "".join(f"{cell:>16}" for cell in cells))
         for method in ("float", "rounded", "continuous"):
             for bits in BITS:
                 grid, other = (accuracies(rows, name, bits, estimate) for name in ("grid", method))

@@ -17,11 +17,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import torch
 from drawing import STYLE
 from matplotlib.figure import Figure
 from saved import FIGURES, RESULTS, save
-from xylo_backprop import train as train_offline
 
 from bayes_snn.baselines import baseline_scores
 from bayes_snn.data import Split, load_data, split_data
@@ -56,7 +54,6 @@ def components(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 def run() -> None:
     """Make the rows that are not in the table yet."""
-    torch.set_num_threads(1)
     rows = pd.read_parquet(TABLE).to_dict("records") if TABLE.exists() else []
     for seed in SEEDS:
         for method, measure in (("mh", run_mh), ("backprop", run_backprop)):
@@ -88,6 +85,10 @@ def run_mh(split: Split, seed: int) -> dict[str, Any]:
 
 def run_backprop(split: Split, seed: int) -> dict[str, Any]:
     """Trained on the float model and rounded; its test accuracy on the simulator."""
+    import torch  # drawing needs neither
+    from xylo_backprop import train as train_offline
+
+    torch.set_num_threads(1)
     train, test = components(split)
     integers, seen = train_offline(XyloChip(), train, split.train_labels, seed)
     counts = XyloChip(backend="xylosim").run_integers(integers, test)
