@@ -22,7 +22,7 @@ from bayes_snn.predict import DEPLOYABLE
 from bayes_snn.sweep_folder import row_schema
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 120  # s, for things that take a few when the computer has nothing else to do
+PATIENCE = 300.0  # s, to give up: nothing is measured by it
 
 # Every worker process imports this first. Cells of logistic regression, the quickest there are, leave a line behind
 # when they begin, take some time, and fail, or take their process with them, where their split seed says so.

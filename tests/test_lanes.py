@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numba import njit
@@ -24,6 +24,8 @@ from bayes_snn.lanes import (
 
 FLOATS = arrays(np.float32, GROUP, elements=st.floats(-1e6, 1e6, width=32))
 WORDS = arrays(np.uint32, GROUP, elements=st.integers(0, 2**32 - 1))
+
+no_deadline = settings(deadline=None)  # the first example compiles
 
 
 @njit
@@ -51,6 +53,7 @@ def compute_words(a, b, c, out):
     return any_bit(x & y)
 
 
+@no_deadline
 @given(FLOATS, FLOATS, st.floats(-1e6, 1e6, width=32))
 def test_floats(a, b, c):
     out = np.zeros((7, GROUP), np.float32)
@@ -68,6 +71,7 @@ def test_floats(a, b, c):
     np.testing.assert_array_equal(out, np.array(expected, np.float32))
 
 
+@no_deadline
 @given(WORDS, WORDS, st.integers(0, 2**32 - 1))
 def test_words(a, b, c):
     out = np.zeros((7, GROUP), np.uint32)
