@@ -23,7 +23,8 @@ test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 figures: $(VENV)/.sweep
-	@for name in figure2 figure3 atlas cost bits xylo; do $(VENV)/bin/python analysis/$$name.py || exit; echo; done
+	@for rows in analysis/results/*.parquet; do \
+		$(VENV)/bin/python analysis/$$(basename $$rows .parquet).py || exit; echo; done
 
 notebooks: $(VENV)/.dev
 	$(VENV)/bin/python analysis/notebooks.py $(ARGS)

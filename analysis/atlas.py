@@ -44,13 +44,13 @@ FROZEN = [name for name in STRENGTHS if name != "noise"]
 
 
 def grid(families: list[str], *chains: str) -> list[str]:
-    """Options of the sweep over some families at their last strength, at which they differ most."""
-    distortions = ",".join(f"{name}:{STRENGTHS[name][-1]:g}" for name in families)
-    return ["--methods", "all", "--chips", "0-2", "--distortion", distortions, *chains]
+    """Options of the sweep over all strengths of some families."""
+    distortions = ",".join(f"{name}:{sigma:g}" for name in families for sigma in STRENGTHS[name])
+    return ["--methods", "all", "--chips", "0-7", "--distortion", distortions, *chains]
 
 
-# for more: the other strengths, more chips, and noise, on which a run is whole for every proposal (sampler block)
-GRIDS = [grid(FROZEN, "--draws", "100")]
+# a noisy chip is run whole for every proposal: its chains move all weights at once, and are short
+GRIDS = [grid(FROZEN, "--draws", "300"), grid(["noise"], "--draws", "100", "--sampler", "block")]
 COMPETITORS = (CHOSEN, *BACKPROP_MODES)  # each is one set of weights on the chip; an ensemble is many
 
 
@@ -89,7 +89,7 @@ def draw(rows: pd.DataFrame) -> Figure:
         digital = LOGISTIC.rows(rows)[LOGISTIC.column]
         if len(digital):
             draw_level(axis, digital.mean())
-        places = list(range(len(levels)))
+        places = [LEVELS.index(level) for level in levels]
         for series, shift in zip(drawn, shifts(len(drawn), 4.0), strict=True):
             values = [by_chip(series.rows(there[family, level]), series.column) for level in levels]
             draw_series(axis, places, values, series, shift)
@@ -100,7 +100,7 @@ def draw(rows: pd.DataFrame) -> Figure:
             shown = name if won and won[1] else f"({name})"
             labels.append(f"{level} {STRENGTHS[family][LEVELS.index(level)]:g}\n{shown}")
         axis.set_xticks(places, labels)
-        axis.set_xlim(-0.5, len(levels) - 0.5)
+        axis.set_xlim(-0.5, len(LEVELS) - 0.5)
         axis.set_title(family)
         accuracy_axis(axis, lowest, label=axis in panels[::3])
     for axis in panels[len(families) :]:
@@ -109,7 +109,7 @@ def draw(rows: pd.DataFrame) -> Figure:
     figure.suptitle(f"{_headline(there)} ({count_chips(rows)})", x=0.01, ha="left", fontsize=11)
     told = (
         "Below each strength: the best single set of weights, in brackets where not apart from the second (90%).\n"
-        "MH with 100 draws and as many to warm up in each of 4 chains. "
+        "MH with 300 draws and as many to warm up; on noise, sampler block with 100. "
     )
     figure.supxlabel(told + caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
     return figure
