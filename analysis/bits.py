@@ -12,20 +12,16 @@ float        the same, not rounded: the chip that it was found on
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
-from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
-from drawing import STYLE, Series, accuracy_axis, draw_series, legend, shifts
+from drawing import Series, accuracy_axis, draw_series, legend, shifts
 from matplotlib.figure import Figure
-from saved import FIGURES, RESULTS, save
+from saved import keep_rows, main_of_rows
 
 from bayes_snn.cell_run import score_columns
 from bayes_snn.data import Split, load_data, split_data
-from bayes_snn.files import write_then_rename
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.over_chips import by_chip, difference_over_chips, over_chips
@@ -42,12 +38,10 @@ LABELS = {
     "float": ("MH without rounding", "#7f7f7f", ""),
 }
 ESTIMATES = {"ensemble": "ensemble", "chosen": "best single set", "mean": "mean", "map": "map", "medoid": "medoid"}
-TABLE = RESULTS / "bits.parquet"
 
 
-def run() -> None:
-    """Make the rows that are not in the table yet, those that matter most first."""
-    rows = pd.read_parquet(TABLE).to_dict("records") if TABLE.exists() else []
+def run(rows: list[dict[str, Any]]) -> None:
+    """Make the rows that are not there yet, those that matter most first."""
     split = split_data(load_data("breast_cancer"), n_train=398, seed=0)
     known = {(row["method"], row["chip_seed"], row["bits"]) for row in rows}
     fits = [(method, chip, bits) for chip in CHIPS for method, bits in (("float", 0), ("grid", 4))]
@@ -55,8 +49,7 @@ def run() -> None:
     for method, chip_seed, bits in fits:
         if (method, chip_seed, bits) not in known:
             rows += measure(method, chip_seed, bits, split)
-            RESULTS.mkdir(exist_ok=True)
-            write_then_rename(TABLE, partial(pd.DataFrame(rows).to_parquet, index=False))
+            keep_rows("bits", rows)
             print(f"{time.strftime('%H:%M:%S')} {method}, chip {chip_seed}, {bits} bits", flush=True)
 
 
@@ -146,20 +139,5 @@ def draw(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def main() -> None:
-    """The command."""
-    if sys.argv[1:] not in ([], ["--run"]):
-        sys.exit(f"Error: {sys.argv[1]} came, but only --run is known: leave it out to draw the saved results.")
-    if sys.argv[1:]:
-        run()
-    if not TABLE.exists():
-        sys.exit(f"Error: there are no results {TABLE}: make them with 'python analysis/bits.py --run'.")
-    rows = pd.read_parquet(TABLE)
-    print(tell(rows))
-    with mpl.rc_context(STYLE):
-        save(draw(rows), "bits")
-    print(f"{FIGURES / 'bits.png'} and bits.svg are drawn")
-
-
 if __name__ == "__main__":
-    main()
+    main_of_rows("bits", run, draw, tell)

@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -21,7 +23,8 @@ from drawing import STYLE
 from matplotlib.figure import Figure
 
 from bayes_snn.errors import InputError
-from bayes_snn.sweep_folder import read_sweep
+from bayes_snn.files import write_then_rename
+from bayes_snn.sweep_folder import holds_sweep, read_sweep
 
 ANALYSIS = Path(__file__).parent
 RESULTS, FIGURES, SWEEPS = ANALYSIS / "results", ANALYSIS / "figures", Path("sweeps")
@@ -34,13 +37,51 @@ def main(
     tell: Callable[[pd.DataFrame], str],
 ) -> None:
     """The command of a figure's script: `grids` are options of the sweep, `draw` makes the figure, `tell` its table."""
+
+    def make(options: list[str]) -> None:
+        run(name, [[*grid, *options] for grid in grids])
+
+    command(name, make, load, draw, lambda rows: f"{tell(rows)}\n\n{cost(rows)}")
+
+
+def main_of_rows(
+    name: str,
+    make: Callable[[list[dict[str, Any]]], None],
+    draw: Callable[[pd.DataFrame], Figure],
+    tell: Callable[[pd.DataFrame], str],
+) -> None:
+    """The same for a script whose rows are no sweep's: `make` gets those there are, and keeps more by `keep_rows`."""
+
+    def make_rows(options: list[str]) -> None:
+        if options:
+            raise InputError(f"{options[0]} came after --run, which takes nothing more here: leave it out.")
+        path = RESULTS / f"{name}.parquet"
+        make(pd.read_parquet(path).to_dict("records") if path.exists() else [])
+
+    command(name, make_rows, lambda name: pd.read_parquet(results(name)), draw, tell)
+
+
+def keep_rows(name: str, rows: list[dict[str, Any]]) -> None:
+    """Save the rows so far of a script whose rows are no sweep's."""
+    RESULTS.mkdir(exist_ok=True)
+    write_then_rename(RESULTS / f"{name}.parquet", partial(pd.DataFrame(rows).to_parquet, index=False))
+
+
+def command(
+    name: str,
+    make: Callable[[list[str]], None],
+    read: Callable[[str], pd.DataFrame],
+    draw: Callable[[pd.DataFrame], Figure],
+    tell: Callable[[pd.DataFrame], str],
+) -> None:
+    """Make the results if --run came, which what follows it goes to; then print their table and draw them."""
     try:
         if sys.argv[1:2] == ["--run"]:
-            run(name, [[*grid, *sys.argv[2:]] for grid in grids])
+            make(sys.argv[2:])
         elif sys.argv[1:]:
             raise InputError(f"{sys.argv[1]} came, but only --run is known: leave it out to draw the saved results.")
-        rows = load(name)
-        print(f"{name}\n\n{tell(rows)}\n\n{cost(rows)}")
+        rows = read(name)
+        print(f"{name}\n\n{tell(rows)}")
         with mpl.rc_context(STYLE):
             save(draw(rows), name)
     except InputError as error:
@@ -48,12 +89,17 @@ def main(
         sys.exit(2)
 
 
-def load(name: str) -> pd.DataFrame:
-    """The saved rows of a figure; cells that failed are told and left out."""
+def results(name: str) -> Path:
+    """The file with the saved rows of a figure; an `InputError` where there is none."""
     path = RESULTS / f"{name}.parquet"
     if not path.exists():
         raise InputError(f"There are no results {path}: make them with 'python analysis/{name}.py --run'.")
-    rows = read_sweep(path)
+    return path
+
+
+def load(name: str) -> pd.DataFrame:
+    """The saved rows of a sweep's figure; cells that failed are told and left out."""
+    rows = read_sweep(results(name))
     if failed := int(rows["error"].notna().sum()):
         print(f"{failed} of {len(rows)} cells failed and are left out, the first: {rows['error'].dropna().iloc[0]}")
     return rows[rows["error"].isna()].reset_index(drop=True)
@@ -62,7 +108,7 @@ def load(name: str) -> pd.DataFrame:
 def run(name: str, grids: Sequence[Sequence[str]]) -> None:
     """Run the sweep of a figure and save its rows; cells that any figure's saved results hold are not run again."""
     output = SWEEPS / name
-    saved = sorted(RESULTS.glob("*.parquet"))
+    saved = [path for path in sorted(RESULTS.glob("*.parquet")) if holds_sweep(path)]
     adopted = ["--adopt", ",".join(map(str, saved))] if saved else []
     for grid in grids:
         code = subprocess.call([sys.executable, "-m", "bayes_snn.sweep", "--output", str(output), *adopted, *grid])

@@ -9,21 +9,16 @@ each over its own standard deviation, become two inputs each, one above 0 and on
 
 from __future__ import annotations
 
-import sys
 import time
-from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from drawing import STYLE
 from matplotlib.figure import Figure
-from saved import FIGURES, RESULTS, save
+from saved import keep_rows, main_of_rows
 
 from bayes_snn.baselines import baseline_scores
 from bayes_snn.data import Split, load_data, split_data
-from bayes_snn.files import write_then_rename
 from bayes_snn.fit import fit
 from bayes_snn.likelihood import class_probabilities
 from bayes_snn.metrics import evaluate
@@ -42,7 +37,6 @@ NAMES = {
     "backprop": ("backprop offline, rounded", "#D55E00"),
     "logistic": ("logistic regression (digital, 30 features)", "#7f7f7f"),
 }
-TABLE = RESULTS / "xylo.parquet"
 
 
 def components(split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -52,9 +46,8 @@ def components(split: Split) -> tuple[np.ndarray, np.ndarray]:
     return on_off(train / train.std(axis=0)), on_off(test / train.std(axis=0))
 
 
-def run() -> None:
-    """Make the rows that are not in the table yet."""
-    rows = pd.read_parquet(TABLE).to_dict("records") if TABLE.exists() else []
+def run(rows: list[dict[str, Any]]) -> None:
+    """Make the rows that are not there yet."""
     for seed in SEEDS:
         for method, measure in (("mh", run_mh), ("backprop", run_backprop)):
             if (method, seed) in {(row["method"], row["seed"]) for row in rows}:
@@ -63,8 +56,7 @@ def run() -> None:
             split = split_data(load_data("breast_cancer"), n_train=398, seed=seed)
             measured = measure(split, seed)
             rows.append({"method": method, "seed": seed, **measured, "seconds": time.perf_counter() - started})
-            RESULTS.mkdir(exist_ok=True)
-            write_then_rename(TABLE, partial(pd.DataFrame(rows).to_parquet, index=False))
+            keep_rows("xylo", rows)
             print(f"{time.strftime('%H:%M:%S')} {method}, seed {seed}: {measured}", flush=True)
 
 
@@ -136,20 +128,5 @@ def draw(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def main() -> None:
-    """The command."""
-    if sys.argv[1:] not in ([], ["--run"]):
-        sys.exit(f"Error: {sys.argv[1]} came, but only --run is known: leave it out to draw the saved results.")
-    if sys.argv[1:]:
-        run()
-    if not TABLE.exists():
-        sys.exit(f"Error: there are no results {TABLE}: make them with 'python analysis/xylo.py --run'.")
-    rows = pd.read_parquet(TABLE)
-    print(tell(rows))
-    with mpl.rc_context(STYLE):
-        save(draw(rows), "xylo")
-    print(f"{FIGURES / 'xylo.png'} and xylo.svg are drawn")
-
-
 if __name__ == "__main__":
-    main()
+    main_of_rows("xylo", run, draw, tell)

@@ -162,6 +162,8 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
         return list(rows.values())
     file = path / "sweep.parquet" if path.is_dir() else path
     try:
+        if not holds_sweep(file):
+            raise ValueError("columns of a sweep are missing")
         found = pq.read_table(file, schema=row_schema()).to_pylist()
     except (OSError, ValueError) as error:
         raise InputError(
@@ -169,6 +171,12 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
             "its sweep.parquet."
         ) from None
     return [row for row in found if Cell(**{name: row[name] for name in IDENTITY}).id == row["id"]]
+
+
+def holds_sweep(file: Path) -> bool:
+    """Whether a Parquet file tells of each of its rows what cell it is of."""
+    need_pyarrow()
+    return {"id", *IDENTITY} <= set(pq.read_schema(file).names)
 
 
 def need_pyarrow() -> None:

@@ -172,6 +172,39 @@ def test_run_starts_the_sweep_and_saves_its_rows(
     assert (tmp_path / "figures" / "figure2.svg").exists()
 
 
+def test_rows_that_are_no_sweep_s_are_drawn_and_never_adopted(
+    saved: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, swept = importlib.import_module("bits"), importlib.import_module("figure2")
+    rows = pd.read_parquet(ROOT / "analysis" / "results" / "bits.parquet").to_dict("records")
+
+    def call(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["bits.py", *arguments])
+        try:
+            saved.main_of_rows("bits", make, script.draw, script.tell)
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    def make(known: list[dict[str, Any]]) -> None:
+        saved.keep_rows("bits", [*known, *rows[len(known) :]])
+
+    assert call() == 2
+    assert "python analysis/bits.py --run" in capsys.readouterr().err
+    assert call("--run", "--workers") == 2
+    assert "--workers came after --run" in capsys.readouterr().err
+    for _ in range(2):  # made at once, and with all rows there
+        assert call("--run") == 0
+    assert "4 bits" in capsys.readouterr().out
+    assert (tmp_path / "figures" / "bits.svg").exists()
+
+    made_up_sweep(tmp_path / "results" / "cost.parquet", grid_of(swept, chips=2), accuracy)
+    lines: list[list[str]] = []
+    monkeypatch.setattr(saved.subprocess, "call", lambda line: lines.append(line) or 3)
+    assert run(saved, swept, "figure2", monkeypatch, "--run") == 3
+    assert lines[0][lines[0].index("--adopt") + 1] == str(tmp_path / "results" / "cost.parquet")
+
+
 def two_chips(**accuracies: Any) -> pd.DataFrame:
     """Rows of two chips, test accuracies by method; training scores favour backprop-outputs on chip 0."""
     rows = [

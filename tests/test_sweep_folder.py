@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 pytest.importorskip("pyarrow")
@@ -82,7 +83,8 @@ def test_the_note_of_grids_grows_with_them(folder: SweepFolder) -> None:
 
 def test_no_sweep_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("no")
-    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "text.parquet"):
+    pd.DataFrame({"method": ["float"], "bits": [4]}).to_parquet(tmp_path / "table.parquet")
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "text.parquet", tmp_path / "table.parquet"):
         with pytest.raises(InputError, match="cannot be read as a sweep"):
             read_sweep(path)
 
