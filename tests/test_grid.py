@@ -140,8 +140,8 @@ class ShiftsAlone(GridMetropolis):
         super().__init__(*args, **kwargs)
         self._columns = [np.array([1]), np.array([2])]
 
-    def propose(self, q):
-        proposals, far = super().propose(q)
+    def propose(self, q, step_sizes):
+        proposals, far = super().propose(q, step_sizes)
         return (proposals if self.rng.random() < 0.25 else q), far
 
     def _find_cells(self, q):
@@ -164,8 +164,8 @@ def test_shifts_of_neurons_keep_the_posterior(wrong, monkeypatch):
 class Sticky(GridMetropolis):
     """A wrong sampler: a jump beyond an end stops at the end, with no correction for it."""
 
-    def propose(self, q):
-        proposals, far = super().propose(q)
+    def propose(self, q, step_sizes):
+        proposals, far = super().propose(q, step_sizes)
         return np.clip(proposals, 5, 9), far
 
 

@@ -109,9 +109,9 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
     def restore_state(self, state: dict[str, Any]) -> None:
         super().restore_state(state)
         self._saved = state["saved"]
-        self._sweeper = make_sweeper(self.op, self._labels, self._early)
+        self._sweeper = None
         if state["sweeper"] is not None:
-            self._sweeper.restore_state(state["sweeper"])
+            self._find_sweeper().restore_state(state["sweeper"])
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
         q = np.array(q0.data, dtype=self.dtype)
@@ -124,7 +124,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
             sweeper.start(self._matrices(q))
         # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
         step_sizes = self.step_sizes()
-        proposals, far = self.propose(q)
+        proposals, far = self.propose(q, step_sizes)
         order = self.rng.permutation(len(q))
         # 2. a proposal is accepted where log u < log prior ratio + power * log likelihood ratio: log u is drawn first,
         #    and what is left is a bound on the likelihood; a prior of nan or 0 at the proposal is never accepted
@@ -164,10 +164,10 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
     def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
         self._find_sweeper().offer(weights, terms)
 
-    def propose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def propose(self, q: np.ndarray, step_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each variable (n_weights,) would jump to, and where that is a far jump: as likely as the jump back."""
         far = self.rng.random(len(q)) < FAR_SHARE
-        return q + self.step_sizes() * np.where(far, FAR, 1.0) * self.rng.normal(size=len(q)), far
+        return q + step_sizes * np.where(far, FAR, 1.0) * self.rng.normal(size=len(q)), far
 
     def shift(self, q: np.ndarray, log_likelihood: float) -> tuple[np.ndarray, int]:
         """Whole neurons moved, and how many."""

@@ -58,10 +58,10 @@ class GridMetropolis(SitewiseMetropolis):
         self._has_hyperparameters = len(model.free_RVs) > len(vars)
         self._cells: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None = None
 
-    def propose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def propose(self, q: np.ndarray, step_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Levels (n_weights,) to jump to, one at least away; and where the jump is a far one."""
         far = self.rng.random(len(q)) < FAR_SHARE
-        lengths = self.step_sizes() * np.where(far, FAR, 1.0) * np.abs(self.rng.normal(size=len(q)))
+        lengths = step_sizes * np.where(far, FAR, 1.0) * np.abs(self.rng.normal(size=len(q)))
         signs = 2 * self.rng.integers(0, 2, len(q)) - 1
         return q + signs * np.maximum(np.ceil(lengths), 1.0).astype(np.int64), far
 
