@@ -10,6 +10,7 @@ from pymc.pytensorf import compile as compile_function
 from pymc.pytensorf import join_nonshared_inputs
 
 from bayes_snn.model import weight_variables
+from bayes_snn.steps.watch import Watched
 
 
 class CarriedLikelihood:
@@ -84,3 +85,27 @@ class CarriedLikelihood:
     def forget(self) -> None:
         """Carry nothing into a new chain."""
         self._last = None
+
+
+class Carrying(Watched):
+    """Mixin of the step methods that carry log L of the current point from draw to draw, in `log_likelihood`."""
+
+    log_likelihood: CarriedLikelihood
+
+    def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
+        super().setup_chain(rng, tune, draws)
+        self.log_likelihood.forget()
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        return {**super().checkpoint_state(), "likelihood": self.log_likelihood.checkpoint_state()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        super().restore_state(state)
+        self.log_likelihood.restore_state(state["likelihood"])
+
+    def carried(self, weights: Any) -> float:
+        return self.log_likelihood.carried
+
+    def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
+        super().go_on_from(weights, terms)
+        self.log_likelihood.forget()  # and then finds what the Op remembers

@@ -23,10 +23,9 @@ from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
 from bayes_snn.errors import InputError
-from bayes_snn.steps.likelihood import CarriedLikelihood
+from bayes_snn.steps.likelihood import CarriedLikelihood, Carrying
 from bayes_snn.steps.prior import normal_parameters, why_not_normal
 from bayes_snn.steps.tally import Tally
-from bayes_snn.steps.watch import Watched
 
 TARGET_ACCEPTANCE = 0.234
 PROPOSALS = 100
@@ -42,7 +41,7 @@ class PCNState(StepMethodState):
     n_tuned: int
 
 
-class PCNMetropolis(Watched, ArrayStepShared):
+class PCNMetropolis(Carrying, ArrayStepShared):
     """Preconditioned Crank-Nicolson moves of all weights jointly.
 
     Parameters
@@ -136,23 +135,8 @@ class PCNMetropolis(Watched, ArrayStepShared):
         stats = {"accept": accepted / self.proposals, "scale": self.beta}
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
-    def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
-        super().setup_chain(rng, tune, draws)
-        self.log_likelihood.forget()
-
-    def checkpoint_state(self) -> dict[str, Any]:
-        return {**super().checkpoint_state(), "likelihood": self.log_likelihood.checkpoint_state()}
-
-    def restore_state(self, state: dict[str, Any]) -> None:
-        super().restore_state(state)
-        self.log_likelihood.restore_state(state["likelihood"])
-
-    def carried(self, weights: Any) -> float:
-        return self.log_likelihood.carried
-
-    def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
-        super().go_on_from(weights, terms)
-        self.log_likelihood.forget()  # and then finds what the Op remembers
+    # nothing of its own beside what these tell
+    checkpoint_state, restore_state = Carrying.checkpoint_state, Carrying.restore_state
 
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:
