@@ -146,7 +146,10 @@ class Checkpoint:
             )
         fit = describe_fit(chip, model, function, starts, arguments)
         make_folder(self.folder)
-        self._lock = take_lock(self.folder, LOCK_PATIENCE)
+        busy = CheckpointError(
+            f"The checkpoint in {self.folder} is in use by another process: wait until that has ended, or stop it."
+        )
+        self._lock = take_lock(self.folder / "lock", LOCK_PATIENCE, busy)
         if self._known is not None:
             check_same(self.known, fit, self.folder)
         else:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bayes_snn.errors import CheckpointError, InputError
+from bayes_snn.errors import InputError
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -72,23 +72,20 @@ def write_durably(path: Path, data: bytes) -> None:
                 os.close(handle)
 
 
-def take_lock(folder: Path, patience: float) -> int:
-    """Lock a folder for this process; the open file whose closing gives it free, as the end of the process does.
+def take_lock(path: Path, patience: float, busy: InputError) -> int:
+    """Lock a file for this process; the open file whose closing gives it free, as the end of the process does.
 
-    Raises `CheckpointError` when another process still has it after so many seconds.
+    Raises `busy` when another process still has it after so many seconds, and one of its kind when it cannot be opened.
     """
-    path = folder / "lock"
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be opened ({error.strerror}): change its permissions.") from None
+        raise type(busy)(f"{path} cannot be opened ({error.strerror}): change its permissions.") from None
     deadline = time.monotonic() + patience
     while not _locked(handle):
         if time.monotonic() > deadline:
             os.close(handle)
-            raise CheckpointError(
-                f"The checkpoint in {folder} is in use by another process: wait until that has ended, or stop it."
-            )
+            raise busy
         time.sleep(0.05)
     return handle
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ import pandas as pd
 from bayes_snn.cell_run import package_versions, score_names
 from bayes_snn.cells import FORMAT, IDENTITY, Cell
 from bayes_snn.errors import InputError
-from bayes_snn.files import make_folder, write_then_rename
+from bayes_snn.files import make_folder, take_lock, write_then_rename
 
 try:
     import pyarrow as pa
@@ -76,21 +77,17 @@ class SweepFolder:
     def locked(self) -> Iterator[None]:
         """Make the folder and keep other sweeps out of it; raises `InputError` when one is at work in it."""
         make_folder(self.cells)
-        with (self.path / "sweep.lock").open("a") as lock:
-            try:
-                import fcntl
-
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except ModuleNotFoundError:  # not on Windows
-                pass
-            except OSError:
-                raise InputError(
-                    f"Another sweep is writing into {self.path}: wait until it has ended, or give another folder."
-                ) from None
+        busy = InputError(
+            f"Another sweep is writing into {self.path}: wait until it has ended, or give another folder."
+        )
+        lock = take_lock(self.path / "sweep.lock", 0.0, busy)
+        try:
             for path in self.cells.iterdir():  # what a killed sweep left half-written
                 if not _CELL_FILE.fullmatch(path.name) and path.name.startswith("."):
                     path.unlink()
             yield
+        finally:
+            os.close(lock)
 
     def read(self) -> tuple[dict[str, dict[str, Any]], list[Path]]:
         """Rows by the id of their cell, and the files that hold no readable row of the cell they are named after."""
