@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,6 +34,14 @@ class LinkError(ChipError):
     """
 
     draws: Any = None
+
+
+def check_whole(name: str, value: object, least: int, most: int | None, example: int) -> None:
+    """Raise an `InputError` when an argument is no whole number from `least` to `most`, which None leaves open."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+        limits = f"of at least {least}" if most is None else f"from {least} to {most:,}"
+        raise InputError(f"{name} was {value!r}, but a whole number {limits} is expected: try {example}.")
 
 
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> InputError:

@@ -21,7 +21,7 @@ from pymc.stats import compute_log_prior
 
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
-from bayes_snn.errors import ChipError, InputError, LinkError, unknown_name
+from bayes_snn.errors import ChipError, InputError, LinkError, check_whole, unknown_name
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.link_draws import Traces, draws_kept
 from bayes_snn.link_faults import keeping_faults
@@ -47,7 +47,7 @@ def fit(
     chains: int = CHAINS,
     seed: int = 0,
     cores: int | None = None,
-    noise: str = PSEUDO_MARGINAL,
+    noise: str | None = PSEUDO_MARGINAL,
     repeats: int = 1,
     remeasure: int | None = None,
     feature_names: Sequence[str] | None = None,
@@ -214,10 +214,7 @@ def check_sampling(sampler: str, draws: int, tune: int, chains: int, seed: int, 
         ("seed", seed, 0, None, 0),
         ("cores", 1 if cores is None else cores, 1, None, 1),
     ):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or value < least or (most is not None and value > most):
-            limits = f"of at least {least}" if most is None else f"from {least} to {most:,}"
-            raise InputError(f"{name} was {value!r}, but a whole number {limits} is expected: try {example}.")
+        check_whole(name, value, least, most, example)
 
 
 def _choose_cores(chip: Chip, chains: int, cores: int | None) -> int:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chip import ChipSpec, FloatArray
-from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.errors import InputError, check_whole, unknown_name
 
 PSEUDO_MARGINAL, MCWM = "pseudo-marginal", "mcwm"
 KINDS = (PSEUDO_MARGINAL, MCWM)
@@ -82,9 +82,9 @@ def choose_noise(
     noise = PSEUDO_MARGINAL if noise is None else noise
     if noise not in KINDS:
         raise unknown_name("noise", noise, KINDS)
-    _check_whole("repeats", repeats, 1, MOST_REPEATS, 10)
+    check_whole("repeats", repeats, 1, MOST_REPEATS, 10)
     if remeasure is not None:
-        _check_whole("remeasure", remeasure, 0, 10**7, REMEASURE)
+        check_whole("remeasure", remeasure, 0, 10**7, REMEASURE)
     if spec.deterministic:
         for name, value, default in (
             ("noise", noise, PSEUDO_MARGINAL),
@@ -130,14 +130,6 @@ def _check_population(spec: ChipSpec, noise: str, remeasure: int | None) -> None
         raise InputError(
             f"Sampler 'smc' came with a drifting chip, but it compares particles that were run long ago: {instead}, or "
             "say remeasure=0 to have it all the same."
-        )
-
-
-def _check_whole(name: str, value: object, least: int, most: int, example: int) -> None:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not least <= value <= most:  # type: ignore[operator]
-        raise InputError(
-            f"{name} was {value!r}, but a whole number from {least} to {most:,} is expected: try {example}."
         )
 
 

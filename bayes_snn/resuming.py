@@ -51,7 +51,7 @@ def resume(
         As `fit` does.
     """
     saved = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
-    arguments: dict[str, Any] = {name: value for name, value in saved.known["arguments"].items() if value is not None}
+    arguments: dict[str, Any] = dict(saved.known["arguments"])
     name: str = saved.known["model"]
     if weights is None:
         if not saved.known["is_named"]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from bayes_snn.chip_source import TOKEN, find_chip, read_token
 from bayes_snn.errors import InputError
 from bayes_snn.terminal import option, run_app, show_help
+from bayes_snn.wire import MAX_BYTES
 
 PROGRAM = "python -m bayes_snn.serve"
 LEAST_BYTES = 4096
@@ -37,7 +38,7 @@ def command(
     token_file: Annotated[
         str | None, option(_SERVER, "PATH", f"File with the token that clients must show. [default: ${TOKEN}]")
     ] = None,
-    max_bytes: Annotated[int, option(_SERVER, "N", "Largest message that is read.")] = 64 * 2**20,
+    max_bytes: Annotated[int, option(_SERVER, "N", "Largest message that is read.")] = MAX_BYTES,
     show_help: Annotated[
         bool, option(_SERVER, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
     ] = False,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import math
-import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chip import Chip, check_chip, check_counts, check_inputs
 from bayes_snn.errors import ChipError, InputError
+from bayes_snn.link import tell_on_stderr
 from bayes_snn.turns import Turns
 from bayes_snn.wire import MAX_BYTES, Frames, Message, WireError, decode, encode, spec_fields
 
@@ -26,11 +26,6 @@ POLL = 200  # ms after which an idle server looks whether it is to stop
 AT_ONCE = 64  # messages that are taken in before the next run
 MOST_WAITING = 8  # requests of one client
 MOST_KNOWN_INPUTS = 256  # of all clients together; a client whose inputs were forgotten sends them again
-
-
-def log_on_stderr(sentence: str) -> None:
-    """Print a line of the log to standard error."""
-    print(sentence, file=sys.stderr, flush=True)
 
 
 class Server:
@@ -69,7 +64,7 @@ class Server:
         *,
         token: str | None = None,
         max_bytes: int = MAX_BYTES,
-        log: Callable[[str], None] = log_on_stderr,
+        log: Callable[[str], None] = tell_on_stderr,
     ) -> None:
         self.chip = check_chip(chip)
         if split_address(bind) is None:
