@@ -29,10 +29,10 @@ def connect(scheduler: str | None, workers: int) -> Iterator[Any]:
         if name.partition(".")[0] == "distributed":  # Dask gives some of them a level of their own
             logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is not None:
-        with _client_of(scheduler) as client:
+        with _client_of(scheduler) as client, client.as_current():
             yield client
         return
-    with _local_cluster(workers) as cluster, Client(cluster) as client:
+    with _local_cluster(workers) as cluster, Client(cluster, set_as_default=False) as client, client.as_current():
         yield client
 
 
@@ -69,7 +69,8 @@ def _client_of(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=CONNECT_TIMEOUT)
+        # one that is Dask's default leaves Dask's configuration changed when it finds no scheduler
+        client = Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(

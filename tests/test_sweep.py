@@ -134,7 +134,7 @@ def test_a_standing_cluster_whose_worker_is_killed_gives_the_same_rows(started: 
     scheduler, address = start_scheduler(started, tmp_path)
     options = [address, "--nthreads", "1", "--no-dashboard"]
     workers = [started.start("dask", "worker", *options, "--name", name, SWEEP_DELAY=1) for name in ("a", "b")]
-    with distributed.Client(address) as client:
+    with distributed.Client(address, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=PATIENCE)
     process = started.sweep(output, *GRID, "--scheduler", address)
     wait_until(lambda: len(cell_files(output)) >= 3, process)

@@ -101,10 +101,13 @@ def test_a_missing_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x:1", "127.0.0.1:nowhere"])
 def test_a_scheduler_that_does_not_answer(run: Run, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dask
+
     monkeypatch.setattr(cluster, "CONNECT_TIMEOUT", 0.5)
     code, _, err = run("--methods", "logistic", "--scheduler", address)
     assert code == 2
     assert f"No Dask scheduler answers at {address}" in err
+    assert dask.config.get("scheduler", None) is None  # xarray, which saves fits, would look for the client
     assert "Traceback" not in err
 
 
