@@ -20,7 +20,7 @@ fit: $(VENV)/.fit
 test: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 figures: $(VENV)/.sweep
 	@for rows in analysis/results/*.parquet; do \

@@ -220,7 +220,9 @@ class Link:
 
     def _give_up(self, reason: str) -> None:
         self._broken = True
-        raise LinkError(f"{reason}, so the fit has ended: mend the link, then fit again.")
+        raise LinkError(
+            f"{reason}, so the fit has ended: mend the link, then resume the fit if it was stored, or fit again."
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name in _PASSED_ON and "chip" in self.__dict__:
