@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip, check_inputs, check_labels
-from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.lif_circuit import TAU_M
 from bayes_snn.metrics import evaluate
 from bayes_snn.predict import probabilities
@@ -34,7 +34,7 @@ except ImportError:
     ) from None
 
 from bayes_snn.backprop_arguments import MODES as MODES
-from bayes_snn.backprop_arguments import check_mode, check_rates, check_whole, told_strengths
+from bayes_snn.backprop_arguments import check_mode, check_rates, told_strengths
 from bayes_snn.backprop_chip import CountedChip
 from bayes_snn.backprop_network import SURROGATES, Surrogate
 from bayes_snn.backprop_training import Part, Trainer, split_validation
@@ -174,8 +174,11 @@ def train_backprop(
     codes = check_labels(labels, len(checked), chip.spec.layers[-1])
     check_mode(mode, chip)
     rates = check_rates(learning_rates)
-    check_whole(seed=(seed, 0), restarts=(restarts, 1), epochs=(epochs, 1), patience=(patience, 1))
-    check_whole(batch_size=(batch_size, 1))
+    check_whole("seed", seed, 0, None, 0)
+    check_whole("restarts", restarts, 1, None, 8)
+    check_whole("epochs", epochs, 1, None, 100)
+    check_whole("patience", patience, 1, None, 40)
+    check_whole("batch_size", batch_size, 1, None, 32)
     if not 0 < validation_size < 1:
         raise InputError(
             f"validation_size was {validation_size!r}, but a fraction between 0 and 1 is expected: try 0.2."

@@ -37,15 +37,6 @@ def check_rates(learning_rates: Sequence[float]) -> list[float]:
     return rates
 
 
-def check_whole(**arguments: tuple[int, int]) -> None:
-    """An `InputError` for a value that is not a whole number or is below its least one: name=(value, least)."""
-    for name, (value, least) in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(
-                f"{name} was {value!r}, but a whole number >= {least} is expected: leave it out for the default."
-            )
-
-
 def told_strengths(
     mode: str, chip: Chip, distortion: str | Sequence[str] | None, sigma: float | Sequence[float] | None
 ) -> dict[str, float]:

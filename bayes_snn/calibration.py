@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayes_snn.chip import FloatArray, IntArray
-from bayes_snn.errors import InputError
+from bayes_snn.errors import check_whole
 from bayes_snn.metrics import LEVEL, accuracy_interval, calibration_error, reliability
 from bayes_snn.result import FitResult
 
@@ -70,8 +70,7 @@ def calibration(
     n_simulations, seed
         Sets of labels drawn from the probabilities themselves, for `error_by_chance`.
     """
-    if isinstance(n_simulations, bool) or not isinstance(n_simulations, int | np.integer) or n_simulations < 1:
-        raise InputError(f"n_simulations was {n_simulations!r}, but a positive number is expected: try 500.")
+    check_whole("n_simulations", n_simulations, 1, None, 500)
     probabilities = result.predict(inputs, estimate)
     bins = reliability(probabilities, labels, n_bins)
     ends = np.full((2, n_bins), np.nan)

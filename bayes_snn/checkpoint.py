@@ -21,7 +21,7 @@ import pymc as pm
 
 from bayes_snn.chain_store import STATES, ChainStore
 from bayes_snn.chip import Chip
-from bayes_snn.errors import CheckpointError, InputError
+from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import make_folder, take_lock, write_durably
 from bayes_snn.identity import FORMAT, check_same, describe_fit, digest_of
 from bayes_snn.model import WeightsFunction
@@ -63,8 +63,8 @@ class Checkpoint:
     ) -> None:
         if not seconds >= 0:
             raise InputError(f"seconds was {seconds!r}, but a number >= 0 is expected: try {SECONDS:g}.")
-        if draws is not None and draws < 1:
-            raise InputError(f"draws was {draws!r}, but a whole number of at least 1 is expected: leave it out.")
+        if draws is not None:
+            check_whole("draws", draws, 1, None, 100)
         self.folder = Path(os.path.abspath(folder))
         self.seconds, self.draws, self.options = float(seconds), draws, options
         self.spent = 0.0

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.errors import ChipError, InputError
+from bayes_snn.errors import ChipError, InputError, check_whole
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
@@ -53,8 +53,7 @@ class ChipSpec:
                 f"Layers were {self.layers!r}, but at least two positive whole numbers are needed, "
                 "inputs first: give for example (30, 16, 2)."
             )
-        if not isinstance(self.n_steps, int | np.integer) or self.n_steps < 1:
-            raise InputError(f"n_steps was {self.n_steps!r}, but at least one time step is needed: try 32.")
+        check_whole("n_steps", self.n_steps, 1, None, 32)
         low, high = self.weight_range
         if not (np.isfinite(low) and np.isfinite(high) and low < high):
             raise InputError(

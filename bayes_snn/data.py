@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
-from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.errors import InputError, check_whole, unknown_name
 
 BUILT_IN = ("breast_cancer", "digits", "iris", "wine")
 MISSING = ("", "na", "n/a", "<na>", "nan", "null", "none")  # fields without a value, in upper or lower case
@@ -202,8 +202,7 @@ def split_data(dataset: Dataset, n_train: int | None = None, test_size: float = 
     n_samples, n_classes = len(dataset.labels), len(dataset.class_names)
     if isinstance(test_size, bool) or not isinstance(test_size, float | np.floating) or not 0 < test_size < 1:
         raise InputError(f"test_size was {test_size!r}, but a fraction between 0 and 1 is expected: try 0.3.")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise InputError(f"seed was {seed!r}, but a whole number from 0 to 2**32 - 1 is expected: try 0.")
+    check_whole("seed", seed, 0, 2**32 - 1, 0)
     n_test = math.ceil(test_size * n_samples)
     train, test = np.arange(0), np.arange(n_samples)
     rarest = int(np.bincount(dataset.labels, minlength=n_classes).min())

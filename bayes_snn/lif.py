@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chip import ChipSpec, FloatArray, check_inputs
 from bayes_snn.distortion import check_distortions
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, check_whole
 from bayes_snn.lanes import GROUP
 from bayes_snn.lif_circuit import TAU_M, draw_circuit, program_weights
 from bayes_snn.lif_drift import ThresholdDrift
@@ -76,12 +76,10 @@ class LIFChip:
         threads: int = 1,
     ) -> None:
         strengths = check_distortions(distortion, sigma)
-        if not isinstance(seed, int | np.integer) or seed < 0:
-            raise InputError(f"The chip's seed was {seed!r}, but a whole number >= 0 is expected: try 0.")
+        check_whole("The chip's seed", seed, 0, None, 0)
         if not np.isfinite(tau_m) or tau_m <= 0:
             raise InputError(f"tau_m was {tau_m!r} ms, but a positive time is expected: leave it out for 9.491.")
-        if not isinstance(threads, int | np.integer) or threads < 1:
-            raise InputError(f"threads was {threads!r}, but at least one is needed: try 1.")
+        check_whole("threads", threads, 1, None, 1)
         bits = int(strengths.get("quantisation", 0)) or None
         drifting = "drift" in strengths
         self.spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, "noise" not in strengths, drifting)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chip import Chip, FloatArray, check_chip
-from bayes_snn.errors import ChipError, InputError, LinkError
+from bayes_snn.errors import ChipError, InputError, LinkError, check_whole
 from bayes_snn.interrupt import interrupted
 from bayes_snn.link_faults import AnswerError, FaultLog, check_answer
 from bayes_snn.link_worker import Caller, NoAnswerError
@@ -90,8 +90,7 @@ class Link:
         self.chip = check_chip(chip)
         self.spec = chip.spec
         self.timeout = None if timeout is None else _seconds("timeout", timeout, above_zero=True)
-        if isinstance(retries, bool) or not isinstance(retries, int | np.integer) or retries < 0:
-            raise InputError(f"retries was {retries!r}, but a whole number of at least 0 is expected: try 5.")
+        check_whole("retries", retries, 0, None, 5)
         self.retries = int(retries)
         self.wait = _seconds("wait", wait)
         self.pause = _seconds("pause", pause, above_zero=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chip import FloatArray, IntArray, check_labels
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, check_whole
 
 LEVEL = 0.9  # coverage of intervals
 SUM_TOLERANCE = 1e-6  # of a row's sum: single precision passes, spike counts do not
@@ -73,8 +73,7 @@ def brier_score(probabilities: FloatArray, labels: IntArray) -> float:
 def reliability(probabilities: FloatArray, labels: IntArray, n_bins: int = 10) -> Reliability:
     """Confidence, accuracy and count in `n_bins` bins of equal width; ties are credited as in `accuracy`."""
     values, codes = _check(probabilities, labels)
-    if isinstance(n_bins, bool) or not isinstance(n_bins, int | np.integer) or n_bins < 1:
-        raise InputError(f"n_bins was {n_bins!r}, but a positive whole number of bins is expected: try 10.")
+    check_whole("n_bins", n_bins, 1, None, 10)
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     confidence = values.max(axis=1)
     bins = np.digitize(confidence, edges[1:-1], right=True)

@@ -28,7 +28,7 @@ from bayes_snn.chip import (
     check_labels,
     check_spikes,
 )
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, check_whole
 from bayes_snn.likelihood import class_probabilities
 from bayes_snn.metrics import accuracy
 from bayes_snn.model import WeightsFunction, build_model
@@ -159,8 +159,7 @@ def prior_predictive(
     inputs = np.array(check_inputs(inputs, spec.layers[0]))
     inputs.setflags(write=False)  # a chip may then prepare them once
     checked = None if labels is None else check_labels(labels, len(inputs), spec.layers[-1])
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
-        raise InputError(f"draws was {draws!r}, but a positive whole number is expected: try 200.")
+    check_whole("draws", draws, 1, None, 200)
     placeholder = np.zeros(len(inputs), int) if checked is None else checked
     model = build_model(chip, inputs, placeholder, weights, class_names=class_names)
     drawn = draw_weights(model, int(draws), seed)

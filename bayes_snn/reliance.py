@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayes_snn.chip import FloatArray, IntArray, check_inputs, check_labels
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, check_whole
 from bayes_snn.metrics import LEVEL, check_level, credit
 from bayes_snn.model import WeightsFunction, build_model
 from bayes_snn.predict import run_draws
@@ -68,8 +68,7 @@ def feature_reliance(
     spec = result.chip.spec
     checked = check_inputs(inputs, spec.layers[0])
     codes = check_labels(labels, len(checked), spec.layers[-1])
-    if isinstance(n_repeats, bool) or not isinstance(n_repeats, int | np.integer) or n_repeats < 1:
-        raise InputError(f"n_repeats was {n_repeats!r}, but a positive number of shuffles is expected: try 5.")
+    check_whole("n_repeats", n_repeats, 1, None, 5)
     check_level(level)
     chosen = result.draws.spread(size)
 
@@ -140,8 +139,7 @@ def weight_signal(
     InputError
         When the prior cannot be found, or an argument is out of range.
     """
-    if isinstance(n_prior, bool) or not isinstance(n_prior, int | np.integer) or n_prior < 2:
-        raise InputError(f"n_prior was {n_prior!r}, but at least two draws from the prior are needed: try 1000.")
+    check_whole("n_prior", n_prior, 2, None, 1000)  # a standard deviation needs two
     check_level(level)
     low, high = result.chip.spec.weight_range
     posterior = result.draws.weights[0].clip(low, high)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chip import ChipSpec, FloatArray, check_inputs
-from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.xylo_kernel import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
 
 WEIGHT_UNIT = 32  # integer weights to the unit of a weight
@@ -100,13 +100,9 @@ class XyloChip:
                 f"Layers were {tuple(layers)!r}, but a Xylo has inputs, one hidden layer and outputs, at most "
                 f"{LARGEST_LAYERS}: give for example (16, 16, 2), with fewer features."
             )
-        for name, value, most in (
-            ("decay_syn", decay_syn, 15),
-            ("decay_mem", decay_mem, 15),
-            ("base_threshold", base_threshold, 4095),  # times 8 it is still 15 bits
-        ):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
-                raise InputError(f"{name} was {value!r}, but a whole number from 1 to {most} is expected.")
+        check_whole("decay_syn", decay_syn, 1, 15, 2)
+        check_whole("decay_mem", decay_mem, 1, 15, 4)
+        check_whole("base_threshold", base_threshold, 1, 4095, 1024)  # times 8 it is still 15 bits
         if not 0 < events_per_unit <= MOST_INPUT:
             raise InputError(
                 f"events_per_unit was {events_per_unit!r}, but more than 0 and at most {MOST_INPUT} is expected: try 2."
