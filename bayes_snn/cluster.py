@@ -17,6 +17,8 @@ from bayes_snn.errors import InputError
 
 CONNECT_TIMEOUT = 10  # s, for a scheduler to answer
 WORKERS_TIMEOUT = 60  # s, for the first worker to come
+# by this Dask has workers give freed memory back to the system at once, which makes backprop's cells thrice as slow
+_TRIM = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
 
 
 @contextlib.contextmanager
@@ -42,12 +44,13 @@ def _local_cluster(workers: int) -> Any:
     A terminal sends SIGINT to all processes. Threads and processes inherit the signals that are blocked, so that the
     cluster's threads, and every worker that they start, or start again, never see it; here it waits meanwhile.
     """
+    import dask
     from distributed import LocalCluster
 
     resource_tracker.ensure_running()  # when the first process is started it would unblock the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), dask.config.set({_TRIM: None}):
             # the dashboard takes another port when its own is in use, which need not be said
             warnings.filterwarnings("ignore", "Port .* is already in use", UserWarning)
             return LocalCluster(

@@ -105,7 +105,7 @@ def test_one_draw_and_one_layer():
 
 @pytest.mark.parametrize("draws", [0, 2.5, True, "many"])
 def test_draws_that_are_no_number(draws):
-    with pytest.raises(InputError, match="draws was .*, but a whole number of at least 1"):
+    with pytest.raises(InputError, match="a whole number of at least 1"):
         prior_predictive(SigmoidChip(), INPUTS, draws=draws)
 
 
