@@ -1,4 +1,4 @@
-"""The atlas: every family of distortions at three comparable strengths, and who wins where: python analysis/atlas.py
+"""The atlas: families of distortions at comparable strengths, and who wins where: python analysis/atlas.py
 
 One command makes its results, analysis/results/atlas.parquet: python analysis/atlas.py --run
 `strengths.py` says what comparable means, and measures it.
@@ -40,17 +40,18 @@ STRENGTHS: dict[str, tuple[float, float, float]] = {
     "quantisation": (4.0, 3.0, 2.0),  # bits; 0.01, 0.04 and 0.36
     "noise": (1.2, 2.6, 5.1),
 }
-FROZEN = [name for name in STRENGTHS if name != "noise"]
+CHIPS = {"medium": "0-7", "strong": "0-7"}  # of the levels that are run; mild would cost half as much again
+# a noisy chip is run whole for every proposal, and answers twice for it: a fit that trains it takes half an hour
+FAMILIES = [name for name in STRENGTHS if name != "noise"]
 
 
-def grid(families: list[str], *chains: str) -> list[str]:
-    """Options of the sweep over all strengths of some families."""
-    distortions = ",".join(f"{name}:{sigma:g}" for name in families for sigma in STRENGTHS[name])
-    return ["--methods", "all", "--chips", "0-7", "--distortion", distortions, *chains]
+def grid(level: str) -> list[str]:
+    """Options of the sweep over all families at one level."""
+    distortions = ",".join(f"{name}:{STRENGTHS[name][LEVELS.index(level)]:g}" for name in FAMILIES)
+    return ["--methods", "all", "--chips", CHIPS[level], "--distortion", distortions, "--draws", "300"]
 
 
-# a noisy chip is run whole for every proposal: its chains move all weights at once, and are short
-GRIDS = [grid(FROZEN, "--draws", "300"), grid(["noise"], "--draws", "100", "--sampler", "block")]
+GRIDS = [grid(level) for level in CHIPS]
 COMPETITORS = (CHOSEN, *BACKPROP_MODES)  # each is one set of weights on the chip; an ensemble is many
 
 
@@ -79,6 +80,7 @@ def draw(rows: pd.DataFrame) -> Figure:
     """A panel for each family; below each strength the winner's name, in brackets where it is not apart."""
     there = cells(rows)
     families = [family for family in STRENGTHS if any(family == name for name, _ in there)]
+    columns = [level for level in LEVELS if any(level == name for _, name in there)]
     n_rows = -(-len(families) // 3)
     figure = Figure(figsize=(11, 1.6 + 2.9 * n_rows), layout="constrained")
     panels = figure.subplots(n_rows, 3, sharey=True, squeeze=False).ravel()
@@ -89,7 +91,7 @@ def draw(rows: pd.DataFrame) -> Figure:
         digital = LOGISTIC.rows(rows)[LOGISTIC.column]
         if len(digital):
             draw_level(axis, digital.mean())
-        places = [LEVELS.index(level) for level in levels]
+        places = [columns.index(level) for level in levels]
         for series, shift in zip(drawn, shifts(len(drawn), 4.0), strict=True):
             values = [by_chip(series.rows(there[family, level]), series.column) for level in levels]
             draw_series(axis, places, values, series, shift)
@@ -100,7 +102,7 @@ def draw(rows: pd.DataFrame) -> Figure:
             shown = name if won and won[1] else f"({name})"
             labels.append(f"{level} {STRENGTHS[family][LEVELS.index(level)]:g}\n{shown}")
         axis.set_xticks(places, labels)
-        axis.set_xlim(-0.5, len(LEVELS) - 0.5)
+        axis.set_xlim(-0.5, len(columns) - 0.5)
         axis.set_title(family)
         accuracy_axis(axis, lowest, label=axis in panels[::3])
     for axis in panels[len(families) :]:
@@ -109,7 +111,7 @@ def draw(rows: pd.DataFrame) -> Figure:
     figure.suptitle(f"{_headline(there)} ({count_chips(rows)})", x=0.01, ha="left", fontsize=11)
     told = (
         "Below each strength: the best single set of weights, in brackets where not apart from the second (90%).\n"
-        "MH with 300 draws and as many to warm up; on noise, sampler block with 100. "
+        "MH with 300 draws and as many to warm up. "
     )
     figure.supxlabel(told + caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
     return figure

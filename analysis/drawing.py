@@ -137,7 +137,8 @@ def lowest_value(rows: pd.DataFrame, series: Sequence[Series]) -> float:
 
 def count_chips(rows: pd.DataFrame) -> str:
     """How many chips the means are over, in words."""
-    numbers = rows[rows["method"] != "logistic"].groupby("method")["chip_seed"].nunique()
+    means = ["method", "distortion", "sigma", "n_train", "draws"]
+    numbers = rows[rows["method"] != "logistic"].groupby(means)["chip_seed"].nunique()
     low, high = (int(numbers.min()), int(numbers.max())) if len(numbers) else (0, 0)
     return f"{high} chips" if low == high else f"{low} to {high} chips"
 
