@@ -45,9 +45,14 @@ CHIPS = {"medium": "0-7", "strong": "0-7"}  # of the levels that are run; mild w
 FAMILIES = [name for name in STRENGTHS if name != "noise"]
 
 
+def strength(family: str, level: str) -> float:
+    """Sigma of a family at a level."""
+    return STRENGTHS[family][LEVELS.index(level)]
+
+
 def grid(level: str) -> list[str]:
     """Options of the sweep over all families at one level."""
-    distortions = ",".join(f"{name}:{STRENGTHS[name][LEVELS.index(level)]:g}" for name in FAMILIES)
+    distortions = ",".join(f"{family}:{strength(family, level):g}" for family in FAMILIES)
     return ["--methods", "all", "--chips", CHIPS[level], "--distortion", distortions, "--draws", "300"]
 
 
@@ -100,7 +105,7 @@ def draw(rows: pd.DataFrame) -> Figure:
             won = winner(there[family, level])
             name = won[0].method.removeprefix("backprop-") if won else "-"
             shown = name if won and won[1] else f"({name})"
-            labels.append(f"{level} {STRENGTHS[family][LEVELS.index(level)]:g}\n{shown}")
+            labels.append(f"{level} {strength(family, level):g}\n{shown}")
         axis.set_xticks(places, labels)
         axis.set_xlim(-0.5, len(columns) - 0.5)
         axis.set_title(family)
@@ -135,7 +140,7 @@ def tell(rows: pd.DataFrame) -> str:
         means = [by_chip(series.rows(at), series.column).mean() for series in drawn]
         won = winner(at)
         best = f"{won[0].method}{' *' if won[1] else ''}" if won else "-"
-        sigma = STRENGTHS[family][LEVELS.index(level)]
+        sigma = strength(family, level)
         lines.append(f"{family:<14}{level:<8}{sigma:>6g}" + "".join(f"{mean:>10.3f}" for mean in means) + f"  {best}")
     return "\n".join(lines)
 

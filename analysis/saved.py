@@ -55,7 +55,7 @@ def main_of_rows(
     def make_rows(options: list[str]) -> None:
         if options:
             raise InputError(f"{options[0]} came after --run, which takes nothing more here: leave it out.")
-        path = RESULTS / f"{name}.parquet"
+        path = rows_file(name)
         make(pd.read_parquet(path).to_dict("records") if path.exists() else [])
 
     command(name, make_rows, lambda name: pd.read_parquet(results(name)), draw, tell)
@@ -64,7 +64,7 @@ def main_of_rows(
 def keep_rows(name: str, rows: list[dict[str, Any]]) -> None:
     """Save the rows so far of a script whose rows are no sweep's."""
     RESULTS.mkdir(exist_ok=True)
-    write_then_rename(RESULTS / f"{name}.parquet", partial(pd.DataFrame(rows).to_parquet, index=False))
+    write_then_rename(rows_file(name), partial(pd.DataFrame(rows).to_parquet, index=False))
 
 
 def command(
@@ -89,9 +89,14 @@ def command(
         sys.exit(2)
 
 
+def rows_file(name: str) -> Path:
+    """Where the rows of a figure are saved."""
+    return RESULTS / f"{name}.parquet"
+
+
 def results(name: str) -> Path:
     """The file with the saved rows of a figure; an `InputError` where there is none."""
-    path = RESULTS / f"{name}.parquet"
+    path = rows_file(name)
     if not path.exists():
         raise InputError(f"There are no results {path}: make them with 'python analysis/{name}.py --run'.")
     return path
@@ -115,7 +120,7 @@ def run(name: str, grids: Sequence[Sequence[str]]) -> None:
         if code:
             sys.exit(code)
     RESULTS.mkdir(exist_ok=True)
-    shutil.copyfile(output / "sweep.parquet", RESULTS / f"{name}.parquet")
+    shutil.copyfile(output / "sweep.parquet", rows_file(name))
 
 
 def save(figure: Figure, name: str) -> None:

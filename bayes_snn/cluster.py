@@ -24,12 +24,13 @@ _TRIM = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
 @contextlib.contextmanager
 def connect(scheduler: str | None, workers: int) -> Iterator[Any]:
     """A Dask client: of the scheduler at an address, or of a cluster on this computer with one thread a process."""
-    from distributed import Client
+    from distributed import Client  # before what follows: its loggers are there once it is imported
 
     # what Dask logs of dying workers is in the progress bar and in the rows, as far as it matters
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] == "distributed":  # Dask gives some of them a level of their own
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    # the current client, for Dask's functions look for one, but not Dask's default: see `_client_of`
     if scheduler is not None:
         with _client_of(scheduler) as client, client.as_current():
             yield client

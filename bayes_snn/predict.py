@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chip import Chip, FloatArray, check_counts
-from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.errors import check_whole, unknown_name
 from bayes_snn.likelihood import class_probabilities
 
 ESTIMATES = ("mean", "map", "medoid", "ensemble")
@@ -48,8 +48,7 @@ class Draws:
 
     def spread(self, size: int) -> NDArray[np.int64]:
         """Numbers of at most `size` draws, evenly spaced over all chains."""
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise InputError(f"The ensemble's size was {size!r}, but a positive number of draws is expected: try 200.")
+        check_whole("The ensemble's size", size, 1, None, 200)
         return np.unique(np.linspace(0, len(self) - 1, min(size, len(self))).round().astype(np.int64))
 
 
