@@ -163,7 +163,7 @@ REFUSED = {  # arguments, and what the sentence must say
     "remeasure": ("--distortion drift --remeasure -1", ["remeasure was -1", "from 0"]),
     "a drifting population": ("--distortion drift --sampler smc", ["smc", "remeasure=0"]),
     "seed": ("--seed -1", ["seed was -1", "at least 0"]),
-    "seed of the chip": ("--chip-seed -1", ["chip's seed was -1", ">= 0"]),
+    "seed of the chip": ("--chip-seed -1", ["chip's seed was -1", "at least 0"]),
     "seed of the split": ("--split-seed -1", ["--split-seed was -1", "2**32"]),
     "seed of the split too large": ("--split-seed 4294967296", ["--split-seed was 4294967296"]),
     "n_train 0": ("--n-train 0", ["n_train was 0", "from 3", "to 105"]),
