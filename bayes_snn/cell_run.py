@@ -24,7 +24,7 @@ from bayes_snn.data import Split, load_data, split_data
 from bayes_snn.errors import InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import evaluate
-from bayes_snn.predict import DEPLOYABLE, ESTIMATES, choose_deployable
+from bayes_snn.predict import DEPLOYABLE, DISTILLED, ESTIMATES, choose_deployable
 
 SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
 TIMES = ("run", "started", "finished", "seconds")  # columns in which two runs of one cell differ
@@ -93,6 +93,7 @@ def _run_mh(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
         seed=cell.random_seed,
         cores=1,  # a Dask worker is a daemon, which may have no processes of its own
     )
+    result.distil()
     train = result.evaluate(split.train_inputs, split.train_labels)
     test = result.evaluate(split.test_inputs, split.test_labels)
     chosen = choose_deployable({name: train[name]["log_score"] for name in DEPLOYABLE})
@@ -103,6 +104,7 @@ def _run_mh(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
     return columns | {
         "presentations": result.presentations,
         "passes": result.passes,
+        "distil_presentations": result.posterior[DISTILLED].attrs["presentations"],
         "n_weights": chip.spec.n_weights,
         "r_hat": diagnosis.function.r_hat,
         "r_hat_weights": diagnosis.weights.r_hat,
@@ -159,7 +161,7 @@ def score_names() -> list[str]:
     return [
         f"{part}_{estimate}_{score}"
         for part in ("train", "test")
-        for estimate in ("chosen", *ESTIMATES)
+        for estimate in ("chosen", *ESTIMATES, DISTILLED)
         for score in SCORES
     ]
 

@@ -8,7 +8,7 @@ Gelman, Simpson, Carpenter, Buerkner, Bayesian Analysis 2021).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import arviz as az
@@ -38,7 +38,8 @@ class Diagnosis:
     """What the chains say of themselves; `verdict` is the sentence to read.
 
     `drift` says whether the chip has moved, where the fit watched it. Draws of a chip that moved too far have not
-    converged, whatever else they look like.
+    converged, whatever else they look like. `constant_outputs` names the output neurons whose spike count was the
+    same for all training samples in most draws of a chain, and in how many chains: they may well agree on that.
     """
 
     n_chains: int
@@ -50,13 +51,19 @@ class Diagnosis:
     converged: bool
     weights_converged: bool
     drift: Drift | None = None
+    constant_outputs: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, for JSON."""
         return asdict(self)
 
 
-def diagnose(posterior: xr.Dataset, log_likelihood: xr.DataArray, looks: xr.Dataset | None = None) -> Diagnosis:
+def diagnose(
+    posterior: xr.Dataset,
+    log_likelihood: xr.DataArray,
+    looks: xr.Dataset | None = None,
+    constant: xr.DataArray | None = None,
+) -> Diagnosis:
     """Diagnose a posterior.
 
     Parameters
@@ -67,6 +74,8 @@ def diagnose(posterior: xr.Dataset, log_likelihood: xr.DataArray, looks: xr.Data
         log p(y_i | x_i, W) of each draw, dims (chain, draw, observation).
     looks
         The group `remeasured` of a fit that watched its chip.
+    constant
+        Whether an output neuron's spike count was the same for all training samples, dims (chain, draw, neuron).
     """
     total = log_likelihood.sum(dim="observation")
     step = max(1, log_likelihood.sizes["observation"] // _MOST_PROBABILITIES)
@@ -77,7 +86,23 @@ def diagnose(posterior: xr.Dataset, log_likelihood: xr.DataArray, looks: xr.Data
     verdict = _verdict(n_chains, n_draws, weights, function, whole)
     converged = n_chains > 1 and function_good and whole_good
     found = Diagnosis(n_chains, n_draws, weights, function, whole, verdict, converged, n_chains > 1 and weights_good)
+    found = found if constant is None else _with_constant_outputs(found, constant)
     return found if looks is None else _with_drift(found, judge(looks))
+
+
+def _with_constant_outputs(found: Diagnosis, constant: xr.DataArray) -> Diagnosis:
+    chains = (constant.mean("draw") > 0.5).sum("chain")
+    [neuron] = chains.dims
+    outputs = {str(name): int(n) for name, n in zip(chains[neuron].values, chains.values, strict=True) if n > 0}
+    if not outputs:
+        return found
+    told = " and ".join(f"{name!r} in {n} of {found.n_chains} chains" for name, n in outputs.items())
+    verdict = (
+        f"{found.verdict} Nothing is learned through an output neuron that gives all training samples the same spike "
+        f"count: {told}. If it is not broken, larger weights may reach it: compare with a wider prior and a longer "
+        "warm-up."
+    )
+    return replace(found, verdict=verdict, constant_outputs=outputs)
 
 
 def _with_drift(found: Diagnosis, drift: Drift) -> Diagnosis:

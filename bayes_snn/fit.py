@@ -17,15 +17,15 @@ import xarray as xr
 from pymc.pytensorf import compile as compile_function
 from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
 from pymc.sampling.parallel import ParallelSamplingError
-from pymc.stats import compute_log_prior
 
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.errors import ChipError, InputError, LinkError, check_whole, unknown_name
+from bayes_snn.evaluation import evaluate_draws
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.link_draws import Traces, draws_kept
 from bayes_snn.link_faults import keeping_faults
-from bayes_snn.model import LABELS, WeightsFunction, build_model, load_weights
+from bayes_snn.model import WeightsFunction, build_model, load_weights
 from bayes_snn.noisy import PSEUDO_MARGINAL, choose_noise
 from bayes_snn.result import FitResult
 from bayes_snn.steps import SAMPLERS, make_step, sample_smc
@@ -255,28 +255,6 @@ def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> 
                     "check its parameters, such as a negative standard deviation."
                 )
     return [dict(zip((variable.name for variable in variables), start, strict=True)) for start in starts]
-
-
-def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
-    """Add the groups `log_likelihood` (of each sample) and `log_prior` (of each variable) to a posterior.
-
-    The first takes one evaluation of the likelihood, so `repeats` runs, for each draw, on the chip as it is at the end.
-    Values of a variable are summed in `log_prior`: it is their sum that `az.psense` and the best draw need.
-    """
-    op = model.chip_op
-    labels = trace.observed_data[LABELS].values
-    posterior = trace.posterior.dataset
-    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
-    weights = [posterior[name].values for name in chip.spec.weight_names]
-    terms = np.empty((*shape, len(labels)))
-    for draw in np.ndindex(shape):
-        terms[draw] = op.run([layer[draw] for layer in weights], labels)
-    coords = {**posterior[["chain", "draw"]].coords, "observation": trace.observed_data["observation"]}
-    array = xr.DataArray(terms, coords, ("chain", "draw", "observation"))
-    trace["log_likelihood"] = xr.DataTree(array.to_dataset(name=LABELS))
-    prior = compute_log_prior(trace, extend_inferencedata=False, model=model, progressbar=False)
-    prior = xr.Dataset({name: a.sum([d for d in a.dims if d not in ("chain", "draw")]) for name, a in prior.items()})
-    trace["log_prior"] = xr.DataTree(prior)
 
 
 def _other_steps(model: pm.Model, step: Any) -> list[Any]:

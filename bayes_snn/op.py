@@ -19,7 +19,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import generate_fallback_impl, numba_funcify
 
-from bayes_snn.chip import Chip, FloatArray, check_counts
+from bayes_snn.chip import Chip, FloatArray, IntArray, check_counts
 from bayes_snn.likelihood import BETA, log_likelihood
 from bayes_snn.noisy import NoiseChoice, log_mean
 
@@ -111,16 +111,23 @@ class ChipLogLikelihood(Op):
     def terms(
         self, weights: Sequence[FloatArray], inputs: FloatArray, labels: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Run the chip on some inputs, `noise.repeats` times, and charge for them; see `noisy` for what is averaged.
+        """log p of the labels of some inputs: a run of the chip, or `noise.repeats` of them that are averaged."""
+        return self.score(self.answers(weights, inputs), labels)
+
+    def answers(self, weights: Sequence[FloatArray], inputs: FloatArray) -> list[IntArray]:
+        """Run the chip on some inputs, `noise.repeats` times, and charge for them: spike counts of each run.
 
         Raises a `ChipError` when the chip answers nonsense.
         """
-        runs = []
+        runs: list[IntArray] = []
         for _ in range(self.noise.repeats):
-            counts = check_counts(self.chip.run(weights, inputs), len(inputs), self.chip.spec)
+            runs.append(check_counts(self.chip.run(weights, inputs), len(inputs), self.chip.spec))
             self.presentations += len(inputs)
-            runs.append(log_likelihood(counts, labels, self.beta))
-        return log_mean(runs)
+        return runs
+
+    def score(self, runs: Sequence[IntArray], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """log p of the labels given spike counts of one run or more; see `noisy` for what is averaged."""
+        return log_mean([log_likelihood(counts, labels, self.beta) for counts in runs])
 
     def forget(self) -> None:
         """Forget every evaluation."""

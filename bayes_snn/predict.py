@@ -1,9 +1,10 @@
-"""What a fitted posterior predicts, through the chip: four estimates, all four reported always.
+"""What a fitted posterior predicts, through the chip: four estimates, all four reported always, and a fifth on demand.
 
 mean       the posterior mean of the weights, programmed once (the source paper's W*)
 map        the draw of highest posterior density
 medoid     the draw whose class probabilities on the training inputs are nearest to the ensemble's
 ensemble   the posterior predictive: class probabilities averaged over draws
+distilled  one set of weights trained to answer as the ensemble does, where that was asked for (see distil.py)
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from bayes_snn.likelihood import class_probabilities
 
 ESTIMATES = ("mean", "map", "medoid", "ensemble")
 DEPLOYABLE = ESTIMATES[:-1]  # one set of weights, programmed once
+DISTILLED = "distilled"
+DISTIL_INPUTS, DISTIL_SWEEPS = 2000, 60  # inputs that the ensemble is asked about, and sweeps to learn its answers
 ENSEMBLE_SIZE = 200  # draws of an ensemble at most: what a chip must be programmed with to predict once
 
 Weights = list[NDArray[np.float64]]
@@ -97,6 +100,6 @@ def choose_deployable(log_scores: Mapping[str, float]) -> str:
 
 def check_estimate(estimate: str) -> str:
     """The name of an estimate, or an `InputError` that lists them."""
-    if estimate not in ESTIMATES:
-        raise unknown_name("estimate", estimate, ESTIMATES)
+    if estimate not in (*ESTIMATES, DISTILLED):
+        raise unknown_name("estimate", estimate, (*ESTIMATES, DISTILLED))
     return estimate

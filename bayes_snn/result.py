@@ -1,8 +1,8 @@
 """A fit: the posterior, what it predicts, what it cost, and how it is kept in a folder.
 
-A folder holds `posterior.nc` (an ArviZ DataTree: posterior, sample_stats, log_likelihood, log_prior, observed_data,
-constant_data) and `fit.json` (arguments, chip, versions, presentations, scores, diagnosis). Every file is written
-under a temporary name and then renamed, so that none is ever half-written.
+A folder holds `posterior.nc` (an ArviZ DataTree: posterior, sample_stats, log_likelihood, log_prior, outputs,
+observed_data, constant_data) and `fit.json` (arguments, chip, versions, presentations, scores, diagnosis). Every file
+is written under a temporary name and then renamed, so that none is ever half-written.
 """
 
 from __future__ import annotations
@@ -25,12 +25,17 @@ from bayes_snn import __version__
 from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.diagnostics import Diagnosis, diagnose
 from bayes_snn.errors import InputError, VersionWarning
+from bayes_snn.evaluation import CONSTANT, OUTPUTS
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.lif import LIFChip
 from bayes_snn.link import Link
 from bayes_snn.link_faults import fault_counts
 from bayes_snn.metrics import evaluate
+from bayes_snn.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.predict import (
+    DISTIL_INPUTS,
+    DISTIL_SWEEPS,
+    DISTILLED,
     ENSEMBLE_SIZE,
     ESTIMATES,
     Draws,
@@ -119,18 +124,70 @@ class FitResult:
         """R-hat, effective draws and a verdict."""
         weights = self.posterior.posterior.dataset[list(self.chip.spec.weight_names)]
         looks = self.posterior[REMEASURED].dataset if REMEASURED in self.posterior.children else None
-        return diagnose(weights, self.posterior.log_likelihood["label"], looks)
+        constant = self.posterior[OUTPUTS].dataset[CONSTANT] if OUTPUTS in self.posterior.children else None
+        return diagnose(weights, self.posterior.log_likelihood["label"], looks, constant)
+
+    @property
+    def estimates(self) -> tuple[str, ...]:
+        """The estimates that can be asked for: four, and "distilled" once `distil` was called."""
+        return (*ESTIMATES, DISTILLED) if DISTILLED in self.posterior.children else ESTIMATES
+
+    def distil(self, n_inputs: int = DISTIL_INPUTS, sweeps: int = DISTIL_SWEEPS, seed: int = 0) -> Weights:
+        """Train one set of weights, on the chip, to answer as the ensemble does: from then on estimate "distilled".
+
+        It is one set to program, as `mean`, `map` and `medoid` are, but nearly as accurate as the ensemble. It takes
+        further presentations, which are told apart from those of the fit: `self.posterior["distilled"].attrs`, where
+        also the share of inputs stands that it answers as the ensemble does.
+
+        Parameters
+        ----------
+        n_inputs
+            Inputs around the training inputs that the ensemble is asked about; see `bayes_snn.distil`.
+        sweeps
+            Sweeps over all weights.
+        seed
+            Of the inputs and the sweeps.
+
+        Returns
+        -------
+        The weights, (n_pre, n_post) for each layer; also kept in the fit, and saved with it.
+        """
+        from bayes_snn.distil import distil  # its sweepers come with PyMC, which reading a fit does not need
+
+        kind = self.arguments.get("noise") or PSEUDO_MARGINAL
+        noise = NoiseChoice(kind, self.repeats)
+        start = self.weights("medoid")
+        found = distil(
+            self.chip, self.draws, start, self.train_inputs, noise, n_inputs=n_inputs, sweeps=sweeps, seed=seed
+        )
+        spec = self.chip.spec
+        names = zip(spec.weight_names, spec.weight_dims, found.weights, strict=True)
+        dataset = xr.Dataset({name: (dims, layer) for name, dims, layer in names})
+        posterior = self.posterior.posterior
+        dataset = dataset.assign_coords({dim: posterior[dim].values for dim in dataset.dims})
+        attrs = {"agreement": found.agreement, "presentations": found.presentations}
+        self.posterior[DISTILLED] = xr.DataTree(dataset.assign_attrs(attrs))
+        return found.weights
 
     @cached_property
     def _medoid(self) -> int:
         return medoid_draw(self.chip, self.draws, self.train_inputs, repeats=self.repeats)
 
     def weights(self, estimate: str = "mean") -> Weights:
-        """The one set of weights to program: "mean", "map" or "medoid"; (n_pre, n_post) for each layer."""
+        """The one set of weights to program: any estimate but "ensemble"; (n_pre, n_post) for each layer."""
         if check_estimate(estimate) == "ensemble":
             raise InputError(
-                "An ensemble is many sets of weights, but one set was asked for: take 'mean', 'map' or 'medoid'."
+                "An ensemble is many sets of weights, but one set was asked for: take 'mean', 'map' or 'medoid', "
+                "or call distil() and take 'distilled'."
             )
+        if estimate == DISTILLED:
+            if DISTILLED not in self.posterior.children:
+                raise InputError(
+                    "This fit has no distilled weights, but they were asked for: call distil() first (--distil at the "
+                    "command line), or take another estimate."
+                )
+            stored = self.posterior[DISTILLED]
+            return [np.asarray(stored[name].values) for name in self.chip.spec.weight_names]
         if estimate == "mean":
             return self.draws.mean()
         return self.draws[best_draw(self.draws) if estimate == "map" else self._medoid]
@@ -143,8 +200,8 @@ class FitResult:
         inputs
             (n_samples, n_in), standardised as the training inputs were.
         estimate
-            "mean", "map", "medoid", or "ensemble" (averaged over at most `size` draws, a run each). On a noisy chip
-            `repeats` runs are averaged in the place of each, as in the fit.
+            "mean", "map", "medoid", "distilled" (after `distil`), or "ensemble" (averaged over at most `size` draws, a
+            run each). On a noisy chip `repeats` runs are averaged in the place of each, as in the fit.
         """
         checked = check_inputs(inputs, self.chip.spec.layers[0])
         if check_estimate(estimate) == "ensemble":
@@ -155,7 +212,7 @@ class FitResult:
         """Accuracy, log score, calibration error and Brier score of each estimate."""
         checked = check_inputs(inputs, self.chip.spec.layers[0])
         labels = check_labels(labels, len(checked), self.chip.spec.layers[-1])
-        return {estimate: evaluate(self.predict(checked, estimate), labels) for estimate in ESTIMATES}
+        return {estimate: evaluate(self.predict(checked, estimate), labels) for estimate in self.estimates}
 
     def as_dict(self) -> dict[str, Any]:
         """What `fit.json` holds; scores are at the top, as `test.ensemble.accuracy`."""
@@ -174,6 +231,7 @@ class FitResult:
             "seconds": self.seconds,
             "interrupted": self.interrupted,
             **({} if self.faults is None else {"faults": self.faults}),
+            **({"distilled": dict(self.posterior[DISTILLED].attrs)} if DISTILLED in self.posterior.children else {}),
             **self.scores,
             "diagnosis": self.diagnosis.as_dict(),
         }

@@ -51,6 +51,7 @@ def row_schema() -> Any:
             *((name, pa.float64()) for name in score_names()),
             ("presentations", pa.int64()),
             ("passes", pa.float64()),
+            ("distil_presentations", pa.int64()),
             ("n_test", pa.int64()),
             ("n_weights", pa.int64()),
             ("r_hat", pa.float64()),

@@ -10,11 +10,11 @@ from rich.table import Table
 
 from bayes_snn.cells import IDENTITY, METHODS
 from bayes_snn.over_chips import Interval, over_chips
-from bayes_snn.predict import DEPLOYABLE
+from bayes_snn.predict import DEPLOYABLE, DISTILLED
 
 GROUP = ["method", "distortion", "sigma", "n_train"]
 SETTINGS = [name for name in IDENTITY if name not in (*GROUP, "chip_seed", "split_seed")]
-ESTIMATES = ("chosen", *DEPLOYABLE, "ensemble")
+ESTIMATES = ("chosen", *DEPLOYABLE, DISTILLED, "ensemble")
 
 
 def table_over_chips(rows: pd.DataFrame) -> Table:

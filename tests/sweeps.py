@@ -18,7 +18,7 @@ import pandas as pd
 
 from bayes_snn.cell_run import SCORES, TIMES
 from bayes_snn.cells import BACKPROP, IN_THE_LOOP, Cell, canonical
-from bayes_snn.predict import DEPLOYABLE
+from bayes_snn.predict import DEPLOYABLE, DISTILLED
 from bayes_snn.sweep_folder import row_schema
 
 ROOT = Path(__file__).parent.parent
@@ -110,7 +110,7 @@ def without_times(rows: pd.DataFrame) -> pd.DataFrame:
 
 def made_up_row(cell: Cell, accuracy: float = 0.9, **columns: Any) -> dict[str, Any]:
     """A complete row of a cell."""
-    estimates = ("chosen", *DEPLOYABLE, "ensemble") if cell.method == "mh" else ("chosen",)
+    estimates = ("chosen", *DEPLOYABLE, DISTILLED, "ensemble") if cell.method == "mh" else ("chosen",)
     values = dict(zip(SCORES, (accuracy, accuracy - 1.2, 0.05, 0.2), strict=True))
     row = {name: getattr(cell, name) for name in cell.__dataclass_fields__} | {"id": cell.id, "run": "made up"}
     for part in ("train", "test"):

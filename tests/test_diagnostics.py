@@ -228,3 +228,20 @@ def test_many_samples_are_thinned():
     w, terms = mixed(14, draws=50, n_samples=1000)
     diagnosis = verdict(w, terms)
     assert 100 <= diagnosis.function.n < 200
+
+
+def test_output_neurons_that_never_vary_are_told():
+    w, terms = mixed(15)
+    constant = np.zeros((CHAINS, DRAWS, 2), bool)
+    constant[:, : DRAWS // 4] = True  # for a while only
+    constant[[0, 3], : DRAWS // 2 + 1, 1] = True
+    array = xr.DataArray(constant, {"post_2": ["benign", "malignant"]}, ("chain", "draw", "post_2"))
+    diagnosis = diagnose(posterior(w), likelihood(terms), constant=array)
+    assert diagnosis.constant_outputs == {"malignant": 2}
+    assert "'malignant' in 2 of 4 chains" in diagnosis.verdict
+    assert "'benign'" not in diagnosis.verdict
+    assert diagnosis.verdict.endswith(".")
+    assert diagnosis.converged  # chains may well agree on that
+    assert json.loads(json.dumps(diagnosis.as_dict()))["constant_outputs"] == {"malignant": 2}
+    fine = diagnose(posterior(w), likelihood(terms), constant=array.isel(chain=[1, 2]))
+    assert fine == diagnose(posterior(w), likelihood(terms))

@@ -192,7 +192,7 @@ def test_shifts_of_neurons_heed_the_kind(refreshes):
     q, current = np.zeros(1), run(np.zeros(1))
     for _ in range(8000):
         q, current, _ = shift_neurons(
-            q, current, [np.array([0])], lambda w: -0.5 * w**2, run, 1.0, rng, refreshes=refreshes
+            q, current, [np.array([0])], lambda w: -0.5 * w**2, run, (1.0, 1.0), rng, refreshes=refreshes
         )
         values.append(q[0])
     draws = np.array(values).reshape(4, -1, 1)

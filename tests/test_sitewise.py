@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pymc as pm
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bayes_snn.chip import ChipSpec
+from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import class_probabilities, log_likelihood
 from bayes_snn.model import build_model
@@ -17,6 +20,7 @@ from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.steps import SitewiseMetropolis, StockMetropolis, make_step
 from bayes_snn.steps.prior import why_not_separable
 from bayes_snn.steps.shift import later_columns, shift_neurons
+from bayes_snn.steps.sitewise import COLDEST, WIDEST
 from bayes_snn.steps.sweepers import BlackBoxSweeper
 from tests.test_lif import STRENGTHS, random_network
 from tests.toys import INPUTS, LABELS, HiddenChip, SigmoidChip, independent, quadrature, z_scores
@@ -145,13 +149,11 @@ def test_a_black_box_is_swept_to_the_same_draws(subsets):
     assert plain.shown == op.presentations
 
 
-def test_recovers_the_posterior_of_a_lif_chip():
-    chip = LIFChip((1, 2), "comparator", 1.0, 3, n_steps=12, weight_range=(-8, 8))
-    expected = quadrature(independent(stats.norm.logpdf), chip, n=801)
-    model = build_model(chip, INPUTS, LABELS)
+def sitewise_draws(model, draws):
+    """(chain, draw, 2) of the two weights of the last layer."""
     with model:
         trace = pm.sample(
-            draws=6000,
+            draws=draws,
             tune=300,
             chains=4,
             cores=1,
@@ -161,23 +163,27 @@ def test_recovers_the_posterior_of_a_lif_chip():
             quiet=True,
             compute_convergence_checks=False,
         )
-    scores = z_scores(trace.posterior["w_1"].values[:, :, 0], expected)
+    return trace.posterior["w_2" if "w_2" in trace.posterior else "w_1"].values[:, :, 0]
+
+
+def test_recovers_the_posterior_of_a_lif_chip():
+    chip = LIFChip((1, 2), "comparator", 1.0, 3, n_steps=12, weight_range=(-8, 8))
+    expected = quadrature(independent(stats.norm.logpdf), chip, n=801)
+    scores = z_scores(sitewise_draws(build_model(chip, INPUTS, LABELS), 6000), expected)
     assert max(map(abs, scores.values())) < 4.5, scores
 
 
-# two weights of HiddenChip's second layer, given the hidden weight
-def hidden_posterior():
-    class Second(SigmoidChip):
-        def run(self, weights, inputs):
-            return HiddenChip().run([np.array([[0.7]]), np.asarray(weights[0])], inputs)
+class Second(SigmoidChip):
+    """HiddenChip's second layer, its two weights, given the hidden weight."""
 
-    return quadrature(chip=Second())
+    def run(self, weights, inputs):
+        return HiddenChip().run([np.array([[0.7]]), np.asarray(weights[0])], inputs)
 
 
 @pytest.mark.parametrize("wrong", [False, True])
 def test_shifts_alone_keep_the_posterior(wrong):
     """Shifts and single-weight steps alternate; without its prior, a shift is found out."""
-    expected = hidden_posterior()
+    expected = quadrature(chip=Second())
     chip = HiddenChip()
     columns = [np.array([1]), np.array([2])]
     assert [list(c) for c in later_columns(chip.spec.weight_shapes)] == [[1], [2]]
@@ -194,7 +200,7 @@ def test_shifts_alone_keep_the_posterior(wrong):
         rng = np.random.default_rng(chain)
         q, logp = np.array([0.7, 0.0, 0.0]), run(np.array([0.7, 0.0, 0.0]))
         for draw in range(draws.shape[1]):
-            q, logp, _ = shift_neurons(q, logp, columns, log_prior, run, 1.0, rng)
+            q, logp, _ = shift_neurons(q, logp, columns, log_prior, run, (1.0, 1.0), rng)
             draws[chain, draw] = q[1:]
     scores = z_scores(draws, expected)
     assert (max(map(abs, scores.values())) > 4.5) == wrong, scores
@@ -204,7 +210,7 @@ def test_shift_moves_whole_columns():
     columns = later_columns([(2, 3), (3, 2)])
     assert [list(c) for c in columns] == [[6, 8, 10], [7, 9, 11]]
     q, _, accepted = shift_neurons(
-        np.zeros(12), 0.0, columns, lambda q: np.zeros_like(q), lambda q: 0.0, 1.0, np.random.default_rng(0)
+        np.zeros(12), 0.0, columns, lambda q: np.zeros_like(q), lambda q: 0.0, (1.0, 1.0), np.random.default_rng(0)
     )
     assert accepted == 2
     assert (q[:6] == 0).all()
@@ -217,15 +223,65 @@ def test_warm_up_is_tempered_in_its_first_half_alone():
     step.setup_chain(np.random.default_rng(0), 10, 10)
     point, powers = model.initial_point(), []
     for _ in range(10):
-        powers.append(step.power())
+        powers.append(step.powers())
         point, _ = step.step(point)
-    assert powers[0] < powers[1] < powers[4] < 1
-    assert powers[5:] == [1.0] * 5
+    assert powers[0] == pytest.approx((COLDEST, WIDEST))
+    for each in zip(*powers, strict=True):
+        assert all(a < b for a, b in itertools.pairwise(each[:6]))
+        assert each[5:] == (1.0,) * 5
     step.stop_tuning()
     before = step.log_scales.copy()
     step.step(point)
-    assert step.power() == 1.0
+    assert step.powers() == (1.0, 1.0)
     np.testing.assert_array_equal(before, step.log_scales)
+
+
+def known_hidden(chip):
+    """HiddenChip's hidden weight is 0.7, all but exactly, so that a shift has columns of weights to move."""
+    return [pm.Normal("w_1", 0.7, 1e-6, shape=(1, 1)), pm.Normal("w_2", shape=(1, 2))]
+
+
+def test_powers_temper_likelihood_and_prior(monkeypatch):
+    """Draws at fixed powers are from likelihood^a prior^b; had either power been forgotten, it would be found out."""
+    monkeypatch.setattr(SitewiseMetropolis, "powers", lambda self: (0.4, 0.25))
+    model = build_model(HiddenChip(), INPUTS, LABELS, known_hidden)
+    draws = sitewise_draws(model, 6000)
+
+    def worst(power, prior_power):
+        log_prior = independent(lambda w: prior_power * stats.norm.logpdf(w))
+        expected = quadrature(log_prior, Second(), reach=16.0, n=2401, power=power)
+        return max(map(abs, z_scores(draws, expected).values()))
+
+    assert worst(0.4, 0.25) < 4.5
+    assert worst(1.0, 0.25) > 4.5
+    assert worst(0.4, 1.0) > 4.5
+
+
+class Unreached:
+    """Its second output fires at every step, whatever the input, unless its weights are large and of the right signs.
+
+    No shift of them all helps. Once they are, the output falls silent for the negative inputs.
+    """
+
+    spec = ChipSpec((1, 16, 2))
+    signs = np.resize([1.0, -1.0], 16)
+
+    def run(self, weights, inputs):
+        reached = self.signs @ weights[1][:, 1] > 30.0  # 7.5 standard deviations of the prior
+        second = np.where(reached & (inputs[:, 0] < 0), 0, 32)
+        return np.stack([np.full(len(inputs), 16), second], axis=1)
+
+
+@pytest.mark.parametrize("widest", [WIDEST, 1.0])
+def test_a_wide_prior_at_first_finds_what_the_prior_alone_would_not(widest, monkeypatch):
+    """log L is -80 there and 0 here, at a cost of 28 in the prior: far more than a warm-up of this length climbs."""
+    monkeypatch.setattr("bayes_snn.steps.sitewise.WIDEST", widest)
+    inputs = np.resize([-1.0, 1.0], (20, 1))
+    result = fit(Unreached(), inputs, (inputs[:, 0] > 0).astype(int), draws=10, tune=100, chains=4, seed=0)
+    found = ~result.posterior["outputs"]["constant"].sel(post_2=1).values
+    assert found.all() if widest == WIDEST else not found.any(), found
+    told = {"0": 4} if widest == WIDEST else {"0": 4, "1": 4}
+    assert result.diagnosis.constant_outputs == told
 
 
 def non_centred(chip):

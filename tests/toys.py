@@ -89,10 +89,11 @@ def quadrature(
     chip: Chip | None = None,
     reach: float = 8.0,
     n: int = 1201,
+    power: float = 1.0,
 ) -> dict[str, float]:
     """Expectations of MOMENTS under the posterior of a chip with two weights.
 
-    The log prior is a function (grid) -> (n, n), standard normal by default.
+    The log prior is a function (grid) -> (n, n), standard normal by default; the likelihood is raised to `power`.
     """
     # a midpoint grid, far finer than the steps of the counts
     grid = np.linspace(-reach, reach, n)
@@ -104,7 +105,7 @@ def quadrature(
         # a weight's spike count is one of few: tabulate the terms over pairs of counts
         pairs = np.array([[a, b] for a in range(chip.spec.n_steps + 1) for b in range(chip.spec.n_steps + 1)])
         terms = log_likelihood(pairs, np.full(len(pairs), label), 0.5).reshape(chip.spec.n_steps + 1, -1)
-        logp += terms[outputs[0][:, i][:, None], outputs[1][:, i][None, :]]
+        logp += power * terms[outputs[0][:, i][:, None], outputs[1][:, i][None, :]]
     logp += (log_prior or independent(stats.norm.logpdf))(grid)
     p = np.exp(logp - logp.max())
     p /= p.sum()

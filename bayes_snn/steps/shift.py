@@ -30,7 +30,7 @@ def shift_neurons(
     columns: Sequence[np.ndarray],
     log_prior: Callable[[np.ndarray], np.ndarray],
     run: Callable[[np.ndarray], float],
-    power: float,
+    powers: tuple[float, float],
     rng: np.random.Generator,
     *,
     refreshes: bool = False,
@@ -47,8 +47,8 @@ def shift_neurons(
         log p of each weight, (n_weights,) -> (n_weights,).
     run
         log L of given weights: one chip run.
-    power
-        Power of the likelihood.
+    powers
+        Powers of likelihood and prior.
     refreshes
         Run the current weights again at each proposal, on a noisy chip; see `bayes_snn.noisy`.
 
@@ -56,7 +56,7 @@ def shift_neurons(
     -------
     Weights, log L there, and the number of shifts accepted.
     """
-    accepted = 0
+    accepted, (power, prior_power) = 0, powers
     shifts = rng.normal(size=len(columns)) * rng.choice(SCALES, size=len(columns))
     exponentials = rng.exponential(size=len(columns))
     prior = log_prior(q)
@@ -64,7 +64,7 @@ def shift_neurons(
         proposal = q.copy()
         proposal[places] += shift
         new_prior = log_prior(proposal)
-        gain = float((new_prior - prior).sum())
+        gain = prior_power * float((new_prior - prior).sum())
         if not np.isfinite(gain):
             continue
         if refreshes:

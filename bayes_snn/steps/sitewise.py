@@ -2,8 +2,10 @@
 
 Metropolis et al. (J. Chem. Phys. 1953) in single-site sweeps; step sizes are tuned in the warm-up, by Robbins and
 Monro's rule, towards the acceptance rate 0.44 that is best in one dimension (Roberts and Rosenthal, Stat. Sci.
-2001), and frozen after it. The start of the warm-up is tempered: the likelihood is raised to a power that
-grows to 1, so that chains started at prior draws find their way.
+2001), and frozen after it. The start of the warm-up is tempered: likelihood and prior are raised to powers that
+grow to 1, so that chains started at prior draws find their way. The prior is weakened more than the likelihood, for an
+output neuron that weights of the prior's size cannot reach (it fires at every step, or never) gives a flat likelihood,
+out of which only large weights lead.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from bayes_snn.steps.watch import Watched
 TARGET_ACCEPTANCE = 0.44
 FAR, FAR_SHARE = 10.0, 0.2  # one proposal in five is ten times as wide, for posteriors with more than one width
 COLDEST = 0.3  # power of the likelihood at the start of the warm-up
+WIDEST = 0.01  # power of the prior there: a standard Normal is then 10 wide, beyond the range of most chips
 TEMPERED = 150  # sweeps of the warm-up that are tempered, at most; never more than half of it
 
 
@@ -126,12 +129,14 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         step_sizes = self.step_sizes()
         proposals, far = self.propose(q, step_sizes)
         order = self.rng.permutation(len(q))
-        # 2. a proposal is accepted where log u < log prior ratio + power * log likelihood ratio: log u is drawn first,
-        #    and what is left is a bound on the likelihood; a prior of nan or 0 at the proposal is never accepted
+        # 2. a proposal is accepted where log u < the sum of the log ratios of prior and likelihood, each times its
+        #    power: log u is drawn first, and what is left is a bound on the likelihood; a prior of nan or 0 at the
+        #    proposal is never accepted
+        likelihood_power, prior_power = self.powers()
         with np.errstate(invalid="ignore"):
             log_ratio = self.log_prior(proposals) - self.log_prior(q)
         log_ratio[np.isnan(log_ratio)] = -np.inf
-        bounds = (-self.rng.exponential(size=len(q)) - log_ratio) / self.power()
+        bounds = (-self.rng.exponential(size=len(q)) - prior_power * log_ratio) / likelihood_power
         # 3. visit every weight: the chip is run where a proposal is not lost already
         sweep = sweeper.sweep(self.weights_of(proposals, bounds < np.inf, q), bounds, order)
         q = np.where(sweep.accepted, proposals, q)
@@ -177,7 +182,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
             self._columns,
             self.log_prior,
             self._run,
-            self.power(),
+            self.powers(),
             self.rng,
             refreshes=self.op.noise.refreshes,
         )
@@ -203,12 +208,13 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         prior = np.exp(-np.clip(self.log_prior(self._zeros), -30.0, 30.0)) / np.sqrt(2.0 * np.pi)
         return np.asarray(1.0 / np.sqrt(np.exp(-2.0 * self.log_scales) + (2.4 * prior) ** -2.0))
 
-    def power(self) -> float:
-        """Power of the likelihood: COLDEST at the start of the warm-up, 1 at latest from its middle on."""
+    def powers(self) -> tuple[float, float]:
+        """Powers of likelihood and prior: COLDEST and WIDEST at first, 1 from the middle of the warm-up at latest."""
         tempered = min(self.n_tune // 2, TEMPERED)
         if not self.tune or self.n_sweeps >= tempered:
-            return 1.0
-        return float(COLDEST ** (1.0 - self.n_sweeps / tempered))
+            return 1.0, 1.0
+        left = 1.0 - self.n_sweeps / tempered
+        return float(COLDEST**left), float(WIDEST**left)
 
     def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
         ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]

@@ -93,7 +93,7 @@ class GridMetropolis(SitewiseMetropolis):
             self._columns,
             lambda u: -0.5 * u * u,
             run,
-            self.power(),
+            self.powers(),
             self.rng,
             refreshes=self.op.noise.refreshes,
         )

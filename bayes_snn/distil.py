@@ -1,0 +1,115 @@
+"""One set of weights that answers as the whole posterior does, trained in the loop: the estimate "distilled".
+
+An ensemble is more accurate than any of its draws, but a chip holds one set of weights at a time. Distillation shows
+many unlabelled inputs to the ensemble and trains a single network to give the same answers (Bucila, Caruana,
+Niculescu-Mizil, KDD 2006; of a posterior: Korattikara, Rathod, Murphy, Welling, NIPS 2015). Here the network is the
+chip, with all its distortions, and it is trained as in a fit, by Metropolis sweeps over single weights. No label is
+used, and no test sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_snn.chip import Chip
+from bayes_snn.errors import check_whole
+from bayes_snn.noisy import NoiseChoice
+from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.predict import ENSEMBLE_SIZE, Draws, Weights, run_draws
+from bayes_snn.steps.sitewise import FAR, FAR_SHARE, TARGET_ACCEPTANCE
+from bayes_snn.steps.sweepers import make_sweeper
+
+JITTER = 0.3  # standard deviation of what is added to a training input, in standard deviations of a feature
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """Weights, (n_pre, n_post) for each layer; the share of inputs answered as the ensemble does; what it cost."""
+
+    weights: Weights
+    agreement: float
+    presentations: int
+
+
+def distil(
+    chip: Chip,
+    draws: Draws,
+    start: Weights,
+    train_inputs: NDArray[np.float64],
+    noise: NoiseChoice,
+    *,
+    n_inputs: int,
+    sweeps: int,
+    seed: int,
+) -> Distilled:
+    """Train one set of weights to give the answers of an ensemble; `FitResult.distil` is the way to call it.
+
+    Parameters
+    ----------
+    chip, draws
+        The chip, and the posterior draws of its weights.
+    start
+        Weights to start at, such as the medoid draw.
+    train_inputs
+        (n_train, n_in), standardised. The ensemble is asked about these and about `n_inputs` more, each a training
+        input with normal noise of standard deviation JITTER on every feature (a smoothed bootstrap).
+    noise
+        How a noisy chip was treated in the fit.
+    sweeps
+        Sweeps over all weights.
+
+    Raises
+    ------
+    InputError
+        When a number cannot be used.
+    """
+    for name, value, least in (("n_inputs", n_inputs, 0), ("sweeps", sweeps, 1), ("seed", seed, 0)):
+        check_whole(name, value, least, None, least)
+    rng = np.random.default_rng(seed)
+    drawn = train_inputs[rng.integers(len(train_inputs), size=n_inputs)]
+    inputs = np.concatenate([train_inputs, drawn + JITTER * rng.normal(size=drawn.shape)])
+    inputs.setflags(write=False)
+    members = draws.spread(ENSEMBLE_SIZE)
+    answers = run_draws(chip, draws, members, inputs, noise.repeats).mean(axis=0).argmax(axis=1)
+    op = ChipLogLikelihood(chip, inputs)
+    op.noise = noise
+    op.presentations = len(members) * noise.repeats * len(inputs)
+    weights = _imitate(op, answers, start, sweeps, rng)
+    agreed = np.mean(np.sum(op.answers(weights, inputs), axis=0).argmax(axis=1) == answers)
+    return Distilled(weights, float(agreed), op.presentations)
+
+
+def _imitate(
+    op: ChipLogLikelihood, answers: NDArray[np.int64], start: Weights, sweeps: int, rng: np.random.Generator
+) -> Weights:
+    """Metropolis sweeps at the likelihood of the answers, each weight uniform over the chip's range.
+
+    Thousands of answers leave a posterior so narrow that the last weights are as good as any.
+    """
+    low, high = op.chip.spec.weight_range
+    shapes = op.chip.spec.weight_shapes
+    ends = np.cumsum([n_pre * n_post for n_pre, n_post in shapes])[:-1]
+    q = np.clip(np.concatenate([np.ravel(layer) for layer in start]), low, high)
+    sweeper, log_scales = make_sweeper(op, answers, early=True), np.zeros(len(q))
+    for number in range(sweeps):
+        sweeper.start(_matrices(q, shapes, ends))
+        far = rng.random(len(q)) < FAR_SHARE
+        proposals = q + np.exp(log_scales) * np.where(far, FAR, 1.0) * rng.normal(size=len(q))
+        inside = (proposals >= low) & (proposals <= high)
+        bounds = np.where(inside, -rng.exponential(size=len(q)), np.inf)
+        sweep = sweeper.sweep(np.where(inside, proposals, q), bounds, rng.permutation(len(q)))
+        q = np.where(sweep.accepted, proposals, q)
+        if not sweeper.charges_op:
+            op.presentations += sweep.presentations
+        # Robbins and Monro's rule, as in `sitewise`; a step wider than the range would seldom stay inside
+        log_scales += min(1.0, 3.0 * (number + 1) ** -0.6) * np.where(far, 0.0, sweep.accepted - TARGET_ACCEPTANCE)
+        np.clip(log_scales, -12.0, np.log(high - low), out=log_scales)
+    return _matrices(q, shapes, ends)
+
+
+def _matrices(q: NDArray[np.float64], shapes: Sequence[tuple[int, int]], ends: NDArray[np.int64]) -> Weights:
+    return [part.reshape(shape) for part, shape in zip(np.split(q, ends), shapes, strict=True)]

@@ -1,0 +1,46 @@
+"""What is computed from the draws of a fit once they are there: groups that estimates and verdicts need."""
+
+from __future__ import annotations
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from pymc.stats import compute_log_prior
+
+from bayes_snn.chip import Chip
+from bayes_snn.model import LABELS
+
+OUTPUTS, CONSTANT = "outputs", "constant"  # group and variable
+
+
+def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
+    """Add the groups `log_likelihood` (of each sample), `log_prior` (of each variable) and `outputs` to a posterior.
+
+    `outputs` has `constant` (chain, draw, output neuron): whether the neuron's spike count was the same for all
+    training samples, so that nothing was learned through it.
+
+    The chip is run once for each draw, `repeats` times where it is noisy, as it is at the end. Values of a variable are
+    summed in `log_prior`: it is their sum that `az.psense` and the best draw need.
+    """
+    op = model.chip_op
+    labels = trace.observed_data[LABELS].values
+    posterior = trace.posterior.dataset
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    weights = [posterior[name].values for name in chip.spec.weight_names]
+    terms = np.empty((*shape, len(labels)))
+    constant = np.empty((*shape, chip.spec.layers[-1]), np.bool_)
+    for draw in np.ndindex(shape):
+        runs = op.answers([layer[draw] for layer in weights], op.inputs)
+        terms[draw] = op.score(runs, labels)
+        constant[draw] = np.ptp(np.concatenate(runs), axis=0) == 0
+    chains = dict(posterior[["chain", "draw"]].coords)
+    likelihood = xr.DataArray(
+        terms, {**chains, "observation": trace.observed_data["observation"]}, ("chain", "draw", "observation")
+    )
+    trace["log_likelihood"] = xr.DataTree(likelihood.to_dataset(name=LABELS))
+    neuron = chip.spec.weight_dims[-1][1]
+    outputs = xr.DataArray(constant, {**chains, neuron: posterior[neuron]}, ("chain", "draw", neuron))
+    trace[OUTPUTS] = xr.DataTree(outputs.to_dataset(name=CONSTANT))
+    prior = compute_log_prior(trace, extend_inferencedata=False, model=model, progressbar=False)
+    prior = xr.Dataset({name: a.sum([d for d in a.dims if d not in ("chain", "draw")]) for name, a in prior.items()})
+    trace["log_prior"] = xr.DataTree(prior)
