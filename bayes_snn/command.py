@@ -13,13 +13,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from bayes_snn.baselines import baseline_scores
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip
 from bayes_snn.chip_source import chip_for_data, short_name
-from bayes_snn.command_resume import CHECKPOINT, asked, go_on, how_to_go_on, storing
+from bayes_snn.closing import tell_fit
+from bayes_snn.command_resume import CHECKPOINT, asked, go_on, storing
 from bayes_snn.data import BUILT_IN, Split, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.errors import InputError, unknown_name
@@ -29,11 +29,8 @@ from bayes_snn.fit import CHAINS, DRAWS, TUNE, check_sampling, fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import BETA
 from bayes_snn.link_draws import draws_kept, draws_saved
-from bayes_snn.link_faults import in_words
-from bayes_snn.metrics import accuracy_interval
 from bayes_snn.model import available_models, build_model, load_weights
-from bayes_snn.noisy import KINDS, PSEUDO_MARGINAL, choose_noise, told_noise
-from bayes_snn.predict import ESTIMATES
+from bayes_snn.noisy import KINDS, PSEUDO_MARGINAL, choose_noise
 from bayes_snn.result import FitResult
 from bayes_snn.steps import SAMPLERS
 from bayes_snn.terminal import option, run_app, show_help
@@ -90,6 +87,9 @@ def command(
     remeasure: Annotated[
         int | None, option(_SAMPLING, "N", "Draws between re-measurements. [default: 10 if the chip drifts]")
     ] = None,
+    distil: Annotated[
+        bool, option(_SAMPLING, None, "Also train one set of weights to answer as the ensemble does.", "--distil")
+    ] = False,
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
     resume: Annotated[str | None, option(_OUTPUT, "PATH", "Go on with the stopped fit in this folder.")] = None,
@@ -159,6 +159,8 @@ def command(
         result.arguments |= {"n_train": split.n_train, "split_seed": split_seed}
         result.arguments |= {} if own_chip is None else {"chip": own_chip}
         with console.status("Deploying the posterior on the chip"), draws_kept(result.posterior):
+            if distil:
+                result.distil()
             result.scores = {
                 "train": result.evaluate(split.train_inputs, split.train_labels),
                 "test": result.evaluate(split.test_inputs, split.test_labels),
@@ -168,7 +170,7 @@ def command(
             _write(result, split, folder)
         if checkpoint is not None and not result.interrupted:
             checkpoint.discard()
-    _report(result, split, folder)
+    tell_fit(console, result, split, folder)
 
 
 def make_chip(
@@ -291,62 +293,6 @@ def _write(result: FitResult, split: Split, folder: Path) -> None:
                 f"{folder / file} cannot be replaced ({error.strerror}): give another folder, for example --out "
                 "fits/mine."
             ) from None
-
-
-def _report(result: FitResult, split: Split, folder: Path) -> None:
-    if result.interrupted:
-        kept = result.posterior.posterior.sizes
-        console.print(
-            f"\n[bold]Interrupted:[/bold] {kept['chain']} of {result.arguments['chains']} chains were kept, with "
-            f"{kept['draw']} of {result.arguments['draws']} draws each.",
-            highlight=False,
-        )
-        if result.arguments["sampler"] != "smc":
-            console.print(how_to_go_on(folder), highlight=False, markup=False, soft_wrap=True)
-    console.print(score_table(result.scores, split.n_test))
-    console.print(
-        "Accuracies with 90% intervals over the test samples; log score: mean log probability of the true class, "
-        "nats; ECE: expected calibration error.\n",
-        style="italic",
-        highlight=False,
-    )
-    console.print(f"[bold]Verdict.[/bold] {result.diagnosis.verdict}", highlight=False)
-    cost = f"Training took {result.presentations:,} presentations ({result.passes:,.0f} passes of the training set)"
-    if saved := result.presentations_saved:
-        share = saved / (saved + result.presentations)
-        cost += f", {share:.1%} fewer than showing every sample for every proposal,"
-    console.print(f"{cost} and {result.seconds:.0f} s.", highlight=False)
-    if result.faults is not None:
-        told = "Every one was met by a repetition; the group faults has them." if result.faults else ""
-        console.print(f"The link had {in_words(result.faults)} in the fit. {told}".rstrip(), highlight=False)
-    if told := told_noise(result.arguments):
-        console.print(f"The chip is noisy: {told}.", highlight=False)
-    console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
-
-
-def score_table(scores: dict[str, Any], n_test: int) -> Table:
-    """Accuracies and probability scores of every estimate, with chance and logistic regression."""
-    table = Table()
-    table.add_column("estimate")
-    for column in ("train", "test", "90% interval", "log score", "ECE"):
-        table.add_column(column, justify="right")
-    rows = {name: (scores["train"][name], scores["test"][name]) for name in ESTIMATES}
-    rows |= {
-        f"{name} (digital)" if name == "logistic" else name: (parts["train"], parts["test"])
-        for name, parts in scores["baselines"].items()
-    }
-    for i, (name, (train, test)) in enumerate(rows.items()):
-        low, high = accuracy_interval(test["accuracy"], n_test)
-        table.add_row(
-            name,
-            f"{train['accuracy']:.3f}",
-            f"{test['accuracy']:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            f"{test['log_score']:.3f}",
-            f"{test['calibration_error']:.3f}",
-            end_section=i == len(ESTIMATES) - 1,
-        )
-    return table
 
 
 def main() -> None:

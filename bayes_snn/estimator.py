@@ -19,7 +19,7 @@ from bayes_snn.fit import CHAINS, DRAWS, TUNE, fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.model import WeightsFunction
 from bayes_snn.noisy import PSEUDO_MARGINAL
-from bayes_snn.predict import check_estimate
+from bayes_snn.predict import DISTILLED, check_estimate
 
 ChipFactory = Callable[[tuple[int, ...]], Chip]
 
@@ -45,7 +45,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
     sampler, draws, tune, chains, cores, noise, repeats, remeasure
         As in `fit`; but `cores` is 1, for scikit-learn's tools run estimators in parallel themselves.
     estimate
-        What predicts: "ensemble", "mean", "map" or "medoid". Setting it after `fit` needs no new fit.
+        What predicts: "ensemble", "mean", "map" or "medoid"; setting one of these after `fit` needs no new fit. Or
+        "distilled", one set of weights that `fit` then trains to answer as the ensemble does.
     random_state
         A whole number is the `seed` of `fit`. A RandomState draws one at every fit, None takes NumPy's global one.
 
@@ -128,6 +129,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
             )
         self.chip_ = self._make_chip((self.n_features_in_, *self._hidden_layers(), len(self.classes_)))
         names = getattr(self, "feature_names_in_", None)
+        seed = self._seed()
         self.result_ = fit(
             self.chip_,
             inputs,
@@ -137,7 +139,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
             draws=self.draws,
             tune=self.tune,
             chains=self.chains,
-            seed=self._seed(),
+            seed=seed,
             cores=self.cores,
             noise=self.noise,
             repeats=self.repeats,
@@ -147,6 +149,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         )
         if self.result_.interrupted:  # or else Ctrl-C would end one fit of a grid search after the other
             raise KeyboardInterrupt
+        if self.estimate == DISTILLED:
+            self.result_.distil(seed=seed)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:

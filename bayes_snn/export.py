@@ -38,7 +38,7 @@ def command(
         str | None, option(_OUTPUT, "NAME", f"{', '.join(FORMATS)}. [default: the file's ending]", "--format")
     ] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the file.", "--overwrite")] = False,
-    estimate: Annotated[str, option(_WEIGHTS, "NAME", "mean, map or medoid.")] = "map",
+    estimate: Annotated[str, option(_WEIGHTS, "NAME", "mean, map, medoid or distilled.")] = "map",
     draw: Annotated[int | None, option(_WEIGHTS, "N", "A posterior draw, in the place of an estimate.")] = None,
     effective: Annotated[
         bool,

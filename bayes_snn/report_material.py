@@ -18,7 +18,7 @@ from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import accuracy_interval
-from bayes_snn.predict import DEPLOYABLE, choose_deployable
+from bayes_snn.predict import DEPLOYABLE, DISTILLED, choose_deployable
 from bayes_snn.result import FitResult, load_fit
 
 Samples = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -101,7 +101,12 @@ class Material:
 
     @property
     def best_single(self) -> str | None:
-        """The one set of weights to program: the best log score in training, for a choice by test would flatter it."""
+        """The one set of weights to program: the distilled one, or that with the best log score in training.
+
+        A choice by test samples would flatter it.
+        """
+        if DISTILLED in self.result.estimates:
+            return DISTILLED  # made to be the one, without labels
         scores = {name: self.number("train", name, "log_score") for name in DEPLOYABLE}
         known = {name: score for name, score in scores.items() if score is not None}
         return choose_deployable(known) if known else None

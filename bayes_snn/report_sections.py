@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bayes_snn.errors import ChipError
-from bayes_snn.predict import DEPLOYABLE
 from bayes_snn.report_figures import (
     FEWEST_RANKED,
     acceptance,
@@ -21,12 +20,13 @@ from bayes_snn.report_weights import SHOWN_SAMPLES, draw_spikes, draw_weights
 
 
 def calibration(material: Material, sheet: Sheet) -> Html:
-    """Reliability diagrams of the four estimates."""
+    """Reliability diagrams of the estimates, the ensemble first."""
     part = "train" if material.test is None else "test"
     samples = material.train if material.test is None else material.test
     kind = "training" if material.test is None else "test"
     drawings = [
-        draw_calibration(material.predict(part, name), samples[1], name, kind) for name in ("ensemble", *DEPLOYABLE)
+        draw_calibration(material.predict(part, name), samples[1], name, kind)
+        for name in sorted(material.result.estimates, key=lambda name: name != "ensemble")
     ]
     parts: list[object] = [
         paragraph(

@@ -10,7 +10,7 @@ from typing import Any
 from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT
 from bayes_snn.link_faults import in_words
 from bayes_snn.noisy import told_noise
-from bayes_snn.predict import ESTIMATES
+from bayes_snn.predict import DISTILLED
 from bayes_snn.report_figures import Drawing, draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, pairs, paragraph, table
@@ -55,14 +55,15 @@ def accuracies(material: Material, sheet: Sheet) -> Html:
         return missing(
             "The fit holds no scores: python -m bayes_snn.fit stores them; from Python, set result.scores before save."
         )
-    paths = [("test", name) for name in ESTIMATES] + [("baselines", name, "test") for name in _BASELINES]
+    estimates = material.result.estimates
+    paths = [("test", name) for name in estimates] + [("baselines", name, "test") for name in _BASELINES]
     cells, n_estimates = [], 0
     for path, (name, train, test, interval) in zip(paths, rows, strict=True):
         if train is None and test is None:
             continue
         others = (three(material.number(*path, score)) for score in ("log_score", "calibration_error", "brier_score"))
         cells.append([name, three(train), three(test), ranged(interval), *others])
-        n_estimates += name in ESTIMATES
+        n_estimates += name in estimates
     n_test = "" if material.test is None else f" of {len(material.test[1]):,} samples"
     caption = (
         f"Accuracies; then the log score (mean log probability of the true class, nats), expected calibration error "
@@ -101,6 +102,9 @@ def cost(material: Material, sheet: Sheet) -> Html:
         rows.append(("faults of the link, each met by a repetition", in_words(faults)))
     if told := told_noise(material.result.arguments):
         rows.append(("noise", told))
+    if DISTILLED in material.result.estimates:
+        attrs = material.result.posterior[DISTILLED].attrs
+        rows.append(("presentations to distil the ensemble, beside those", counted(float(attrs["presentations"]))))
     rows.append(("wall time", _NOT_KNOWN if seconds is None else f"{seconds:,.1f} s"))
     return joined(
         [
@@ -132,7 +136,7 @@ def provenance(material: Material, sheet: Sheet) -> Html:
 def score_rows(material: Material) -> list[tuple[str, float | None, float | None, tuple[float, float] | None]]:
     """Name, training accuracy, test accuracy and its interval of every estimate and baseline."""
     rows = []
-    for name in ESTIMATES:
+    for name in material.result.estimates:
         test = material.number("test", name, "accuracy")
         rows.append((name, material.number("train", name, "accuracy"), test, material.interval("test", test)))
     for name, label in _BASELINES.items():

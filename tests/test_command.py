@@ -24,6 +24,7 @@ import pytest
 from rich.console import Console
 
 from bayes_snn import command
+from bayes_snn.closing import score_table
 from bayes_snn.data import BUILT_IN, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.errors import InputError
@@ -649,7 +650,7 @@ def test_the_closing_table_fits_into_80_columns(score: float) -> None:
     parts = {part: dict.fromkeys(ESTIMATES, scores) for part in ("train", "test")}
     baselines = {name: {"train": scores, "test": scores} for name in ("chance", "logistic")}
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(command.score_table({**parts, "baselines": baselines}, n_test=171))
+    console.print(score_table({**parts, "baselines": baselines}, n_test=171))
     lines = console.export_text().splitlines()
     assert len(lines) == 1 + 1 + 1 + 4 + 1 + 2 + 1  # rules, header, estimates and baselines: no cell is wrapped
     assert max(map(len, lines)) <= 80

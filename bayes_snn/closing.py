@@ -1,0 +1,87 @@
+"""What `python -m bayes_snn.fit` prints at the end of a fit: scores, verdict, cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bayes_snn.command_resume import how_to_go_on
+from bayes_snn.data import Split
+from bayes_snn.link_faults import in_words
+from bayes_snn.metrics import accuracy_interval
+from bayes_snn.noisy import told_noise
+from bayes_snn.predict import DISTILLED
+from bayes_snn.result import FitResult
+
+
+def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) -> None:
+    """Print scores, verdict and cost of a fit, and where it is."""
+    if result.interrupted:
+        kept = result.posterior.posterior.sizes
+        console.print(
+            f"\n[bold]Interrupted:[/bold] {kept['chain']} of {result.arguments['chains']} chains were kept, with "
+            f"{kept['draw']} of {result.arguments['draws']} draws each.",
+            highlight=False,
+        )
+        if result.arguments["sampler"] != "smc":
+            console.print(how_to_go_on(folder), highlight=False, markup=False, soft_wrap=True)
+    console.print(score_table(result.scores, split.n_test))
+    console.print(
+        "Accuracies with 90% intervals over the test samples; log score: mean log probability of the true class, "
+        "nats; ECE: expected calibration error.\n",
+        style="italic",
+        highlight=False,
+    )
+    console.print(f"[bold]Verdict.[/bold] {result.diagnosis.verdict}", highlight=False)
+    cost = f"Training took {result.presentations:,} presentations ({result.passes:,.0f} passes of the training set)"
+    if saved := result.presentations_saved:
+        share = saved / (saved + result.presentations)
+        cost += f", {share:.1%} fewer than showing every sample for every proposal,"
+    console.print(f"{cost} and {result.seconds:.0f} s.", highlight=False)
+    if (told := told_distilled(result)) is not None:
+        console.print(told, highlight=False)
+    if result.faults is not None:
+        told = "Every one was met by a repetition; the group faults has them." if result.faults else ""
+        console.print(f"The link had {in_words(result.faults)} in the fit. {told}".rstrip(), highlight=False)
+    if told := told_noise(result.arguments):
+        console.print(f"The chip is noisy: {told}.", highlight=False)
+    console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
+
+
+def score_table(scores: dict[str, Any], n_test: int) -> Table:
+    """Accuracies and probability scores of every estimate, with chance and logistic regression."""
+    table = Table()
+    table.add_column("estimate")
+    for column in ("train", "test", "90% interval", "log score", "ECE"):
+        table.add_column(column, justify="right")
+    rows = {name: (scores["train"][name], scores["test"][name]) for name in scores["test"]}
+    rows |= {
+        f"{name} (digital)" if name == "logistic" else name: (parts["train"], parts["test"])
+        for name, parts in scores["baselines"].items()
+    }
+    for i, (name, (train, test)) in enumerate(rows.items()):
+        low, high = accuracy_interval(test["accuracy"], n_test)
+        table.add_row(
+            name,
+            f"{train['accuracy']:.3f}",
+            f"{test['accuracy']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{test['log_score']:.3f}",
+            f"{test['calibration_error']:.3f}",
+            end_section=i == len(scores["test"]) - 1,
+        )
+    return table
+
+
+def told_distilled(result: FitResult) -> str | None:
+    """What the distilled weights cost, and how well they imitate; None where there are none."""
+    if DISTILLED not in result.estimates:
+        return None
+    attrs = result.posterior[DISTILLED].attrs
+    return (
+        f"The distilled weights answer {attrs['agreement']:.1%} of the inputs as the ensemble does, and took "
+        f"{attrs['presentations']:,} presentations more."
+    )
