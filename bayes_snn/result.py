@@ -164,7 +164,7 @@ class FitResult:
         names = zip(spec.weight_names, spec.weight_dims, found.weights, strict=True)
         dataset = xr.Dataset({name: (dims, layer) for name, dims, layer in names})
         posterior = self.posterior.posterior
-        dataset = dataset.assign_coords({dim: posterior[dim].values for dim in dataset.dims})
+        dataset = dataset.assign_coords({dim: posterior[dim].values for dim in dataset.dims if dim in posterior.coords})
         attrs = {"agreement": found.agreement, "presentations": found.presentations}
         self.posterior[DISTILLED] = xr.DataTree(dataset.assign_attrs(attrs))
         return found.weights

@@ -194,7 +194,7 @@ def test_wrong_inputs_are_refused(result, inputs, says):
 def test_other_wrong_arguments_are_refused(result):
     assert "many sets of weights" in refusal(result.weights, "ensemble")
     assert "did you mean 'medoid'" in refusal(result.weights, "mediod")
-    assert "known are ensemble, map, mean, medoid" in refusal(result.predict, NEW, "average")
+    assert "known are distilled, ensemble, map, mean, medoid" in refusal(result.predict, NEW, "average")
     for size in (0, -1, 2.5, True, None):
         assert f"size was {size!r}" in refusal(result.predict, NEW, size=size)
     assert "labels have shape (3,)" in refusal(result.evaluate, NEW, [0, 1, 1])
