@@ -10,6 +10,7 @@ import pandas as pd
 from drawing import (
     BACKPROP_MODES,
     CHOSEN,
+    DISTILLED,
     ENSEMBLE,
     LOGISTIC,
     Series,
@@ -57,7 +58,7 @@ def grid(level: str) -> list[str]:
 
 
 GRIDS = [grid(level) for level in CHIPS]
-COMPETITORS = (CHOSEN, *BACKPROP_MODES)  # each is one set of weights on the chip; an ensemble is many
+COMPETITORS = (DISTILLED, *BACKPROP_MODES)  # each is one set of weights on the chip; an ensemble is many
 
 
 def cells(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
@@ -89,7 +90,7 @@ def draw(rows: pd.DataFrame) -> Figure:
     n_rows = -(-len(families) // 3)
     figure = Figure(figsize=(11, 1.6 + 2.9 * n_rows), layout="constrained")
     panels = figure.subplots(n_rows, 3, sharey=True, squeeze=False).ravel()
-    drawn = (CHOSEN, ENSEMBLE, *BACKPROP_MODES)
+    drawn = (DISTILLED, CHOSEN, ENSEMBLE, *BACKPROP_MODES)
     lowest = lowest_value(rows, drawn)
     for axis, family in zip(panels, families, strict=False):
         levels = [level for level in LEVELS if (family, level) in there]
@@ -124,14 +125,14 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 def _headline(there: dict[tuple[str, str], pd.DataFrame]) -> str:
     won = [found for at in there.values() if (found := winner(at)) is not None]
-    mh = [apart for series, apart in won if series is CHOSEN]
-    return f"MH's best single set has the highest mean on {len(mh)} of {len(won)} kinds of chips, apart on {sum(mh)}"
+    mh = [apart for series, apart in won if series is DISTILLED]
+    return f"MH's distilled set has the highest mean on {len(mh)} of {len(won)} kinds of chips, apart on {sum(mh)}"
 
 
 def tell(rows: pd.DataFrame) -> str:
     """Mean accuracies for every family and level, and the winner."""
-    drawn = (CHOSEN, ENSEMBLE, *BACKPROP_MODES)
-    names = ("mh set", "mh ens.", "offline", "outputs", "spikes", "noise-aw.")
+    drawn = (DISTILLED, CHOSEN, ENSEMBLE, *BACKPROP_MODES)
+    names = ("distilled", "mh set", "mh ens.", "offline", "outputs", "spikes", "noise-aw.")
     lines = ["test accuracy, mean over chips; * where the best single set is apart from the second (90%, paired)"]
     lines.append(
         f"{'family':<14}{'level':<8}{'sigma':>6}" + "".join(f"{name:>10}" for name in names) + "  best single set"
@@ -139,7 +140,7 @@ def tell(rows: pd.DataFrame) -> str:
     for (family, level), at in cells(rows).items():
         means = [by_chip(series.rows(at), series.column).mean() for series in drawn]
         won = winner(at)
-        best = f"{won[0].method}{' *' if won[1] else ''}" if won else "-"
+        best = f"{won[0].method.removeprefix('backprop-')}{' *' if won[1] else ''}" if won else "-"
         sigma = strength(family, level)
         lines.append(f"{family:<14}{level:<8}{sigma:>6g}" + "".join(f"{mean:>10.3f}" for mean in means) + f"  {best}")
     return "\n".join(lines)

@@ -1,15 +1,16 @@
-"""MH's best single weight set against the modes of backprop, chip by chip."""
+"""One set of weights from MH, distilled or the best of mean, map and medoid, against backprop's, chip by chip."""
 
 from __future__ import annotations
 
 import pandas as pd
-from drawing import BACKPROP_MODES, CHOSEN, ENSEMBLE, Series
+from drawing import BACKPROP_MODES, CHOSEN, DISTILLED, ENSEMBLE, Series
 
 from bayes_snn.cells import IN_THE_LOOP
 from bayes_snn.over_chips import Interval, by_chip, difference_over_chips
 
 LOOP_MODES = tuple(series for series in BACKPROP_MODES if series.method in IN_THE_LOOP)
-TEST = "test_chosen_accuracy"
+TEST = "test_chosen_accuracy"  # of backprop, which has one set of weights
+OURS = (DISTILLED, CHOSEN)
 
 
 def best_in_the_loop(rows: pd.DataFrame) -> Series | None:
@@ -32,21 +33,29 @@ def best_by_training(rows: pd.DataFrame) -> pd.Series:
     return pd.Series({chip: test.loc[chip, mode] for chip, mode in modes.items()}, dtype=float)
 
 
-def difference_to(rows: pd.DataFrame, series: Series) -> Interval:
-    """MH's best single set minus a series, over the chips of `rows`."""
-    return difference_over_chips(by_chip(CHOSEN.rows(rows), TEST), by_chip(series.rows(rows), series.column))
+def difference_to(rows: pd.DataFrame, series: Series, ours: Series = DISTILLED) -> Interval:
+    """One set of weights from MH minus a series, over the chips of `rows`."""
+    return difference_over_chips(by_chip(ours.rows(rows), ours.column), by_chip(series.rows(rows), series.column))
 
 
-def difference_lines(rows: pd.DataFrame) -> list[str]:
+def difference_tables(rows: pd.DataFrame, where: str) -> list[str]:
+    """The lines of `difference_lines` for either set of weights from MH, with a title that says where."""
+    lines: list[str] = []
+    for ours in OURS:
+        lines += ["", f"{where}: {ours.label}, minus", *difference_lines(rows, ours)]
+    return lines
+
+
+def difference_lines(rows: pd.DataFrame, ours: Series = DISTILLED) -> list[str]:
     """A line for the best in-the-loop mode, chosen in two ways, and one for each mode."""
     compared: list[tuple[str, Interval]] = []
     best = best_in_the_loop(rows)
     if best is not None:
         name = best.method.removeprefix("backprop-")
-        compared.append((f"best in the loop by mean test accuracy ({name})", difference_to(rows, best)))
-        by_training = difference_over_chips(by_chip(CHOSEN.rows(rows), TEST), best_by_training(rows))
+        compared.append((f"best in the loop by mean test accuracy ({name})", difference_to(rows, best, ours)))
+        by_training = difference_over_chips(by_chip(ours.rows(rows), ours.column), best_by_training(rows))
         compared.append(("in the loop, each chip's mode by training log score", by_training))
-    compared += [(series.method, difference_to(rows, series)) for series in BACKPROP_MODES]
+    compared += [(series.method, difference_to(rows, series, ours)) for series in BACKPROP_MODES]
     return [difference_line(name, interval) for name, interval in compared if interval.n]
 
 
@@ -69,14 +78,14 @@ def difference_line(name: str, interval: Interval) -> str:
 
 
 def headline(rows: pd.DataFrame) -> str:
-    """What is seen in one clause: MH's best single set against the best in-the-loop mode, in percentage points."""
+    """What is seen in one clause: MH's distilled set against the best in-the-loop mode, in percentage points."""
     best = best_in_the_loop(rows)
     if best is None or difference_to(rows, best).n == 0:
-        return "MH's best single weight set on distorted chips"
+        return "MH's distilled set of weights on distorted chips"
     d, name = difference_to(rows, best), best.method.removeprefix("backprop-")
     ends = f"{100 * d.low:.1f} to {100 * d.high:.1f}"
     if d.low <= 0 <= d.high:
-        return f"MH and the best in-the-loop backprop ({name}) cannot be told apart ({ends} points)"
+        return f"MH's distilled set and the best in-the-loop backprop ({name}) cannot be told apart ({ends} points)"
     above = "above" if d.mean > 0 else "below"
     size = f"{abs(100 * d.mean):.1f} points [{ends}]"
-    return f"MH's best single set is {size} {above} the best in-the-loop backprop ({name})"
+    return f"MH's distilled set is {size} {above} the best in-the-loop backprop ({name})"

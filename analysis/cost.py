@@ -9,7 +9,8 @@ from __future__ import annotations
 import pandas as pd
 from drawing import (
     BACKPROP_MODES,
-    CHOSEN,
+    DISTILLED,
+    ENSEMBLE,
     LOGISTIC,
     MH,
     Series,
@@ -32,9 +33,12 @@ GRIDS[0] += ["--draws", "10,30,100,300,1000"]
 
 
 def budgets(rows: pd.DataFrame, series: Series) -> tuple[list[float], list[pd.Series]]:
-    """Presentations, a mean over chips for each budget, and each chip's accuracy."""
+    """Presentations, a mean over chips for each budget, and each chip's accuracy; distilling takes some more."""
     mine = [group for _, group in series.rows(rows).groupby(["draws", "tune"])]
-    return [float(group["presentations"].mean()) for group in mine], [by_chip(group, series.column) for group in mine]
+    columns = ["presentations", "distil_presentations"] if series is DISTILLED else ["presentations"]
+    return [float(group[columns].sum(axis=1).mean()) for group in mine], [
+        by_chip(group, series.column) for group in mine
+    ]
 
 
 def draw(rows: pd.DataFrame) -> Figure:
@@ -72,14 +76,14 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 def _headline(rows: pd.DataFrame, sigma: float) -> str:
     """What a tenth of the largest budget, or what is nearest to it, is worth."""
-    shown, values = budgets(rows[rows["sigma"] == sigma], CHOSEN)
+    shown, values = budgets(rows[rows["sigma"] == sigma], DISTILLED)
     if len(shown) < 2:
         return "What training costs the chip"
     last = max(range(len(shown)), key=shown.__getitem__)
     near = min((i for i in range(len(shown)) if i != last), key=lambda i: abs(shown[i] / shown[last] - 0.1))
     lost = 100 * (values[last].mean() - values[near].mean())
     share = shown[near] / shown[last]
-    return f"With {share:.0%} of the presentations MH's best single set is {lost:.1f} points lower at sigma {sigma:g}"
+    return f"With {share:.0%} of the presentations MH's distilled set is {lost:.1f} points lower at sigma {sigma:g}"
 
 
 def tell(rows: pd.DataFrame) -> str:
@@ -87,8 +91,9 @@ def tell(rows: pd.DataFrame) -> str:
     lines = ["test accuracy, mean over chips"]
     for sigma in sorted(rows.loc[rows["method"] != "logistic", "sigma"].unique()):
         at = rows[rows["sigma"] == sigma]
-        shown, _ = budgets(at, CHOSEN)
-        lines += ["", f"sigma {sigma:g}", "presentations".ljust(32) + "".join(f"{n:>14,.0f}" for n in shown)]
+        lines += ["", f"sigma {sigma:g}"]
+        for title, series in (("presentations", ENSEMBLE), ("presentations, distilled", DISTILLED)):
+            lines.append(title.ljust(32) + "".join(f"{n:>14,.0f}" for n in budgets(at, series)[0]))
         for series in MH:
             _, values = budgets(at, series)
             lines.append(series.label.ljust(32) + "".join(f"{each.mean():>14.3f}" for each in values))

@@ -1,16 +1,16 @@
 """Figure 2, test accuracy against the distortion's strength sigma: python analysis/figure2.py
 
 One command makes its results, analysis/results/figure2.parquet: python analysis/figure2.py --run
-It also prints how far MH's best single weight set, chosen without test data, is from each mode of backprop.
+It also prints how far one set of weights from MH, found without test data, is from each mode of backprop.
 """
 
 from __future__ import annotations
 
 import pandas as pd
-from comparison import difference_lines, headline
+from comparison import difference_tables, headline
 from drawing import (
     BACKPROP_MODES,
-    CHOSEN,
+    DISTILLED,
     LOGISTIC,
     MH,
     accuracy_axis,
@@ -31,11 +31,11 @@ TOLD = (3.0, 6.0, 10.0)  # strengths whose differences are printed
 
 
 def draw(rows: pd.DataFrame) -> Figure:
-    """Two panels: what MH can deploy, and MH's best single set against backprop."""
+    """Two panels: what MH can deploy, and MH's distilled set against backprop."""
     sigmas = sorted(rows.loc[rows["method"] != "logistic", "sigma"].unique())
     figure = Figure(figsize=(12, 5.0), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    groups = ((left, MH, "What MH can deploy"), (right, (CHOSEN, *BACKPROP_MODES), "MH against backprop"))
+    groups = ((left, MH, "What MH can deploy"), (right, (DISTILLED, *BACKPROP_MODES), "MH against backprop"))
     for axis, group, title in groups:
         logistic = LOGISTIC.rows(rows)[LOGISTIC.column]
         if len(logistic):
@@ -56,14 +56,14 @@ def draw(rows: pd.DataFrame) -> Figure:
 def tell(rows: pd.DataFrame) -> str:
     """Mean accuracies at every sigma, and paired differences at some."""
     sigmas = sorted(rows.loc[rows["method"] != "logistic", "sigma"].unique())
-    lines = ["test accuracy, mean over chips", "sigma".ljust(24) + "".join(f"{sigma:>8g}" for sigma in sigmas)]
+    lines = ["test accuracy, mean over chips", "sigma".ljust(32) + "".join(f"{sigma:>8g}" for sigma in sigmas)]
     for series in (*MH, *BACKPROP_MODES):
         means = [each.mean() for each in per_chip(rows, series, "sigma", sigmas)]
-        lines.append(series.label.ljust(24) + "".join(f"{mean:>8.3f}" for mean in means))
+        lines.append(series.label.ljust(32) + "".join(f"{mean:>8.3f}" for mean in means))
     for sigma in TOLD:
         at = rows[rows["sigma"] == sigma]
         if len(at):
-            lines += ["", f"sigma {sigma:g}: MH, best single set, minus", *difference_lines(at)]
+            lines += difference_tables(at, f"sigma {sigma:g}")
     return "\n".join(lines)
 
 

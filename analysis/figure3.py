@@ -6,10 +6,10 @@ One command makes its results, analysis/results/figure3.parquet: python analysis
 from __future__ import annotations
 
 import pandas as pd
-from comparison import difference_lines, fewer_samples_lines, headline
+from comparison import difference_tables, fewer_samples_lines, headline
 from drawing import (
     BACKPROP_MODES,
-    CHOSEN,
+    DISTILLED,
     LOGISTIC,
     MH,
     accuracy_axis,
@@ -31,7 +31,7 @@ GRIDS = [[*COMMON, "--sigma", "3", "--chips", "0-19"], [*COMMON, "--sigma", "0",
 
 
 def draw(rows: pd.DataFrame) -> Figure:
-    """A row of two panels for each sigma: what MH can deploy, and MH's best single set against backprop."""
+    """A row of two panels for each sigma: what MH can deploy, and MH's distilled set against backprop."""
     on_chip = rows[rows["method"] != "logistic"]
     sigmas, numbers = sorted(on_chip["sigma"].unique()), sorted(on_chip["n_train"].unique())
     figure = Figure(figsize=(12, 0.9 + 3.6 * len(sigmas)), layout="constrained")
@@ -39,7 +39,7 @@ def draw(rows: pd.DataFrame) -> Figure:
     for pair, sigma in zip(panels, sigmas, strict=True):
         at = rows[(rows["sigma"] == sigma) | (rows["method"] == "logistic")]
         chip = "the ideal chip" if sigma == 0 else f"sigma {sigma:g}"
-        groups = ((MH, f"What MH can deploy, {chip}"), ((CHOSEN, *BACKPROP_MODES), f"MH against backprop, {chip}"))
+        groups = ((MH, f"What MH can deploy, {chip}"), ((DISTILLED, *BACKPROP_MODES), f"MH against backprop, {chip}"))
         for axis, (group, title) in zip(pair, groups, strict=True):
             digital = [each.mean() for each in per_chip(rows, LOGISTIC, "n_train", numbers)]
             axis.plot(numbers, digital, color=LOGISTIC.colour, ls=(0, (4, 3)), lw=1.1, label=LOGISTIC.label)
@@ -74,8 +74,7 @@ def tell(rows: pd.DataFrame) -> str:
             means = [each.mean() for each in per_chip(rows if series is LOGISTIC else at, series, "n_train", numbers)]
             lines.append(series.label.ljust(32) + "".join(f"{mean:>8.3f}" for mean in means))
         for number in numbers:
-            differences = difference_lines(at[at["n_train"] == number])
-            lines += ["", f"sigma {sigma:g}, {number} samples: MH, best single set, minus", *differences]
+            lines += difference_tables(at[at["n_train"] == number], f"sigma {sigma:g}, {number} samples")
         lines += ["", f"sigma {sigma:g}: MH ensemble with fewer samples, minus backprop in the loop with {numbers[-1]}"]
         lines += [*fewer_samples_lines(at), ""]
     return "\n".join(lines).rstrip()
