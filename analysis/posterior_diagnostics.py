@@ -122,14 +122,16 @@ for name, w in {"best draw": best, "two neurons swapped": swapped, "half-way bet
 #
 # A chain that stays in one mode has a mean that is a network of that mode; one that has wandered has a mean between
 # modes. The mean of all chains is near no draw at all. The ensemble averages predictions, which do not care for the
-# order of neurons.
+# order of neurons. `distil` trains one set of weights to answer as the ensemble does, for a chip that is programmed
+# once.
 
 # %%
 predicted = {}
 for c in range(4):
     mean = [posterior[w].sel(chain=c).mean("draw").values for w in chip.spec.weight_names]
     predicted[f"mean of chain {c}"] = probabilities(chip, mean, data.test_inputs)
-for name in ("mean", "map", "medoid", "ensemble"):
+result.distil()
+for name in result.estimates:
     predicted[f"{name} of all chains"] = result.predict(data.test_inputs, name)
 print("test accuracy")
 print(pd.Series({name: accuracy(p, data.test_labels) for name, p in predicted.items()}).round(3).to_string())
@@ -140,9 +142,9 @@ print(pd.Series({name: accuracy(p, data.test_labels) for name, p in predicted.it
 # | what you see | what it means | what to do |
 # |---|---|---|
 # | R-hat good in both spaces | the posterior can be read weight by weight | use any estimate |
-# | bad for weights, good for predictions | neurons swap roles | `ensemble`, or `medoid` for a single set of weights |
+# | bad for weights, good for predictions | neurons swap roles | `ensemble`, or `distil` for a single set of weights |
 # | bad for predictions too | the chains have not found the same functions | longer `tune` and `draws` |
 # | R-hat good, few effective draws | the chains agree, but move slowly | longer `draws` |
 #
 # On a chip with distortions no two hidden neurons are equal, so that the modes are not of the same height any more; but
-# they are still there. [README.md](../README.md#estimates) has the accuracies of all four estimates on such chips.
+# they are still there. [README.md](../README.md#estimates) says more about the estimates, and what they reach there.

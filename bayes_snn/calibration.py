@@ -66,7 +66,7 @@ def calibration(
     inputs, labels
         (n_samples, n_in) and (n_samples,) that the chip was not trained on.
     estimate
-        "ensemble", "mean", "map" or "medoid".
+        "ensemble", "mean", "map", "medoid" or "distilled".
     n_simulations, seed
         Sets of labels drawn from the probabilities themselves, for `error_by_chance`.
     """

@@ -69,7 +69,7 @@ def to_nir(
     result
         A `FitResult`, or a `BackpropResult`, which heeds neither estimate nor draw.
     estimate
-        "mean", "map" or "medoid".
+        "mean", "map", "medoid" or "distilled".
     draw
         In the place of an estimate: the number of one posterior draw, chains one after the other.
     effective

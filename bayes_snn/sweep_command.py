@@ -168,7 +168,8 @@ def _report(outcome: SweepOutcome, folder: str) -> None:
     console.print(table_over_chips(rows))
     console.print(
         "Test accuracy: mean over chips, with half of its 90% interval (Student's t). chosen: of mean, map and "
-        "medoid the one with the best log score on the training samples.\n",
+        "medoid the one with the best log score on the training samples; distilled: one set of weights trained to "
+        "answer as the ensemble does.\n",
         style="italic",
         highlight=False,
     )

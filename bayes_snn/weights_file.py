@@ -50,7 +50,7 @@ def deployment(result: Any, estimate: str = "map", draw: int | None = None) -> D
     result
         A `FitResult`, or a `BackpropResult`, which has one set and heeds neither estimate nor draw.
     estimate
-        "mean", "map" or "medoid".
+        "mean", "map", "medoid" or "distilled".
     draw
         In the place of an estimate: the number of one posterior draw, chains one after the other.
 
@@ -74,8 +74,8 @@ def deployment(result: Any, estimate: str = "map", draw: int | None = None) -> D
         return Deployment(chip, [np.array(w, np.float64) for w in result.draws[int(draw)]], f"draw {draw}")
     if estimate == "ensemble":
         raise InputError(
-            "An ensemble is many sets of weights, but one set is exported: take 'mean', 'map' or 'medoid', or give "
-            "draw= and export its draws one by one."
+            "An ensemble is many sets of weights, but one set is exported: take 'mean', 'map', 'medoid' or "
+            "'distilled', or give draw= and export its draws one by one."
         )
     return Deployment(chip, [np.array(w, np.float64) for w in weights(estimate)], str(estimate))
 
