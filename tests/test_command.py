@@ -463,6 +463,18 @@ def check_folder(folder: Path) -> dict[str, Any]:
     return stored
 
 
+def test_an_ensemble_is_distilled_where_that_is_asked_for(run: Run) -> None:
+    ended = run("--distil", "--out", "mine")
+    assert (ended.code, ended.err) == (0, "")
+    result = load_fit("mine")
+    stored = json.loads(Path("mine/fit.json").read_text())
+    assert stored["test"].keys() == set(result.estimates) == {*ESTIMATES, "distilled"}
+    out = " ".join(ended.out.split())
+    assert "│ distilled" in out
+    assert f"{stored['distilled']['presentations']:,} presentations more" in out
+    assert f"answer {stored['distilled']['agreement']:.1%} of the inputs" in out
+
+
 def test_a_real_process_fits_iris(fitted: Path) -> None:
     stored = check_folder(fitted)
     expected = {"data": "iris", "n_train": 30, "draws": 4, "tune": 2, "chains": 2, "model": "gaussian", "seed": 0}

@@ -197,6 +197,21 @@ def test_the_numbers_are_those_of_the_fit(text, folder):
     assert rows["distortions.comparator"] == ["2"]
     assert rows["pymc"] == [stored["versions"]["pymc"]]
     assert rows["target"] == ["none"]
+    assert "distilled" not in rows
+
+
+def test_distilled_weights_are_told_where_there_are_some(folder, tmp_path):
+    result, split = load_fit(folder), split_data(load_data("iris"), n_train=30, seed=0)
+    result.distil(n_inputs=50, sweeps=3)
+    scores = result.evaluate(split.test_inputs, split.test_labels)
+    result.scores = {**result.scores, "test": scores}
+    saved = result.save(tmp_path / "distilled")
+    rows = {row[0]: row[1:] for row in rows_of(written(saved, tmp_path))}
+    assert rows["distilled"][1] == f"{scores['distilled']['accuracy']:.3f}"
+    shown = result.posterior["distilled"].attrs["presentations"]
+    assert rows["presentations to distil the ensemble, beside those"] == [f"{shown:,}"]
+    beside = {row[0]: row[1:] for row in rows_of(written([folder, saved], tmp_path))}
+    assert beside["distilled, test accuracy"] == ["not known", f"{scores['distilled']['accuracy']:.3f}"]
 
 
 def test_the_best_single_set_is_chosen_in_training(folder, copied):
