@@ -4,7 +4,7 @@ An ensemble is more accurate than any of its draws, but a chip holds one set of 
 many unlabelled inputs to the ensemble and trains a single network to give the same answers (Bucila, Caruana,
 Niculescu-Mizil, KDD 2006; of a posterior: Korattikara, Rathod, Murphy, Welling, NIPS 2015). Here the network is the
 chip, with all its distortions, and it is trained as in a fit, by Metropolis sweeps over single weights. No label is
-used, and no test sample.
+used, and no test sample. The start is the member of the ensemble that gives its answers the highest likelihood.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Distilled:
 def distil(
     chip: Chip,
     draws: Draws,
-    start: Weights,
     train_inputs: NDArray[np.float64],
     noise: NoiseChoice,
     *,
@@ -52,8 +51,6 @@ def distil(
     ----------
     chip, draws
         The chip, and the posterior draws of its weights.
-    start
-        Weights to start at, such as the medoid draw.
     train_inputs
         (n_train, n_in), standardised. The ensemble is asked about these and about `n_inputs` more, each a training
         input with normal noise of standard deviation JITTER on every feature (a smoothed bootstrap).
@@ -74,7 +71,11 @@ def distil(
     inputs = np.concatenate([train_inputs, drawn + JITTER * rng.normal(size=drawn.shape)])
     inputs.setflags(write=False)
     members = draws.spread(ENSEMBLE_SIZE)
-    answers = run_draws(chip, draws, members, inputs, noise.repeats).mean(axis=0).argmax(axis=1)
+    each = run_draws(chip, draws, members, inputs, noise.repeats)
+    answers = each.mean(axis=0).argmax(axis=1)
+    # where chains sit in modes of unequal worth, most draws may be of a poor one that no sweep leaves
+    fits_best = np.log(np.maximum(each[:, np.arange(len(inputs)), answers], 1e-300)).sum(axis=1).argmax()
+    start = draws[int(members[fits_best])]
     op = ChipLogLikelihood(chip, inputs)
     op.noise = noise
     op.presentations = len(members) * noise.repeats * len(inputs)

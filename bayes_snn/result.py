@@ -156,10 +156,7 @@ class FitResult:
 
         kind = self.arguments.get("noise") or PSEUDO_MARGINAL
         noise = NoiseChoice(kind, self.repeats)
-        start = self.weights("medoid")
-        found = distil(
-            self.chip, self.draws, start, self.train_inputs, noise, n_inputs=n_inputs, sweeps=sweeps, seed=seed
-        )
+        found = distil(self.chip, self.draws, self.train_inputs, noise, n_inputs=n_inputs, sweeps=sweeps, seed=seed)
         spec = self.chip.spec
         names = zip(spec.weight_names, spec.weight_dims, found.weights, strict=True)
         dataset = xr.Dataset({name: (dims, layer) for name, dims, layer in names})
