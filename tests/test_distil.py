@@ -14,6 +14,7 @@ from bayes_snn.lif_sweep import Sweep
 from bayes_snn.noisy import MCWM, NoiseChoice
 from bayes_snn.predict import ESTIMATES, Draws
 from bayes_snn.result import load_fit
+from bayes_snn.steps.sweepers import BlackBoxSweeper
 from bayes_snn.weights_file import read_weights, write_weights
 from tests.fits import CountingChip, hand_made_fit
 
@@ -60,20 +61,19 @@ def test_it_answers_new_inputs_as_the_ensemble_does(result):
     assert result.posterior["distilled"].attrs["agreement"] > 0.95
 
 
-def test_it_starts_at_the_member_that_answers_most_like_the_ensemble(result):
-    """Nine draws of ten are of no use; the start is none of them, though the medoid is."""
-    useless = [np.zeros_like(layer) for layer in result.draws[0]]
-    good = result.weights("medoid")
-    layers = [np.stack([b if i == 4 else a for i in range(10)]) for a, b in zip(useless, good, strict=True)]
-    spoilt = Draws(layers, np.zeros(10))
-    # a sweep that accepts nothing: what it gives back is the start
+def test_it_starts_at_the_member_that_answers_most_like_the_ensemble():
+    """Nine draws of ten are silent and answer nothing; the start is the tenth, though the medoid is not."""
+    chip, rng = LIFChip((8, 6, 2), n_steps=20), np.random.default_rng(5)
+    layers = [np.zeros((10, 8, 6)), np.zeros((10, 6, 2))]
+    layers[0][4], layers[1][4] = rng.normal(0.0, 2.0, (8, 6)), rng.normal(1.0, 2.0, (6, 2))
+    assert (np.ptp(chip.run([layer[4] for layer in layers], X), axis=1) > 0).mean() > 0.3
+    # sweeps that accept nothing: what comes back is the start
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "bayes_snn.steps.sweepers.BlackBoxSweeper.sweep", lambda self, q, *_: Sweep(np.zeros(len(q), bool), 0.0, 0)
-        )
-        found = distil(CountingChip(CHIP), spoilt, result.train_inputs, NoiseChoice(), n_inputs=50, sweeps=1, seed=0)
-    for a, b in zip(found.weights, good, strict=True):
-        np.testing.assert_array_equal(a, np.clip(b, *CHIP.spec.weight_range))
+        patch.setattr(BlackBoxSweeper, "sweep", lambda self, q, *_: Sweep(np.zeros(len(q), bool), 0.0, 0))
+        draws = Draws(layers, np.zeros(10))
+        found = distil(CountingChip(chip), draws, X, NoiseChoice(), n_inputs=50, sweeps=1, seed=0)
+    for layer, kept in zip(layers, found.weights, strict=True):
+        np.testing.assert_array_equal(np.clip(layer[4], *chip.spec.weight_range), kept)
 
 
 def test_labels_play_no_part(result):
