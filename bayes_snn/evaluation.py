@@ -38,7 +38,7 @@ def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
         terms, {**chains, "observation": trace.observed_data["observation"]}, ("chain", "draw", "observation")
     )
     trace["log_likelihood"] = xr.DataTree(likelihood.to_dataset(name=LABELS))
-    neuron = chip.spec.weight_dims[-1][1]
+    neuron = f"post_{len(chip.spec.layers) - 1}"
     outputs = xr.DataArray(constant, {**chains, neuron: posterior[neuron]}, ("chain", "draw", neuron))
     trace[OUTPUTS] = xr.DataTree(outputs.to_dataset(name=CONSTANT))
     prior = compute_log_prior(trace, extend_inferencedata=False, model=model, progressbar=False)

@@ -40,7 +40,7 @@ def test_a_fit_of_three_classes(sampler, tmp_path):
     shown = chip.shown
     tree, names = result.posterior, chip.spec.weight_names
     assert set(tree.children) == {
-        "posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data"
+        "posterior", "sample_stats", "log_likelihood", "log_prior", "outputs", "observed_data", "constant_data"
     }  # fmt: skip
     for name, dims, shape in zip(names, chip.spec.weight_dims, chip.spec.weight_shapes, strict=True):
         assert tree.posterior[name].dims == ("chain", "draw", *dims)

@@ -257,6 +257,18 @@ def test_powers_temper_likelihood_and_prior(monkeypatch):
     assert worst(0.4, 1.0) > 4.5
 
 
+def test_a_prior_with_hyperparameters_is_not_weakened():
+    """They would follow the weights out, and the weights them."""
+
+    def scaled(chip):
+        return [pm.Normal("w_1", sigma=pm.HalfNormal("scale"), shape=(1, 2))]
+
+    with build_model(SigmoidChip(), INPUTS, LABELS, scaled):
+        step = make_step("sitewise", pm.modelcontext(None))
+    step.setup_chain(np.random.default_rng(0), 10, 10)
+    assert step.powers() == pytest.approx((COLDEST, 1.0))
+
+
 class Unreached:
     """Its second output fires at every step, whatever the input, unless its weights are large and of the right signs.
 

@@ -30,7 +30,7 @@ from bayes_snn.steps.watch import Watched
 TARGET_ACCEPTANCE = 0.44
 FAR, FAR_SHARE = 10.0, 0.2  # one proposal in five is ten times as wide, for posteriors with more than one width
 COLDEST = 0.3  # power of the likelihood at the start of the warm-up
-WIDEST = 0.01  # power of the prior there: a standard Normal is then 10 wide, beyond the range of most chips
+WIDEST = 0.01  # power of a fixed prior there: a standard Normal is then 10 wide, beyond the range of most chips
 TEMPERED = 150  # sweeps of the warm-up that are tempered, at most; never more than half of it
 
 
@@ -85,6 +85,8 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self._shapes = [np.shape(point[v.name]) for v in vars]
         self.log_prior = separable_log_prior(model, vars, shared, point)
         self._labels, self._early = model.chip_labels, early
+        # hyperparameters, which are drawn at power 1, would follow the weights out, and the weights them
+        self._widest = WIDEST if len(model.free_RVs) == len(vars) else 1.0
         self._zeros = np.zeros(sum(int(np.prod(shape)) for shape in self._shapes))
         self._columns = later_columns(self._shapes)
         self._sweeper: Any = None
@@ -214,7 +216,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         if not self.tune or self.n_sweeps >= tempered:
             return 1.0, 1.0
         left = 1.0 - self.n_sweeps / tempered
-        return float(COLDEST**left), float(WIDEST**left)
+        return float(COLDEST**left), float(self._widest**left)
 
     def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
         ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
