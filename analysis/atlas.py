@@ -21,6 +21,7 @@ from drawing import (
     draw_series,
     legend,
     lowest_value,
+    mean_cell,
     shifts,
 )
 from matplotlib.figure import Figure
@@ -58,7 +59,7 @@ def grid(level: str) -> list[str]:
 
 
 GRIDS = [grid(level) for level in CHIPS]
-COMPETITORS = (DISTILLED, *BACKPROP_MODES)  # each is one set of weights on the chip; an ensemble is many
+COMPETITORS = (CHOSEN, *BACKPROP_MODES)  # each is one set of weights on the chip; an ensemble is many
 
 
 def cells(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
@@ -125,8 +126,8 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 def _headline(there: dict[tuple[str, str], pd.DataFrame]) -> str:
     won = [found for at in there.values() if (found := winner(at)) is not None]
-    mh = [apart for series, apart in won if series is DISTILLED]
-    return f"MH's distilled set has the highest mean on {len(mh)} of {len(won)} kinds of chips, apart on {sum(mh)}"
+    mh = [apart for series, apart in won if series is CHOSEN]
+    return f"MH's best single set has the highest mean on {len(mh)} of {len(won)} kinds of chips, apart on {sum(mh)}"
 
 
 def tell(rows: pd.DataFrame) -> str:
@@ -138,11 +139,11 @@ def tell(rows: pd.DataFrame) -> str:
         f"{'family':<14}{'level':<8}{'sigma':>6}" + "".join(f"{name:>10}" for name in names) + "  best single set"
     )
     for (family, level), at in cells(rows).items():
-        means = [by_chip(series.rows(at), series.column).mean() for series in drawn]
+        means = [mean_cell(by_chip(series.rows(at), series.column), 10) for series in drawn]
         won = winner(at)
         best = f"{won[0].method.removeprefix('backprop-')}{' *' if won[1] else ''}" if won else "-"
         sigma = strength(family, level)
-        lines.append(f"{family:<14}{level:<8}{sigma:>6g}" + "".join(f"{mean:>10.3f}" for mean in means) + f"  {best}")
+        lines.append(f"{family:<14}{level:<8}{sigma:>6g}" + "".join(means) + f"  {best}")
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pandas as pd
 from drawing import (
     BACKPROP_MODES,
+    CHOSEN,
     DISTILLED,
     ENSEMBLE,
     LOGISTIC,
@@ -21,6 +22,7 @@ from drawing import (
     draw_series,
     legend,
     lowest_value,
+    mean_cell,
     shifts,
 )
 from matplotlib.figure import Figure
@@ -76,14 +78,14 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 def _headline(rows: pd.DataFrame, sigma: float) -> str:
     """What a tenth of the largest budget, or what is nearest to it, is worth."""
-    shown, values = budgets(rows[rows["sigma"] == sigma], DISTILLED)
+    shown, values = budgets(rows[rows["sigma"] == sigma], CHOSEN)
     if len(shown) < 2:
         return "What training costs the chip"
     last = max(range(len(shown)), key=shown.__getitem__)
     near = min((i for i in range(len(shown)) if i != last), key=lambda i: abs(shown[i] / shown[last] - 0.1))
     lost = 100 * (values[last].mean() - values[near].mean())
     share = shown[near] / shown[last]
-    return f"With {share:.0%} of the presentations MH's distilled set is {lost:.1f} points lower at sigma {sigma:g}"
+    return f"With {share:.0%} of the presentations MH's best single set is {lost:.1f} points lower at sigma {sigma:g}"
 
 
 def tell(rows: pd.DataFrame) -> str:
@@ -96,7 +98,7 @@ def tell(rows: pd.DataFrame) -> str:
             lines.append(title.ljust(32) + "".join(f"{n:>14,.0f}" for n in budgets(at, series)[0]))
         for series in MH:
             _, values = budgets(at, series)
-            lines.append(series.label.ljust(32) + "".join(f"{each.mean():>14.3f}" for each in values))
+            lines.append(series.label.ljust(32) + "".join(mean_cell(each, 14) for each in values))
         for series in BACKPROP_MODES:
             for n, each in zip(*budgets(at, series), strict=True):
                 lines.append(f"{series.label:<32}{each.mean():>14.3f} with {n:,.0f} presentations")

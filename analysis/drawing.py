@@ -118,6 +118,11 @@ def per_chip(rows: pd.DataFrame, series: Series, by: str, x: Sequence[float]) ->
     return [by_chip(mine[mine[by] == value], series.column) for value in x]
 
 
+def mean_cell(values: pd.Series, width: int = 8) -> str:
+    """A mean over chips for a table; blank where it was not measured."""
+    return f"{values.mean():>{width}.3f}" if len(values) else " " * width
+
+
 def shifts(n: int, step: float = 2.6) -> list[float]:
     """Offsets in points that lay n series side by side."""
     return [step * (i - (n - 1) / 2) for i in range(n)]

@@ -20,6 +20,7 @@ from drawing import (
     draw_series,
     legend,
     lowest_value,
+    mean_cell,
     per_chip,
     shifts,
 )
@@ -58,8 +59,7 @@ def tell(rows: pd.DataFrame) -> str:
     sigmas = sorted(rows.loc[rows["method"] != "logistic", "sigma"].unique())
     lines = ["test accuracy, mean over chips", "sigma".ljust(32) + "".join(f"{sigma:>8g}" for sigma in sigmas)]
     for series in (*MH, *BACKPROP_MODES):
-        means = [each.mean() for each in per_chip(rows, series, "sigma", sigmas)]
-        lines.append(series.label.ljust(32) + "".join(f"{mean:>8.3f}" for mean in means))
+        lines.append(series.label.ljust(32) + "".join(map(mean_cell, per_chip(rows, series, "sigma", sigmas))))
     for sigma in TOLD:
         at = rows[rows["sigma"] == sigma]
         if len(at):

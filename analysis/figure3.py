@@ -18,6 +18,7 @@ from drawing import (
     draw_series,
     legend,
     lowest_value,
+    mean_cell,
     per_chip,
     shifts,
 )
@@ -71,8 +72,8 @@ def tell(rows: pd.DataFrame) -> str:
         lines += [f"sigma {sigma:g}: test accuracy, mean over chips"]
         lines += ["training samples".ljust(32) + "".join(f"{number:>8}" for number in numbers)]
         for series in (*MH, *BACKPROP_MODES, LOGISTIC):
-            means = [each.mean() for each in per_chip(rows if series is LOGISTIC else at, series, "n_train", numbers)]
-            lines.append(series.label.ljust(32) + "".join(f"{mean:>8.3f}" for mean in means))
+            values = per_chip(rows if series is LOGISTIC else at, series, "n_train", numbers)
+            lines.append(series.label.ljust(32) + "".join(map(mean_cell, values)))
         for number in numbers:
             lines += difference_tables(at[at["n_train"] == number], f"sigma {sigma:g}, {number} samples")
         lines += ["", f"sigma {sigma:g}: MH ensemble with fewer samples, minus backprop in the loop with {numbers[-1]}"]
