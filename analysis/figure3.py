@@ -54,7 +54,7 @@ def draw(rows: pd.DataFrame) -> Figure:
             accuracy_axis(axis, lowest_value(rows, [*MH, *BACKPROP_MODES]), label=axis is pair[0])
     for axis in panels[-1]:
         axis.set_xlabel("training samples")
-    legend(figure, panels[0])
+    legend(figure, panels[::-1].ravel())  # from the last row, in which all are
     most = rows[rows["sigma"] == max(sigmas)]
     fewest = most[most["n_train"] == min(numbers)]
     told = f"at sigma {max(sigmas):g} with {min(numbers)} training samples ({count_chips(fewest)})"
