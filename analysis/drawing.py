@@ -45,7 +45,7 @@ class Series:
         return table[table["method"] == self.method]
 
 
-# Okabe and Ito's colours, which people with any kind of colour vision can tell apart, and two darker ones
+# Okabe and Ito's colours, which people with any kind of colour vision can tell apart, and three darker ones
 DISTILLED = Series("MH distilled, one set", "mh", "#000000", "o", "distilled")
 CHOSEN = Series("MH, best of mean, map, medoid", "mh", "#999933", "P")
 ENSEMBLE = Series("MH ensemble", "mh", "#0072B2", "s", "ensemble")

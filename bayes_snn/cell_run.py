@@ -24,7 +24,7 @@ from bayes_snn.data import Split, load_data, split_data
 from bayes_snn.errors import InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import evaluate
-from bayes_snn.predict import DEPLOYABLE, DISTILLED, ESTIMATES, choose_deployable
+from bayes_snn.predict import ALL_ESTIMATES, DEPLOYABLE, DISTILLED, choose_deployable
 
 SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
 TIMES = ("run", "started", "finished", "seconds")  # columns in which two runs of one cell differ
@@ -161,7 +161,7 @@ def score_names() -> list[str]:
     return [
         f"{part}_{estimate}_{score}"
         for part in ("train", "test")
-        for estimate in ("chosen", *ESTIMATES, DISTILLED)
+        for estimate in ("chosen", *ALL_ESTIMATES)
         for score in SCORES
     ]
 

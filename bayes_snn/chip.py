@@ -5,6 +5,7 @@ Any object with `spec` and `run` is a chip, simulated or on a bench; there is no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -222,3 +223,9 @@ def check_spikes(answer: Any, n_samples: int, chip: Chip) -> list[NDArray[Any]]:
             "its link and its driver."
         )
     return layers
+
+
+def as_matrices(joined: NDArray[Any], shapes: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:
+    """Weights of each layer out of all of them, ravelled and joined."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    return [part.reshape(shape) for part, shape in zip(np.split(joined, ends), shapes, strict=True)]

@@ -13,7 +13,6 @@ from bayes_snn.data import Split
 from bayes_snn.link_faults import in_words
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.noisy import told_noise
-from bayes_snn.predict import DISTILLED
 from bayes_snn.result import FitResult
 
 
@@ -41,8 +40,12 @@ def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) ->
         share = saved / (saved + result.presentations)
         cost += f", {share:.1%} fewer than showing every sample for every proposal,"
     console.print(f"{cost} and {result.seconds:.0f} s.", highlight=False)
-    if (told := told_distilled(result)) is not None:
-        console.print(told, highlight=False)
+    if (distilled := result.distilled) is not None:
+        console.print(
+            f"The distilled weights answer {distilled['agreement']:.1%} of the inputs as the ensemble does, and took "
+            f"{distilled['presentations']:,} presentations more.",
+            highlight=False,
+        )
     if result.faults is not None:
         told = "Every one was met by a repetition; the group faults has them." if result.faults else ""
         console.print(f"The link had {in_words(result.faults)} in the fit. {told}".rstrip(), highlight=False)
@@ -74,14 +77,3 @@ def score_table(scores: dict[str, Any], n_test: int) -> Table:
             end_section=i == len(scores["test"]) - 1,
         )
     return table
-
-
-def told_distilled(result: FitResult) -> str | None:
-    """What the distilled weights cost, and how well they imitate; None where there are none."""
-    if DISTILLED not in result.estimates:
-        return None
-    attrs = result.posterior[DISTILLED].attrs
-    return (
-        f"The distilled weights answer {attrs['agreement']:.1%} of the inputs as the ensemble does, and took "
-        f"{attrs['presentations']:,} presentations more."
-    )

@@ -9,18 +9,17 @@ used, and no test sample. The start is the member of the ensemble that gives its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip
+from bayes_snn.chip import Chip, as_matrices
 from bayes_snn.errors import check_whole
 from bayes_snn.noisy import NoiseChoice
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.predict import ENSEMBLE_SIZE, Draws, Weights, run_draws
-from bayes_snn.steps.sitewise import FAR, FAR_SHARE, TARGET_ACCEPTANCE
+from bayes_snn.steps.jumps import jump, tune_scales
 from bayes_snn.steps.sweepers import make_sweeper
 
 JITTER = 0.3  # standard deviation of what is added to a training input, in standard deviations of a feature
@@ -93,24 +92,17 @@ def _imitate(
     """
     low, high = op.chip.spec.weight_range
     shapes = op.chip.spec.weight_shapes
-    ends = np.cumsum([n_pre * n_post for n_pre, n_post in shapes])[:-1]
     q = np.clip(np.concatenate([np.ravel(layer) for layer in start]), low, high)
     sweeper, log_scales = make_sweeper(op, answers, early=True), np.zeros(len(q))
     for number in range(sweeps):
-        sweeper.start(_matrices(q, shapes, ends))
-        far = rng.random(len(q)) < FAR_SHARE
-        proposals = q + np.exp(log_scales) * np.where(far, FAR, 1.0) * rng.normal(size=len(q))
+        sweeper.start(as_matrices(q, shapes))
+        proposals, far = jump(rng, q, np.exp(log_scales))
         inside = (proposals >= low) & (proposals <= high)
         bounds = np.where(inside, -rng.exponential(size=len(q)), np.inf)
         sweep = sweeper.sweep(np.where(inside, proposals, q), bounds, rng.permutation(len(q)))
         q = np.where(sweep.accepted, proposals, q)
         if not sweeper.charges_op:
             op.presentations += sweep.presentations
-        # Robbins and Monro's rule, as in `sitewise`; a step wider than the range would seldom stay inside
-        log_scales += min(1.0, 3.0 * (number + 1) ** -0.6) * np.where(far, 0.0, sweep.accepted - TARGET_ACCEPTANCE)
-        np.clip(log_scales, -12.0, np.log(high - low), out=log_scales)
-    return _matrices(q, shapes, ends)
-
-
-def _matrices(q: NDArray[np.float64], shapes: Sequence[tuple[int, int]], ends: NDArray[np.int64]) -> Weights:
-    return [part.reshape(shape) for part, shape in zip(np.split(q, ends), shapes, strict=True)]
+        # a step wider than the range would seldom stay inside
+        tune_scales(log_scales, number, sweep.accepted, far, largest=np.log(high - low))
+    return as_matrices(q, shapes)

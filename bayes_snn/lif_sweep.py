@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray
+from bayes_snn.chip import FloatArray, as_matrices
 from bayes_snn.lanes import GROUP, aligned_zeros
 from bayes_snn.lif_circuit import Circuit
 from bayes_snn.lif_kernels import run_group
@@ -222,8 +222,7 @@ class LIFSweeper:
         Parameters: proposals (n_weights,), a new value for each site; bounds (n_weights,), what log L must gain at
         least for it to be accepted (-inf for always, +inf for never); order (n_weights,) a permutation of the sites.
         """
-        split = np.split(proposals, np.cumsum([a * b for a, b in self._shapes])[:-1])
-        proposed = self._program([part.reshape(s) for part, s in zip(split, self._shapes, strict=True)])
+        proposed = self._program(as_matrices(proposals, self._shapes))
         accepted = np.zeros(len(proposals), np.bool_)
         shown = sweep_sites(
             self._circuit,

@@ -22,6 +22,7 @@ from bayes_snn.likelihood import class_probabilities
 ESTIMATES = ("mean", "map", "medoid", "ensemble")
 DEPLOYABLE = ESTIMATES[:-1]  # one set of weights, programmed once
 DISTILLED = "distilled"
+ALL_ESTIMATES = (*ESTIMATES, DISTILLED)
 DISTIL_INPUTS, DISTIL_SWEEPS = 2000, 60  # inputs that the ensemble is asked about, and sweeps to learn its answers
 ENSEMBLE_SIZE = 200  # draws of an ensemble at most: what a chip must be programmed with to predict once
 
@@ -100,6 +101,6 @@ def choose_deployable(log_scores: Mapping[str, float]) -> str:
 
 def check_estimate(estimate: str) -> str:
     """The name of an estimate, or an `InputError` that lists them."""
-    if estimate not in (*ESTIMATES, DISTILLED):
-        raise unknown_name("estimate", estimate, (*ESTIMATES, DISTILLED))
+    if estimate not in ALL_ESTIMATES:
+        raise unknown_name("estimate", estimate, ALL_ESTIMATES)
     return estimate

@@ -10,7 +10,6 @@ import numpy as np
 
 from bayes_snn.errors import InputError
 from bayes_snn.loo import check_same_samples, compare_scores, n_high, n_tied, pointwise_loo
-from bayes_snn.predict import DISTILLED, ESTIMATES
 from bayes_snn.report_figures import draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, paragraph, table
@@ -30,8 +29,7 @@ def comparison(materials: Sequence[Material], sheet: Sheet) -> Html:
         ["test samples", *("not at hand" if m.test is None else f"{len(m.test[1]):,}" for m in materials)],
     ]
     apart = [len(rows)]
-    distilled = any(DISTILLED in m.result.estimates for m in materials)
-    for name in (*ESTIMATES, DISTILLED) if distilled else ESTIMATES:
+    for name in max((m.result.estimates for m in materials), key=len):
         tests = [m.number("test", name, "accuracy") for m in materials]
         rows.append([f"{name}, test accuracy", *map(three, tests)])
         rows.append(["90% interval", *(ranged(m.interval("test", t)) for m, t in zip(materials, tests, strict=True))])

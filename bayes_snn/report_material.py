@@ -105,7 +105,7 @@ class Material:
 
         A choice by test samples would flatter it.
         """
-        if DISTILLED in self.result.estimates:
+        if self.result.distilled is not None:
             return DISTILLED  # made to be the one, without labels
         scores = {name: self.number("train", name, "log_score") for name in DEPLOYABLE}
         known = {name: score for name, score in scores.items() if score is not None}

@@ -10,7 +10,6 @@ from typing import Any
 from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT
 from bayes_snn.link_faults import in_words
 from bayes_snn.noisy import told_noise
-from bayes_snn.predict import DISTILLED
 from bayes_snn.report_figures import Drawing, draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, pairs, paragraph, table
@@ -102,9 +101,8 @@ def cost(material: Material, sheet: Sheet) -> Html:
         rows.append(("faults of the link, each met by a repetition", in_words(faults)))
     if told := told_noise(material.result.arguments):
         rows.append(("noise", told))
-    if DISTILLED in material.result.estimates:
-        attrs = material.result.posterior[DISTILLED].attrs
-        rows.append(("presentations to distil the ensemble, beside those", counted(float(attrs["presentations"]))))
+    if (distilled := material.result.distilled) is not None:
+        rows.append(("presentations to distil the ensemble, beside those", counted(float(distilled["presentations"]))))
     rows.append(("wall time", _NOT_KNOWN if seconds is None else f"{seconds:,.1f} s"))
     return joined(
         [

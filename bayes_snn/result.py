@@ -33,6 +33,7 @@ from bayes_snn.link_faults import fault_counts
 from bayes_snn.metrics import evaluate
 from bayes_snn.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.predict import (
+    ALL_ESTIMATES,
     DISTIL_INPUTS,
     DISTIL_SWEEPS,
     DISTILLED,
@@ -128,16 +129,23 @@ class FitResult:
         return diagnose(weights, self.posterior.log_likelihood["label"], looks, constant)
 
     @property
+    def distilled(self) -> dict[str, Any] | None:
+        """`agreement` and `presentations` of `distil`; None where it was not called. The group has the weights."""
+        if DISTILLED not in self.posterior.children:
+            return None
+        return {str(name): value for name, value in self.posterior[DISTILLED].attrs.items()}
+
+    @property
     def estimates(self) -> tuple[str, ...]:
         """The estimates that can be asked for: four, and "distilled" once `distil` was called."""
-        return (*ESTIMATES, DISTILLED) if DISTILLED in self.posterior.children else ESTIMATES
+        return ESTIMATES if self.distilled is None else ALL_ESTIMATES
 
     def distil(self, n_inputs: int = DISTIL_INPUTS, sweeps: int = DISTIL_SWEEPS, seed: int = 0) -> Weights:
         """Train one set of weights, on the chip, to answer as the ensemble does: from then on estimate "distilled".
 
         It is one set to program, as `mean`, `map` and `medoid` are, but nearly as accurate as the ensemble. It takes
-        further presentations, which are told apart from those of the fit: `self.posterior["distilled"].attrs`, where
-        also the share of inputs stands that it answers as the ensemble does.
+        further presentations, which are told apart from those of the fit: `distilled` has them, and the share of
+        inputs that it answers as the ensemble does.
 
         Parameters
         ----------
@@ -179,7 +187,7 @@ class FitResult:
                 "or call distil() and take 'distilled'."
             )
         if estimate == DISTILLED:
-            if DISTILLED not in self.posterior.children:
+            if self.distilled is None:
                 raise InputError(
                     "This fit has no distilled weights, but they were asked for: call distil() first (--distil at the "
                     "command line), or take another estimate."
@@ -229,7 +237,7 @@ class FitResult:
             "seconds": self.seconds,
             "interrupted": self.interrupted,
             **({} if self.faults is None else {"faults": self.faults}),
-            **({"distilled": dict(self.posterior[DISTILLED].attrs)} if DISTILLED in self.posterior.children else {}),
+            **({} if self.distilled is None else {"distilled": self.distilled}),
             **self.scores,
             "diagnosis": self.diagnosis.as_dict(),
         }

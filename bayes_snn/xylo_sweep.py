@@ -7,7 +7,6 @@ hardest first, and the rest is not shown once a proposal is lost: as in lif_swee
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray
+from bayes_snn.chip import FloatArray, as_matrices
 from bayes_snn.lif_sweep import Sweep
 from bayes_snn.xylo_kernel import (
     GROUP,
@@ -228,10 +227,8 @@ class XyloSweeper:
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `LIFSweeper.sweep`."""
-        shapes = self._chip.spec.weight_shapes
-        ends = list(itertools.accumulate(a * b for a, b in shapes))[:-1]
-        parts = [part.reshape(s) for part, s in zip(np.split(proposals, ends), shapes, strict=True)]
-        values = np.concatenate([m.ravel() for m in self._chip.integers(parts)])
+        matrices = as_matrices(proposals, self._chip.spec.weight_shapes)
+        values = np.concatenate([m.ravel() for m in self._chip.integers(matrices)])
         accepted = np.zeros(len(proposals), np.bool_)
         decays = self._chip.decay_syn, self._chip.decay_mem
         shown = sweep_sites(

@@ -272,7 +272,7 @@ def test_distortions_that_nir_cannot_express(name):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"estimate": "ensemble"}, "or 'distilled', or give draw="),
+        ({"estimate": "ensemble"}, "take 'mean', 'map', 'medoid' or 'distilled', or give draw="),
         ({"estimate": "maps"}, "did you mean 'map'"),
         ({"draw": 20}, "draw was 20, but this fit's draws are numbered from 0 to 19"),
         ({"draw": True}, "draw was True"),

@@ -21,14 +21,14 @@ from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
+from bayes_snn.chip import as_matrices
+from bayes_snn.steps.jumps import jump, tune_scales
 from bayes_snn.steps.prior import separable_log_prior, why_not_separable
 from bayes_snn.steps.shift import later_columns, shift_neurons
 from bayes_snn.steps.sweepers import make_sweeper
 from bayes_snn.steps.tally import Tally
 from bayes_snn.steps.watch import Watched
 
-TARGET_ACCEPTANCE = 0.44
-FAR, FAR_SHARE = 10.0, 0.2  # one proposal in five is ten times as wide, for posteriors with more than one width
 COLDEST = 0.3  # power of the likelihood at the start of the warm-up
 WIDEST = 0.01  # power of a fixed prior there: a standard Normal is then 10 wide, beyond the range of most chips
 TEMPERED = 150  # sweeps of the warm-up that are tempered, at most; never more than half of it
@@ -86,7 +86,8 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self.log_prior = separable_log_prior(model, vars, shared, point)
         self._labels, self._early = model.chip_labels, early
         # hyperparameters, which are drawn at power 1, would follow the weights out, and the weights them
-        self._widest = WIDEST if len(model.free_RVs) == len(vars) else 1.0
+        self._has_hyperparameters = len(model.free_RVs) > len(vars)
+        self._widest = 1.0 if self._has_hyperparameters else WIDEST
         self._zeros = np.zeros(sum(int(np.prod(shape)) for shape in self._shapes))
         self._columns = later_columns(self._shapes)
         self._sweeper: Any = None
@@ -148,9 +149,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self._saved += runs * len(self.op.inputs) - sweep.presentations
         # 4. in the warm-up alone, tune the step sizes
         if self.tune:
-            rate = min(1.0, 3.0 * (self.n_sweeps + 1) ** -0.6)
-            self.log_scales += rate * np.where(far, 0.0, sweep.accepted - TARGET_ACCEPTANCE)
-            np.clip(self.log_scales, -12.0, 3.0, out=self.log_scales)
+            tune_scales(self.log_scales, self.n_sweeps, sweep.accepted, far)
         self.n_sweeps += 1
         stats = {
             "accept": float(sweep.accepted.mean()),
@@ -173,8 +172,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
 
     def propose(self, q: np.ndarray, step_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each variable (n_weights,) would jump to, and where that is a far jump: as likely as the jump back."""
-        far = self.rng.random(len(q)) < FAR_SHARE
-        return q + step_sizes * np.where(far, FAR, 1.0) * self.rng.normal(size=len(q)), far
+        return jump(self.rng, q, step_sizes)
 
     def shift(self, q: np.ndarray, log_likelihood: float) -> tuple[np.ndarray, int]:
         """Whole neurons moved, and how many."""
@@ -219,10 +217,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         return float(COLDEST**left), float(self._widest**left)
 
     def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
-        ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
-        return [
-            part.reshape(shape) for part, shape in zip(np.split(self.weights_of(q), ends), self._shapes, strict=True)
-        ]
+        return as_matrices(self.weights_of(q), self._shapes)
 
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:

@@ -20,9 +20,10 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.subtensor import AdvancedSubtensor
 from scipy.special import ndtri
 
+from bayes_snn.steps.jumps import FAR, FAR_SHARE
 from bayes_snn.steps.prior import why_tied
 from bayes_snn.steps.shift import shift_neurons
-from bayes_snn.steps.sitewise import FAR, FAR_SHARE, SitewiseMetropolis
+from bayes_snn.steps.sitewise import SitewiseMetropolis
 
 NOT_DISCRETE = (
     "Sampler {!r} moves all weights on a continuous scale, but this model's weights are whole-number levels: take "
@@ -55,7 +56,6 @@ class GridMetropolis(SitewiseMetropolis):
         )
         self._weights_at = compile_function([joined], matrices)
         self._weights_at.trust_input = True
-        self._has_hyperparameters = len(model.free_RVs) > len(vars)
         self._cells: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def propose(self, q: np.ndarray, step_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ import numpy as np
 import pymc as pm
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray
+from bayes_snn.chip import FloatArray, as_matrices
 from bayes_snn.model import weight_variables
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.steps.tally import Tally
@@ -58,9 +58,7 @@ class Watch:
         if self.reference.size == 0:
             self.reference = np.concatenate([np.ravel(matrix) for matrix in weights]).astype(np.float64)
             return fresh
-        ends = np.cumsum([np.size(matrix) for matrix in weights])[:-1]
-        parts = zip(np.split(self.reference, ends), weights, strict=True)
-        return float(op.run([part.reshape(np.shape(matrix)) for part, matrix in parts], labels).sum())
+        return float(op.run(as_matrices(self.reference, [np.shape(matrix) for matrix in weights]), labels).sum())
 
     def checkpoint_state(self) -> dict[str, Any]:
         """All that changes, in plain values."""
