@@ -22,9 +22,10 @@ import pandas as pd
 from drawing import STYLE
 from matplotlib.figure import Figure
 
+from bayes_snn import __version__
 from bayes_snn.errors import InputError
 from bayes_snn.files import write_then_rename
-from bayes_snn.sweep_folder import holds_sweep, read_sweep
+from bayes_snn.sweep_folder import holds_sweep, mixed_versions, read_sweep
 
 ANALYSIS = Path(__file__).parent
 RESULTS, FIGURES, SWEEPS = ANALYSIS / "results", ANALYSIS / "figures", Path("sweeps")
@@ -50,13 +51,15 @@ def main_of_rows(
     draw: Callable[[pd.DataFrame], Figure],
     tell: Callable[[pd.DataFrame], str],
 ) -> None:
-    """The same for a script whose rows are no sweep's: `make` gets those there are, and keeps more by `keep_rows`."""
+    """The same for a script whose rows are no sweep's: `make` gets those that this version made, and keeps more by
+    `keep_rows`."""
 
     def make_rows(options: list[str]) -> None:
         if options:
             raise InputError(f"{options[0]} came after --run, which takes nothing more here: leave it out.")
         path = rows_file(name)
-        make(pd.read_parquet(path).to_dict("records") if path.exists() else [])
+        rows = pd.read_parquet(path).to_dict("records") if path.exists() else []
+        make([row for row in rows if row.get("version") == __version__])  # draws may differ between versions
 
     command(name, make_rows, lambda name: pd.read_parquet(results(name)), draw, tell)
 
@@ -64,7 +67,8 @@ def main_of_rows(
 def keep_rows(name: str, rows: list[dict[str, Any]]) -> None:
     """Save the rows so far of a script whose rows are no sweep's."""
     RESULTS.mkdir(exist_ok=True)
-    write_then_rename(rows_file(name), partial(pd.DataFrame(rows).to_parquet, index=False))
+    table = pd.DataFrame([{**row, "version": __version__} for row in rows])
+    write_then_rename(rows_file(name), partial(table.to_parquet, index=False))
 
 
 def command(
@@ -103,15 +107,18 @@ def results(name: str) -> Path:
 
 
 def load(name: str) -> pd.DataFrame:
-    """The saved rows of a sweep's figure; cells that failed are told and left out."""
+    """The saved rows of a sweep's figure; cells that failed are left out; that, and several versions, is printed."""
     rows = read_sweep(results(name))
     if failed := int(rows["error"].notna().sum()):
         print(f"{failed} of {len(rows)} cells failed and are left out, the first: {rows['error'].dropna().iloc[0]}")
+    if (note := mixed_versions(rows)) is not None:
+        print(note)
     return rows[rows["error"].isna()].reset_index(drop=True)
 
 
 def run(name: str, grids: Sequence[Sequence[str]]) -> None:
-    """Run the sweep of a figure and save its rows; cells that any figure's saved results hold are not run again."""
+    """Run the sweep of a figure and save its rows; cells that any figure's saved results of this version
+    hold are not run again."""
     output = SWEEPS / name
     saved = [path for path in sorted(RESULTS.glob("*.parquet")) if holds_sweep(path)]
     adopted = ["--adopt", ",".join(map(str, saved))] if saved else []

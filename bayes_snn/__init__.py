@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bayes_snn.result import load_fit as load_fit
     from bayes_snn.resuming import resume as resume
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"  # raised whenever the same seed gives other draws; pyproject.toml reads it here
 
 _HOMES = {
     "BayesSNNClassifier": "estimator",

@@ -17,11 +17,12 @@ from typing import Any
 
 import pandas as pd
 
+from bayes_snn import __version__
 from bayes_snn.cell_run import in_one_sentence, run_cell
 from bayes_snn.cells import Cell
 from bayes_snn.cluster import connect, cpu_count, dashboard_link, need_distributed
 from bayes_snn.errors import InputError
-from bayes_snn.sweep_folder import SweepFolder, need_pyarrow, read_rows, read_sweep
+from bayes_snn.sweep_folder import SweepFolder, need_pyarrow, read_rows, read_sweep, version_of
 
 TICK = 0.5  # s between looks at who is there
 
@@ -41,12 +42,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What a sweep did: `rows` of its grid, how many cells it `ran` and found done (`kept`), files that were torn."""
+    """What a sweep did: `rows` of its grid, how many cells it `ran` and found done (`kept`), files that were torn.
+
+    `outdated` cells of other sweeps were not adopted, for another version of bayes_snn made them.
+    """
 
     rows: pd.DataFrame
     ran: int
     kept: int
     torn: tuple[Path, ...]
+    outdated: int = 0
 
 
 def sweep(
@@ -76,7 +81,8 @@ def sweep(
     retry_failed
         Run the cells again whose row holds an error.
     adopt
-        Other sweeps, folders or Parquet files: cells of the grid that ended well there are taken over, not run.
+        Other sweeps, folders or Parquet files: cells of the grid that ended well there are taken over, not run, if the
+        version of bayes_snn that made them is this one: draws may differ between versions.
     grid
         A note on the cells for `sweep.json`.
     report
@@ -95,11 +101,16 @@ def sweep(
     with folder.locked():
         rows, torn = folder.read()
         wanted = {cell.id: cell for cell in cells}
+        outdated = set()
         for other in adopt:
             for known in read_rows(other):
                 if known["id"] in wanted and known["id"] not in rows and known["error"] is None:
+                    if version_of(known) not in (None, __version__):
+                        outdated.add(known["id"])
+                        continue
                     folder.write(known)
                     rows[known["id"]] = known
+        outdated -= rows.keys()
         kept = {key for key in wanted if key in rows and not (retry_failed and rows[key]["error"])}
         missing = [cell for key, cell in wanted.items() if key not in kept]
         failed = sum(rows[key]["error"] is not None for key in kept)
@@ -121,7 +132,11 @@ def sweep(
             folder.write_all(rows.values())
         table = read_sweep(folder.path)
     return SweepOutcome(
-        table[table["id"].isin(list(wanted))].reset_index(drop=True), done - len(kept), len(kept), tuple(torn)
+        table[table["id"].isin(list(wanted))].reset_index(drop=True),
+        done - len(kept),
+        len(kept),
+        tuple(torn),
+        len(outdated),
     )
 
 

@@ -22,6 +22,7 @@ from bayes_snn.fit import CHAINS, DRAWS, check_sampling
 from bayes_snn.model import available_models, load_weights
 from bayes_snn.steps import SAMPLERS
 from bayes_snn.sweep import Progress, SweepOutcome, sweep
+from bayes_snn.sweep_folder import mixed_versions
 from bayes_snn.sweep_table import table_over_chips
 from bayes_snn.terminal import option, run_app, show_help
 
@@ -181,6 +182,13 @@ def _report(outcome: SweepOutcome, folder: str) -> None:
         for error, count in failed["error"].value_counts().head(3).items():
             console.print(f"  {count} times: {escape(str(error))}", highlight=False, soft_wrap=True)
         console.print("--retry-failed runs them again.", highlight=False)
+    if outcome.outdated:
+        console.print(
+            f"{outcome.outdated} cells of --adopt were not taken over, for another version of bayes_snn made them.",
+            highlight=False,
+        )
+    if (note := mixed_versions(rows)) is not None:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     hours, cores = rows["seconds"].sum() / 3600, cpu_count()
     console.print(
         f"{outcome.ran} cells were run, {outcome.kept} were there already. All {len(rows)} take {hours:.2f} hours of "

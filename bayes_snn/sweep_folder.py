@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,6 +176,28 @@ def holds_sweep(file: Path) -> bool:
     """Whether a Parquet file tells of each of its rows what cell it is of."""
     need_pyarrow()
     return {"id", *IDENTITY} <= set(pq.read_schema(file).names)
+
+
+def version_of(row: dict[str, Any]) -> str | None:
+    """The version of bayes_snn that made a row; None where the row does not say."""
+    try:
+        found = json.loads(row["versions"]).get("bayes_snn")
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return None if found is None else str(found)
+
+
+def mixed_versions(rows: pd.DataFrame) -> str | None:
+    """A sentence where several versions of bayes_snn made the rows of method mh; None where one did."""
+    sampled = rows[rows["method"] == "mh"].to_dict("records")
+    counts = Counter(version for row in sampled if (version := version_of(row)) is not None)
+    if len(counts) < 2:
+        return None
+    listed = ", ".join(f"{n} by {version}" for version, n in sorted(counts.items()))
+    return (
+        f"Several versions of bayes_snn made these rows of mh ({listed}), and their draws may differ: do not compare "
+        "rows of different versions, or run all in a new folder."
+    )
 
 
 def need_pyarrow() -> None:

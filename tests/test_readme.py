@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.version import Version
 
-from bayes_snn import DISTORTIONS, LIFChip, fit, load_fit
+from bayes_snn import DISTORTIONS, LIFChip, __version__, fit, load_fit
 from bayes_snn.predict import ALL_ESTIMATES, ESTIMATES
 from bayes_snn.steps import SAMPLERS
 
@@ -151,6 +153,16 @@ def test_make_targets_exist(page):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert {target for code in code_of(page) for target in re.findall(r"\bmake ([a-z]+)", code)} <= targets
+
+
+def test_the_version_stands_in_one_place():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" not in project["project"]
+    assert project["project"]["dynamic"] == ["version"]
+    source = (ROOT / project["tool"]["hatch"]["version"]["path"]).read_text(encoding="utf-8")
+    assert re.findall(r'^__version__ = "(.*?)"', source, re.MULTILINE) == [__version__]
+    # fits that call themselves 0.1.0 differ in their draws
+    assert Version(__version__) > Version("0.1.0")
 
 
 def test_the_readme_mentions_the_two_commands():

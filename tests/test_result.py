@@ -338,7 +338,7 @@ def without_group(folder):
         (lambda folder: (folder / "fit.json").write_text("[1, 2]"), "fit.json (TypeError)"),
         (edit(format=None), "fit.json (KeyError)"),
         (edit(chip=None, seconds=None), "lacks chip, seconds, which every fit writes"),
-        (edit(format=99), f"in format 99, by bayes_snn 0.1.0, but this version reads format {FORMAT}"),
+        (edit(format=99), f"in format 99, by bayes_snn {__version__}, but this version reads format {FORMAT}"),
         (edit(format=99, versions=None), "in format 99, by bayes_snn None"),
         (lambda folder: (folder / "posterior.nc").unlink(), "posterior.nc cannot be read (FileNotFoundError)"),
         (cut("posterior.nc", 0), "posterior.nc cannot be read"),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 pytest.importorskip("pyarrow")
 
-from bayes_snn import sweep_folder
+import bayes_snn.sweep as sweep_module
+from bayes_snn import __version__, sweep_folder
 from bayes_snn.cells import Cell
 from bayes_snn.errors import InputError
 from bayes_snn.sweep import sweep
-from bayes_snn.sweep_folder import SweepFolder, read_sweep
+from bayes_snn.sweep_folder import SweepFolder, mixed_versions, read_sweep
 from tests.sweeps import made_up_row
 
 CELLS = [Cell("mh", chip_seed=seed) for seed in (2, 0, 1)]
@@ -118,6 +121,37 @@ def test_cells_of_other_sweeps_are_taken_over(folder: SweepFolder, tmp_path: Pat
     again = sweep(CELLS[:2], tmp_path / "new", adopt=[_with_accuracy(tmp_path / "better", 0.99)])
     assert again.ran == 0
     assert SweepFolder(tmp_path / "new").read()[0] == taken
+
+
+def test_cells_of_another_version_are_not_taken_over(tmp_path: Path) -> None:
+    """The same seed may give other draws there, so that a table would compare versions without a word."""
+    ours, other, folder = (SweepFolder(tmp_path / name) for name in ("ours", "other", "new"))
+    with ours.locked():
+        ours.write(made_up_row(CELLS[0], 0.9, versions=json.dumps({"bayes_snn": __version__})))
+    with other.locked():
+        for cell in CELLS[:2]:
+            other.write(made_up_row(cell, 0.1, versions=json.dumps({"bayes_snn": "0.1.0"})))
+    with folder.locked():
+        folder.write(made_up_row(CELLS[1], 0.8, versions=json.dumps({"bayes_snn": "0.1.0"})))
+    outcome = sweep(CELLS[:1], folder.path, adopt=[other.path, ours.path])
+    assert (outcome.kept, outcome.outdated) == (1, 0)  # another sweep of this version has it
+    assert folder.read()[0][CELLS[0].id]["test_map_accuracy"] == 0.9
+    # what is in the folder stays, and is said
+    outcome = sweep(CELLS[:2], folder.path)
+    assert outcome.kept == 2
+    assert "0.1.0" in mixed_versions(outcome.rows)
+    assert mixed_versions(outcome.rows[:1]) is None
+
+
+def test_cells_of_another_version_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, asked = SweepFolder(tmp_path / "other"), []
+    with other.locked():
+        other.write(made_up_row(CELLS[0], versions=json.dumps({"bayes_snn": "0.1.0"})))
+    monkeypatch.setattr(sweep_module, "connect", lambda scheduler, workers: contextlib.nullcontext(SimpleNamespace()))
+    monkeypatch.setattr(sweep_module, "dashboard_link", lambda client: None)
+    monkeypatch.setattr(sweep_module, "run_cells", lambda client, cells, run: asked.extend(cells) or [])
+    outcome = sweep(CELLS[:1], tmp_path / "new", adopt=[other.path])
+    assert (asked, outcome.kept, outcome.outdated) == ([CELLS[0]], 0, 1)
 
 
 def _with_accuracy(path: Path, accuracy: float) -> Path:
