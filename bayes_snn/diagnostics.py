@@ -40,6 +40,8 @@ class Diagnosis:
     `drift` says whether the chip has moved, where the fit watched it. Draws of a chip that moved too far have not
     converged, whatever else they look like. `constant_outputs` names the output neurons whose spike count was the
     same for all training samples in most draws of a chain, and in how many chains: they may well agree on that.
+    `divergences` counts, for each chain, the kept draws in which NUTS diverged, which it can for hyperparameters alone;
+    empty where NUTS took no part. With any of them the draws have not converged.
     """
 
     n_chains: int
@@ -52,6 +54,7 @@ class Diagnosis:
     weights_converged: bool
     drift: Drift | None = None
     constant_outputs: dict[str, int] = field(default_factory=dict)
+    divergences: list[int] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, for JSON."""
@@ -63,6 +66,7 @@ def diagnose(
     log_likelihood: xr.DataArray,
     looks: xr.Dataset | None = None,
     constant: xr.DataArray | None = None,
+    diverging: xr.DataArray | None = None,
 ) -> Diagnosis:
     """Diagnose a posterior.
 
@@ -76,6 +80,8 @@ def diagnose(
         The group `remeasured` of a fit that watched its chip.
     constant
         Whether an output neuron's spike count was the same for all training samples, dims (chain, draw, neuron).
+    diverging
+        Whether NUTS diverged in a draw, dims (chain, draw), and a third one where several steps are NUTS.
     """
     total = log_likelihood.sum(dim="observation")
     step = max(1, log_likelihood.sizes["observation"] // _MOST_PROBABILITIES)
@@ -87,6 +93,7 @@ def diagnose(
     converged = n_chains > 1 and function_good and whole_good
     found = Diagnosis(n_chains, n_draws, weights, function, whole, verdict, converged, n_chains > 1 and weights_good)
     found = found if constant is None else _with_constant_outputs(found, constant)
+    found = found if diverging is None else _with_divergences(found, diverging)
     return found if looks is None else _with_drift(found, judge(looks))
 
 
@@ -103,6 +110,21 @@ def _with_constant_outputs(found: Diagnosis, constant: xr.DataArray) -> Diagnosi
         "warm-up."
     )
     return replace(found, verdict=verdict, constant_outputs=outputs)
+
+
+def _with_divergences(found: Diagnosis, diverging: xr.DataArray) -> Diagnosis:
+    per_draw = diverging.any([dim for dim in diverging.dims if dim not in ("chain", "draw")])
+    counts = [int(n) for n in per_draw.sum("draw").values]
+    found = replace(found, divergences=counts)
+    if not any(counts):
+        return found
+    verdict = (
+        f"NUTS diverged in {sum(counts):,} of {found.n_chains * found.n_draws:,} draws (chain by chain "
+        f"{', '.join(f'{n:,}' for n in counts)}), so that the hyperparameters, and the weights with them, may miss a "
+        "part of the posterior, which R-hat does not show: double tune, and if that does not end it, take a prior with "
+        f"less mass near 0 and lighter tails for each scale. {found.verdict}"
+    )
+    return replace(found, verdict=verdict, converged=False, weights_converged=False)
 
 
 def _with_drift(found: Diagnosis, drift: Drift) -> Diagnosis:

@@ -126,7 +126,8 @@ class FitResult:
         weights = self.posterior.posterior.dataset[list(self.chip.spec.weight_names)]
         looks = self.posterior[REMEASURED].dataset if REMEASURED in self.posterior.children else None
         constant = self.posterior[OUTPUTS].dataset[CONSTANT] if OUTPUTS in self.posterior.children else None
-        return diagnose(weights, self.posterior.log_likelihood["label"], looks, constant)
+        stats = self.posterior["sample_stats"].dataset if "sample_stats" in self.posterior.children else {}
+        return diagnose(weights, self.posterior.log_likelihood["label"], looks, constant, stats.get("diverging"))
 
     @property
     def distilled(self) -> dict[str, Any] | None:

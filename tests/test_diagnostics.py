@@ -245,3 +245,23 @@ def test_output_neurons_that_never_vary_are_told():
     assert json.loads(json.dumps(diagnosis.as_dict()))["constant_outputs"] == {"malignant": 2}
     fine = diagnose(posterior(w), likelihood(terms), constant=array.isel(chain=[1, 2]))
     assert fine == diagnose(posterior(w), likelihood(terms))
+
+
+def test_divergences_are_told_chain_by_chain_and_no_chain_with_any_has_converged():
+    w, terms = mixed(16)
+    diverging = np.zeros((CHAINS, DRAWS), bool)
+    fine = diagnose(posterior(w), likelihood(terms), diverging=xr.DataArray(diverging, dims=("chain", "draw")))
+    assert fine.converged
+    assert fine.divergences == [0, 0, 0, 0]
+    assert fine.verdict == diagnose(posterior(w), likelihood(terms)).verdict
+    diverging[0, :10], diverging[3, 7] = True, True
+    diagnosis = diagnose(posterior(w), likelihood(terms), diverging=xr.DataArray(diverging, dims=("chain", "draw")))
+    assert diagnosis.divergences == [10, 0, 0, 1]
+    assert diagnosis.verdict.startswith("NUTS diverged in 11 of 2,000 draws (chain by chain 10, 0, 0, 1)")
+    assert "double tune" in diagnosis.verdict
+    assert not diagnosis.converged
+    assert not diagnosis.weights_converged
+    assert json.loads(json.dumps(diagnosis.as_dict()))["divergences"] == [10, 0, 0, 1]
+    # two steps of NUTS: a draw in which both diverged is one draw
+    two = xr.DataArray(np.stack([diverging, diverging], axis=-1), dims=("chain", "draw", "step"))
+    assert diagnose(posterior(w), likelihood(terms), diverging=two).divergences == [10, 0, 0, 1]
