@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from bayes_snn.data import load_data as load_data
     from bayes_snn.data import split_data as split_data
     from bayes_snn.diagnostics import diagnose as diagnose
-    from bayes_snn.distortion import DISTORTIONS as DISTORTIONS
     from bayes_snn.errors import ChipError as ChipError
     from bayes_snn.errors import InputError as InputError
     from bayes_snn.errors import LinkError as LinkError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from bayes_snn.lif import LIFChip as LIFChip
     from bayes_snn.link import Link as Link
     from bayes_snn.model import build_model as build_model
+    from bayes_snn.names import DISTORTIONS as DISTORTIONS
     from bayes_snn.nir import to_nir as to_nir
     from bayes_snn.remote import RemoteChip as RemoteChip
     from bayes_snn.report import write_report as write_report
@@ -37,7 +37,7 @@ _HOMES = {
     "Chip": "chip",
     "ChipError": "errors",
     "ChipSpec": "chip",
-    "DISTORTIONS": "distortion",
+    "DISTORTIONS": "names",
     "FitResult": "result",
     "InputError": "errors",
     "LIFChip": "lif",

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from bayes_snn.data import BUILT_IN
-from bayes_snn.distortion import DISTORTIONS, check_distortions
+from bayes_snn.distortion import check_distortions
 from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.names import BACKPROP, BUILT_IN, DISTORTIONS
+from bayes_snn.names import IDEAL as IDEAL
+from bayes_snn.names import METHODS as METHODS
 
-BACKPROP = ("backprop-offline", "backprop-outputs", "backprop-spikes", "backprop-noise-aware")
 IN_THE_LOOP = ("backprop-outputs", "backprop-spikes")  # backprop that shows the training data to the chip itself
-METHODS = ("mh", *BACKPROP, "logistic")
-IDEAL = "none"  # the distortion of a chip without any
 FORMAT = 1  # of the identity: cells of another format are other cells
 MOST_CELLS = 1_000_000
 # a logistic regression takes seconds at most, backprop less than MH, whose time grows with draws and samples

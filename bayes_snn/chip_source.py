@@ -8,13 +8,16 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bayes_snn.chip import Chip, check_chip
-from bayes_snn.data import Split
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.link import Link
+from bayes_snn.names import TOKEN
 
-TOKEN = "BAYES_SNN_TOKEN"  # environment variable
+if TYPE_CHECKING:
+    from bayes_snn.data import Split
+
 
 
 def find_chip(source: str, token: str | None = None) -> Chip:

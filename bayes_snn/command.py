@@ -8,32 +8,34 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 
-from bayes_snn.baselines import baseline_scores
-from bayes_snn.checkpoint import Checkpoint
-from bayes_snn.chip import Chip
-from bayes_snn.chip_source import chip_for_data, short_name
-from bayes_snn.closing import tell_fit
 from bayes_snn.command_resume import CHECKPOINT, asked, go_on, storing
-from bayes_snn.data import BUILT_IN, Split, load_data, split_data
-from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.figures import draw_reliability, draw_trace, save_figure
 from bayes_snn.files import make_folder
-from bayes_snn.fit import CHAINS, DRAWS, TUNE, check_sampling, fit
-from bayes_snn.lif import LIFChip
-from bayes_snn.likelihood import BETA
-from bayes_snn.link_draws import draws_kept, draws_saved
-from bayes_snn.model import available_models, build_model, load_weights
-from bayes_snn.noisy import KINDS, PSEUDO_MARGINAL, choose_noise
-from bayes_snn.result import FitResult
-from bayes_snn.steps import SAMPLERS
+from bayes_snn.names import (
+    BUILT_IN,
+    CHAINS,
+    DISTORTIONS,
+    DRAWS,
+    IDEAL,
+    NOISE_KINDS,
+    PSEUDO_MARGINAL,
+    SAMPLERS,
+    TUNE,
+    available_models,
+)
 from bayes_snn.terminal import option, run_app, show_help
+
+if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
+    from bayes_snn.checkpoint import Checkpoint
+    from bayes_snn.chip import Chip
+    from bayes_snn.data import Split
+    from bayes_snn.lif import LIFChip
+    from bayes_snn.result import FitResult
 
 PROGRAM = "python -m bayes_snn.fit"
 FILES = ("trace.png", "reliability.png", "posterior.nc", "fit.json")  # of a fit folder, in the order of writing
@@ -60,7 +62,7 @@ def command(
     n_train: Annotated[int | None, option(_DATA, "N", "Training samples. [default: all but the test part]")] = None,
     split_seed: Annotated[int, option(_DATA, "N", "Draws the test part, 30% of the samples.")] = 0,
     distortion: Annotated[
-        list[str], option(_CHIP, "NAME", f"none, {', '.join(DISTORTIONS)}; several: with commas.")
+        list[str], option(_CHIP, "NAME", f"{IDEAL}, {', '.join(DISTORTIONS)}; several: with commas.")
     ] = ["comparator"],  # noqa: B006
     sigma: Annotated[list[str], option(_CHIP, "X", "Strength: one for all distortions, or one for each.")] = ["3"],  # noqa: B006
     chip_seed: Annotated[int, option(_CHIP, "N", "Draws the chip: another seed, another chip.")] = 0,
@@ -81,7 +83,7 @@ def command(
     chains: Annotated[int, option(_SAMPLING, "N", "Chains; at least 2 to check them.")] = CHAINS,
     seed: Annotated[int, option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
     noise: Annotated[
-        str, option(_SAMPLING, "NAME", f"Of a noisy chip: {', '.join(KINDS)}; see docs/noise.md.")
+        str, option(_SAMPLING, "NAME", f"Of a noisy chip: {', '.join(NOISE_KINDS)}; see docs/noise.md.")
     ] = PSEUDO_MARGINAL,
     repeats: Annotated[int, option(_SAMPLING, "N", "Runs of a noisy chip that are averaged.")] = 1,
     remeasure: Annotated[
@@ -106,6 +108,15 @@ def command(
     if resume is not None:
         go_on(context, resume, command)
         return
+    from bayes_snn.baselines import baseline_scores
+    from bayes_snn.chip_source import chip_for_data, short_name
+    from bayes_snn.closing import tell_fit
+    from bayes_snn.data import load_data, split_data
+    from bayes_snn.fit import check_sampling, fit
+    from bayes_snn.link_draws import draws_kept, draws_saved
+    from bayes_snn.model import build_model, load_weights
+    from bayes_snn.noisy import choose_noise
+
     left: Checkpoint | None = context.obj  # that of a stopped fit
     check_sampling(sampler, draws, tune, chains, seed)
     if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
@@ -177,11 +188,13 @@ def make_chip(
     split: Split, distortion: Sequence[str], sigma: Sequence[str], chip_seed: int, hidden: str, steps: int
 ) -> LIFChip:
     """The chip of the options, with an input for each feature and an output neuron for each class."""
+    from bayes_snn.lif import LIFChip
+
     names = [name.strip() for entry in distortion for name in entry.split(",")]
     for name in names:
-        if name not in ("none", *DISTORTIONS):
-            raise unknown_name("distortion", name, ("none", *DISTORTIONS))
-    if "none" in names and len(names) > 1:
+        if name not in (IDEAL, *DISTORTIONS):
+            raise unknown_name("distortion", name, (IDEAL, *DISTORTIONS))
+    if IDEAL in names and len(names) > 1:
         raise InputError(f"--distortion none came with {len(names) - 1} more: give none alone, or leave it out.")
     strengths = parse_sigmas(sigma)
     layers = (split.n_features, *_hidden_layers(hidden), split.n_classes)
@@ -193,7 +206,7 @@ def make_chip(
         )
     if not 1 <= steps <= MOST_STEPS:
         raise InputError(f"--steps was {steps}, but a whole number from 1 to {MOST_STEPS:,} is expected: try 32.")
-    distortions = [] if names == ["none"] else names
+    distortions = [] if names == [IDEAL] else names
     return LIFChip(layers, distortions, strengths if len(strengths) > 1 else strengths[0], chip_seed, steps)
 
 
@@ -246,6 +259,11 @@ def _choose_folder(out: str | None, overwrite: bool, name: str) -> Path:
 
 def _compile(chip: Chip, split: Split) -> None:
     """Have Numba compile, or load, what a fit will call: a run, and a sweep that proposes nothing new."""
+    import numpy as np
+
+    from bayes_snn.lif import LIFChip
+    from bayes_snn.likelihood import BETA
+
     if not isinstance(chip, LIFChip):
         return
     weights = [np.zeros(shape) for shape in chip.spec.weight_shapes]
@@ -278,6 +296,8 @@ def _progress(chains: int) -> str:
 
 def _write(result: FitResult, split: Split, folder: Path) -> None:
     """Write all files in a folder of their own, then move them, so that an old fit is replaced as a whole."""
+    from bayes_snn.figures import draw_reliability, draw_trace, save_figure
+
     predictions = {name: result.predict(split.test_inputs, name) for name in ("ensemble", "mean")}
     make_folder(folder)
     with tempfile.TemporaryDirectory(prefix=".fit-", dir=folder) as name:

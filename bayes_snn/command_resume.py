@@ -6,15 +6,16 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
-from bayes_snn.checkpoint import Checkpoint
-from bayes_snn.data import BUILT_IN
 from bayes_snn.errors import CheckpointError, InputError
-from bayes_snn.model import available_models
+from bayes_snn.names import BUILT_IN, available_models
+
+if TYPE_CHECKING:
+    from bayes_snn.checkpoint import Checkpoint
 
 CHECKPOINT = "checkpoint"  # in the fit folder, until the fit is written
 _NOT_STORED = ("resume", "show_help", "out", "overwrite")  # options that do not say what the fit is
@@ -29,6 +30,8 @@ def storing(
 
     When the fit fails, what is in it is kept and told, if there is a draw in it.
     """
+    from bayes_snn.checkpoint import Checkpoint
+
     if sampler == "smc":
         yield None
         return
@@ -54,6 +57,8 @@ def how_to_go_on(folder: Path) -> str:
 
 def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
     """Run the command again with the options of a stopped fit; an `InputError` where others were given with them."""
+    from bayes_snn.checkpoint import Checkpoint
+
     if not folder.strip():
         raise InputError("--resume was empty, but the folder of a fit that was stopped is expected: give it.")
     checkpoint = Checkpoint.open(os.path.expanduser(folder))

@@ -17,8 +17,8 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
 from bayes_snn.errors import InputError, check_whole, unknown_name
+from bayes_snn.names import BUILT_IN as BUILT_IN
 
-BUILT_IN = ("breast_cancer", "digits", "iris", "wine")
 MISSING = ("", "na", "n/a", "<na>", "nan", "null", "none")  # fields without a value, in upper or lower case
 LARGEST = 1e100  # a feature beyond it could overflow the variance
 

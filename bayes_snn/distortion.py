@@ -19,22 +19,11 @@ from numpy.typing import NDArray
 
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.lif_current import TABLE_REACH
+from bayes_snn.names import DISTORTIONS as DISTORTIONS
 
 N_FEATURES = 8  # cosines of a smooth random function
 N_KNOTS = 4097  # of a current table: 32 to the unit of the threshold
 
-DISTORTIONS: dict[str, str] = {
-    "comparator": "the comparator sees v + sigma g(v); sigma in units of the threshold",
-    "current": "the neuron receives I + sigma g(I); sigma in units of the threshold",
-    "threshold": "theta becomes theta exp(sigma e) in each neuron",
-    "leak": "tau_m becomes tau_m exp(sigma e) in each neuron",
-    "gain": "w becomes w exp(sigma e) in each synapse",
-    "stuck": "a fraction sigma of the synapses is stuck at zero",
-    "silent": "a fraction sigma of the neurons never spikes",
-    "quantisation": "weights are rounded to sigma bits (a whole number from 2 to 16)",
-    "noise": "v gets sigma sqrt(1 - alpha^2) xi at each step, fresh at every run; sigma in units of the threshold",
-    "drift": "theta becomes theta exp(sigma B) in each neuron, B a random walk from run to run; sigma per 1,000 runs",
-}
 _FRACTIONS = ("stuck", "silent")
 
 

@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bayes_snn.chip import Chip, check_chip
 from bayes_snn.errors import InputError
-from bayes_snn.fit import CHAINS, DRAWS, TUNE, fit
+from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.model import WeightsFunction
-from bayes_snn.noisy import PSEUDO_MARGINAL
+from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, TUNE
 from bayes_snn.predict import DISTILLED, check_estimate
 
 ChipFactory = Callable[[tuple[int, ...]], Chip]

@@ -10,10 +10,7 @@ import typer
 from rich.console import Console
 
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.predict import check_estimate
-from bayes_snn.result import load_fit
 from bayes_snn.terminal import option, run_app, show_help
-from bayes_snn.weights_file import write_weights
 
 PROGRAM = "python -m bayes_snn.export"
 FORMATS = ("nir", "npz")
@@ -54,6 +51,11 @@ def command(
 
     NIR is read by Norse, snnTorch and other simulators; .npz holds w_1, w_2, ... and needs NumPy alone.
     """
+    # imported here, for they take seconds, and --help comes at once
+    from bayes_snn.predict import check_estimate
+    from bayes_snn.result import load_fit
+    from bayes_snn.weights_file import write_weights
+
     check_estimate(estimate)
     if not output.strip():
         raise InputError("--output was empty, but the name of a file is expected: give one, mine.npz for example.")

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # before all other imports: the command imports late, so that --help comes at once
+    from bayes_snn.command import main
+
+    main()
+    sys.exit()
+
 import contextlib
 import logging
 import os
@@ -26,12 +34,11 @@ from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.link_draws import Traces, draws_kept
 from bayes_snn.link_faults import keeping_faults
 from bayes_snn.model import WeightsFunction, build_model, load_weights
-from bayes_snn.noisy import PSEUDO_MARGINAL, choose_noise
+from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
+from bayes_snn.noisy import choose_noise
 from bayes_snn.result import FitResult
-from bayes_snn.steps import SAMPLERS, make_step, sample_smc
+from bayes_snn.steps import make_step, sample_smc
 from bayes_snn.tracking import collect
-
-DRAWS, TUNE, CHAINS = 1000, 1000, 4
 
 
 @keeping_faults
@@ -291,9 +298,3 @@ def _quiet_pymc() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(before)
-
-
-if __name__ == "__main__":
-    from bayes_snn.command import main
-
-    main()

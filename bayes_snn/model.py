@@ -18,27 +18,12 @@ from pytensor.graph.traversal import ancestors
 from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_chip, check_inputs, check_labels
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.likelihood import class_probabilities
+from bayes_snn.names import available_models as available_models
 from bayes_snn.op import ChipLogLikelihood
 
 WeightsFunction = Callable[[Chip], Sequence[Any]]
 
 LABELS = "label"  # the observed variable
-
-
-def model_folders() -> list[Path]:
-    """Where model files are looked for: ./models first, then the ones that came with the package."""
-    here = Path(__file__).parent
-    return [folder for folder in (Path("models"), here / "models", here.parent / "models") if folder.is_dir()]
-
-
-def available_models() -> dict[str, Path]:
-    """Model files by name."""
-    found: dict[str, Path] = {}
-    for folder in model_folders():
-        for path in sorted(folder.glob("*.py")):
-            if not path.stem.startswith("_"):
-                found.setdefault(path.stem, path)
-    return found
 
 
 def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:

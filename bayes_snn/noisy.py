@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from bayes_snn.chip import ChipSpec, FloatArray
 from bayes_snn.errors import InputError, check_whole, unknown_name
+from bayes_snn.names import MCWM as MCWM
+from bayes_snn.names import NOISE_KINDS as KINDS
+from bayes_snn.names import PSEUDO_MARGINAL as PSEUDO_MARGINAL
 
-PSEUDO_MARGINAL, MCWM = "pseudo-marginal", "mcwm"
-KINDS = (PSEUDO_MARGINAL, MCWM)
 REMEASURE = 10  # draws between two re-measurements on a drifting chip
 MOST_REPEATS = 10_000
 

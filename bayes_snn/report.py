@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import sys
+
+if __name__ == "__main__":  # before all other imports: the command imports late, so that --help comes at once
+    from bayes_snn.report_command import main
+
+    main()
+    sys.exit()
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import Any
 
 from bayes_snn.chip import FloatArray, IntArray
 from bayes_snn.errors import InputError
 from bayes_snn.files import make_folder, write_then_rename
+from bayes_snn.names import REPORT as FILE
 from bayes_snn.report_comparison import comparison
 from bayes_snn.report_material import Material, gather
 from bayes_snn.report_page import Html, Sheet, element, joined, page, paragraph
 from bayes_snn.report_sections import SECTIONS, write_section
 from bayes_snn.result import FitResult
-from bayes_snn.terminal import option, run_app, show_help
-
-PROGRAM = "python -m bayes_snn.report"
-FILE = "report.html"
-
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-console = Console()
 
 Fit = FitResult | str | Path
 
@@ -148,48 +145,3 @@ def _contents(prefix: str, label: str) -> Html:
 def _links(links: Sequence[tuple[str, str]], label: str) -> Html:
     items = (element("li", element("a", title, href=f"#{name}")) for name, title in links)
     return element("nav", element("ul", joined(items)), aria_label=label)
-
-
-@app.command(add_help_option=False)
-def command(
-    folders: Annotated[list[str], typer.Argument(metavar="FIT_DIR...", help="Folders of fits, one or several.")],
-    output: Annotated[
-        str | None, option("Output", "FILE", f"The report. [default: {FILE} in the fit's folder; of several, here]")
-    ] = None,
-    show_help: Annotated[
-        bool, option("Output", None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
-) -> None:
-    """Write one report.html on a fit, or on several side by side.
-
-    It holds the verdict, accuracies with intervals, calibration, traces, ranks, weights, spikes, cost and provenance,
-    and needs no network. The chip of the fit is simulated again to predict.
-    """
-    if output is not None and not output.strip():
-        raise InputError("--output was empty, but the name of a file is expected: give one, or leave it away.")
-    paths = [Path(os.path.expanduser(folder)) for folder in folders]
-    for folder in paths:  # before a folder is made for the output
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder, but the folder of a fit is expected: give what --out named.")
-    path = Path(os.path.expanduser(output)) if output is not None else (paths[0] if len(paths) == 1 else Path()) / FILE
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("reading", total=1.0)
-        write_report(paths, path, progress=lambda what, share: bar.update(task, description=what, completed=share))
-    console.print(f"The report is {path}", highlight=False, markup=False, soft_wrap=True)
-
-
-def main() -> None:
-    """Run the command; what a person can mend is said in one sentence, with exit code 2."""
-    run_app(
-        app,
-        PROGRAM,
-        "Interrupted: no report was written.",
-        "The report does not fit into memory: give fewer fits at a time.",
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bayes_snn.chip_source import TOKEN, find_chip, read_token
 from bayes_snn.errors import InputError
+from bayes_snn.names import MAX_BYTES, TOKEN
 from bayes_snn.terminal import option, run_app, show_help
-from bayes_snn.wire import MAX_BYTES
 
 PROGRAM = "python -m bayes_snn.serve"
 LEAST_BYTES = 4096
@@ -47,6 +46,8 @@ def command(
 
     Runs are made one at a time, and clients take turns. Ctrl-C or SIGTERM end it, after the run of the moment.
     """
+    from bayes_snn.chip_source import find_chip, read_token
+
     try:
         from bayes_snn.server import Server
     except ImportError:

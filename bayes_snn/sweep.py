@@ -6,6 +6,14 @@ that calls `sweep` writes rows, so a worker that dies loses its cell and nothing
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # before all other imports: the command imports late, so that --help comes at once
+    from bayes_snn.sweep_command import main
+
+    main()
+    sys.exit()
+
 import contextlib
 import uuid
 from collections import deque
@@ -202,9 +210,3 @@ def _row(future: Any, cell: Cell, run: str) -> dict[str, Any]:
         said = "KilledWorker: every worker process that ran this cell died, the last of them without a word."
     now = datetime.now(UTC)
     return {"id": cell.id, **asdict(cell), "error": said, "run": run, "finished": now, "versions": "{}"}
-
-
-if __name__ == "__main__":
-    from bayes_snn.sweep_command import main
-
-    main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,19 +12,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from bayes_snn.cells import IDEAL, METHODS, Cell, digest_file, make_grid, parse_strengths
-from bayes_snn.cluster import cpu_count
 from bayes_snn.command import make_chip, parse_sigmas
-from bayes_snn.data import BUILT_IN, load_data, split_data
-from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.fit import CHAINS, DRAWS, check_sampling
-from bayes_snn.model import available_models, load_weights
-from bayes_snn.steps import SAMPLERS
-from bayes_snn.sweep import Progress, SweepOutcome, sweep
-from bayes_snn.sweep_folder import mixed_versions
-from bayes_snn.sweep_table import table_over_chips
+from bayes_snn.names import BUILT_IN, CHAINS, DISTORTIONS, DRAWS, IDEAL, METHODS, SAMPLERS, available_models
 from bayes_snn.terminal import option, run_app, show_help
+
+if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
+    from bayes_snn.cells import Cell
+    from bayes_snn.sweep import Progress, SweepOutcome
 
 PROGRAM = "python -m bayes_snn.sweep"
 OWN = "chip"  # of --splits
@@ -87,6 +82,11 @@ def command(
     Each cell of the grid is one fit. Its row is written as it ends: a sweep that was interrupted or killed goes on with
     the same command. More cells come with another grid and the same folder.
     """
+    from bayes_snn.cells import digest_file, make_grid, parse_strengths
+    from bayes_snn.data import load_data, split_data
+    from bayes_snn.fit import check_sampling
+    from bayes_snn.model import load_weights
+
     if not output.strip():
         raise InputError("--output was empty, but the name of a folder is expected: give one, sweeps/mine for example.")
     if workers is not None and (workers < 1 or scheduler is not None):
@@ -131,6 +131,8 @@ def command(
 
 
 def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> SweepOutcome:
+    from bayes_snn.sweep import sweep
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -165,6 +167,10 @@ def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> Sw
 
 
 def _report(outcome: SweepOutcome, folder: str) -> None:
+    from bayes_snn.cluster import cpu_count
+    from bayes_snn.sweep_folder import mixed_versions
+    from bayes_snn.sweep_table import table_over_chips
+
     rows = outcome.rows
     console.print(table_over_chips(rows))
     console.print(

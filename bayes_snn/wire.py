@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chip import ChipSpec
 from bayes_snn.errors import InputError
+from bayes_snn.names import MAX_BYTES as MAX_BYTES
 
 SCHEMA = "bayes_snn/1"
 DTYPES = ("<f4", "<f8", "<i4", "<i8")
@@ -26,7 +27,6 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 MOST_ARRAYS = 64  # of a message: the layers of a network, and its inputs
 MOST_DIMS = 2
 MAX_HEADER = 65_536  # bytes
-MAX_BYTES = 64 * 2**20  # of a message, by default
 
 Frames = list[Any]
 

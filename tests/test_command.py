@@ -374,7 +374,7 @@ def test_overwrite_replaces_the_whole_fit(old: Path, run: Run) -> None:
 @pytest.fixture
 def fit_again(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sampling is replaced by its known result."""
-    monkeypatch.setattr(command, "fit", lambda *arguments, **options: load_fit(fitted))
+    monkeypatch.setattr(sys.modules["bayes_snn.fit"], "fit", lambda *arguments, **options: load_fit(fitted))
 
 
 @pytest.mark.usefixtures("fit_again")
@@ -387,7 +387,7 @@ def test_a_fit_outlives_a_failure_to_write_another(
         raise InputError("The disk is full: make room.")
 
     before = everything(tmp_path)
-    monkeypatch.setattr(command, failing, fail)
+    monkeypatch.setattr(f"bayes_snn.figures.{failing}", fail)
     assert "disk is full" in sentence(run("--out", out, "--overwrite"))
     assert everything(tmp_path) == before
 

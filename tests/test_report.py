@@ -16,7 +16,7 @@ import arviz as az
 import numpy as np
 import pytest
 
-from bayes_snn import __version__, report
+from bayes_snn import __version__, report, report_command
 from bayes_snn.baselines import baseline_scores
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError, InputError
@@ -494,7 +494,7 @@ def run(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
         code = 0
         try:
-            report.main()
+            report_command.main()
         except SystemExit as end:
             code = end.code
         return code, *capsys.readouterr()

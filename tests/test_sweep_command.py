@@ -54,7 +54,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[list[Ce
         calls.append((cells, arguments))
         return SweepOutcome(read_sweep(made_up_sweep(tmp_path / "x.parquet", cells, lambda c, r: 0.9)), 1, 0, ())
 
-    monkeypatch.setattr(sweep_command, "sweep", fake)
+    monkeypatch.setattr("bayes_snn.sweep.sweep", fake)
     return calls
 
 

@@ -9,6 +9,7 @@ import pymc as pm
 
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.model import weight_variables
+from bayes_snn.names import SAMPLERS
 from bayes_snn.steps.block import BlockMetropolis
 from bayes_snn.steps.demetropolis import StockDEMetropolis
 from bayes_snn.steps.pcn import PCNMetropolis
@@ -24,7 +25,6 @@ STEPS: dict[str, Callable[..., Any]] = {
     "pymc": StockMetropolis,
     "demetropolis": StockDEMetropolis,
 }
-SAMPLERS = (*STEPS, "smc")
 __all__ = [
     "SAMPLERS",
     "STEPS",
