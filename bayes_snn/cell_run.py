@@ -24,7 +24,7 @@ from bayes_snn.data import Split, load_data, split_data
 from bayes_snn.errors import InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import evaluate
-from bayes_snn.predict import ALL_ESTIMATES, DEPLOYABLE, DISTILLED, choose_deployable
+from bayes_snn.predict import ALL_ESTIMATES, DEPLOYABLE, choose_deployable
 
 SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
 TIMES = ("run", "started", "finished", "seconds")  # columns in which two runs of one cell differ
@@ -104,7 +104,11 @@ def _run_mh(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
     return columns | {
         "presentations": result.presentations,
         "passes": result.passes,
-        "distil_presentations": result.posterior[DISTILLED].attrs["presentations"],
+        "distil_presentations": result.cost.distilling,
+        "likelihood_presentations": result.cost.log_likelihood,
+        "prediction_presentations": result.cost.prediction,
+        "check_presentations": result.cost.checks,
+        "all_presentations": result.cost.total,
         "n_weights": chip.spec.n_weights,
         "r_hat": diagnosis.function.r_hat,
         "r_hat_weights": diagnosis.weights.r_hat,

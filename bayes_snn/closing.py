@@ -13,6 +13,7 @@ from bayes_snn.data import Split
 from bayes_snn.link_faults import in_words
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.noisy import told_noise
+from bayes_snn.presentations import NAMES
 from bayes_snn.result import FitResult
 
 
@@ -46,12 +47,28 @@ def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) ->
             f"{distilled['presentations']:,} presentations more.",
             highlight=False,
         )
+    console.print(cost_table(result))
     if result.faults is not None:
         told = "Every one was met by a repetition; the group faults has them." if result.faults else ""
         console.print(f"The link had {in_words(result.faults)} in the fit. {told}".rstrip(), highlight=False)
     if told := told_noise(result.arguments):
         console.print(f"The chip is noisy: {told}.", highlight=False)
     console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
+
+
+def cost_table(result: FitResult) -> Table:
+    """All that the chip was shown, by what for: presentations and passes of the training set."""
+    table = Table()
+    table.add_column("shown to the chip for")
+    for column in ("presentations", "passes"):
+        table.add_column(column, justify="right")
+    cost = result.cost.as_dict()
+    total = cost.pop("total")
+    n_train = len(result.train_inputs)
+    rows = [(NAMES[purpose], n) for purpose, n in cost.items() if n]
+    for i, (name, n) in enumerate([*rows, ("in all", total)]):
+        table.add_row(name, f"{n:,}", f"{n / n_train:,.0f}", end_section=i == len(rows) - 1)
+    return table
 
 
 def score_table(scores: dict[str, Any], n_test: int) -> Table:

@@ -29,6 +29,7 @@ from bayes_snn.names import (
     available_models,
 )
 from bayes_snn.terminal import option, run_app, show_help
+from bayes_snn.waiting import progress_shown
 
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
     from bayes_snn.checkpoint import Checkpoint
@@ -169,7 +170,8 @@ def command(
         result.arguments |= asked({"model": model, "data": data, "target": target}, left)
         result.arguments |= {"n_train": split.n_train, "split_seed": split_seed}
         result.arguments |= {} if own_chip is None else {"chip": own_chip}
-        with console.status("Deploying the posterior on the chip"), draws_kept(result.posterior):
+        console.print("Deploying the posterior on the chip")
+        with progress_shown(console), draws_kept(result.posterior):
             if distil:
                 result.distil()
             result.scores = {
@@ -177,7 +179,7 @@ def command(
                 "test": result.evaluate(split.test_inputs, split.test_labels),
                 "baselines": baseline_scores(split),
             }
-        with console.status("Writing the fit"):
+        with progress_shown(console):
             _write(result, split, folder)
         if checkpoint is not None and not result.interrupted:
             checkpoint.discard()

@@ -21,6 +21,7 @@ from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.predict import ENSEMBLE_SIZE, Draws, Weights, run_draws
 from bayes_snn.steps.jumps import jump, tune_scales
 from bayes_snn.steps.sweepers import make_sweeper
+from bayes_snn.waiting import tracked
 
 JITTER = 0.3  # standard deviation of what is added to a training input, in standard deviations of a feature
 
@@ -94,7 +95,9 @@ def _imitate(
     shapes = op.chip.spec.weight_shapes
     q = np.clip(np.concatenate([np.ravel(layer) for layer in start]), low, high)
     sweeper, log_scales = make_sweeper(op, answers, early=True), np.zeros(len(q))
-    for number in range(sweeps):
+    if not sweeper.charges_op:  # its first start shows all inputs
+        op.presentations += len(op.inputs)
+    for number in tracked(range(sweeps), "Distilling, sweep by sweep"):
         sweeper.start(as_matrices(q, shapes))
         proposals, far = jump(rng, q, np.exp(log_scales))
         inside = (proposals >= low) & (proposals <= high)

@@ -73,10 +73,15 @@ def command(
         from bayes_snn.nir import write_nir
 
         result = load_fit(os.path.expanduser(folder))
+        before = result.cost.total
         write_nir(result, path, estimate, draw=draw, effective=effective, discretisation=discretisation, dt=dt)
     else:
-        write_weights(load_fit(os.path.expanduser(folder)), path, estimate, draw=draw)
+        result = load_fit(os.path.expanduser(folder))
+        before = result.cost.total
+        write_weights(result, path, estimate, draw=draw)
     what = estimate if draw is None else f"draw {draw}"
+    if shown := result.cost.total - before:
+        console.print(f"The chip was shown {shown:,} samples to find them.", highlight=False)
     console.print(f"The weights ({what}) are in {path}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -25,6 +25,7 @@ import xarray as xr
 from pymc.pytensorf import compile as compile_function
 from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
 from pymc.sampling.parallel import ParallelSamplingError
+from rich.console import Console
 
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
@@ -36,9 +37,11 @@ from bayes_snn.link_faults import keeping_faults
 from bayes_snn.model import WeightsFunction, build_model, load_weights
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
 from bayes_snn.noisy import choose_noise
+from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.result import FitResult
 from bayes_snn.steps import make_step, sample_smc
 from bayes_snn.tracking import collect
+from bayes_snn.waiting import progress_shown
 
 
 @keeping_faults
@@ -163,18 +166,23 @@ def fit(
             raise cause from cause.__cause__
     if choice.remeasure:
         collect(trace, choice.goes_on)
+    recording: list[int] = []
     with _quiet_pymc(), draws_kept(trace):
-        evaluate_draws(trace, model, chip)
+        asked = RememberingChip(chip, AnswerMemory(), recording.append)
+        with progress_shown(Console() if progress else None):
+            evaluate_draws(trace, model, asked)
     inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
     trace["constant_data"] = xr.DataTree(inputs_used.assign_coords(pre_1=trace.posterior["pre_1"]))
-    return FitResult(
+    result = FitResult(
         chip=chip,
         posterior=trace,
         arguments=arguments,
-        presentations=presentations,
+        cost=Presentations(training=presentations, log_likelihood=sum(recording)),
         seconds=time.perf_counter() - started + (saving.spent if saving else 0.0),
         interrupted=interrupted,
     )
+    result.memory = asked.memory  # the draws that were recorded are those that predict
+    return result
 
 
 def _sample_chains(

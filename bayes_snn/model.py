@@ -129,6 +129,7 @@ def build_model(
     def random(*matrices: Any, rng: np.random.Generator, size: Any = None) -> Any:
         # labels drawn from the class probabilities of a run, for prior and posterior predictive checks
         counts = chip.run([matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)], inputs)
+        op.presentations += len(inputs)
         below = class_probabilities(counts).cumsum(axis=1)[:, :-1]
         return (rng.random((len(inputs), 1)) > below).sum(axis=1)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bayes_snn.chip import Chip, FloatArray, check_counts
 from bayes_snn.errors import check_whole, unknown_name
 from bayes_snn.likelihood import class_probabilities
+from bayes_snn.waiting import tracked
 
 ESTIMATES = ("mean", "map", "medoid", "ensemble")
 DEPLOYABLE = ESTIMATES[:-1]  # one set of weights, programmed once
@@ -62,7 +63,8 @@ def run_draws(
     """Class probabilities (n_chosen, n_samples, n_classes) of some draws: `repeats` passes of the inputs for each."""
     shown = inputs if isinstance(inputs, np.ndarray) and not inputs.flags.writeable else np.array(inputs)
     shown.setflags(write=False)  # a chip may then prepare them once
-    return np.stack([probabilities(chip, draws[int(draw)], shown, repeats) for draw in chosen])
+    each = [probabilities(chip, draws[int(n)], shown, repeats) for n in tracked(list(chosen), "Running the draws")]
+    return np.stack(each)
 
 
 def probabilities(

@@ -74,7 +74,7 @@ def feature_reliance(
 
     def scores(shown: FloatArray) -> NDArray[np.float64]:
         """Accuracy and log score (2, n_draws + 1, n_samples) of each draw, and of their ensemble, on each sample."""
-        each = run_draws(result.chip, result.draws, chosen, shown)
+        each = run_draws(result.asked, result.draws, chosen, shown)
         probabilities = np.concatenate([each, each.mean(axis=0, keepdims=True)])
         of_label = probabilities[:, np.arange(len(codes)), codes].clip(min=_SMALLEST)
         right = credit(probabilities.reshape(-1, spec.layers[-1]), np.tile(codes, len(probabilities)))

@@ -62,6 +62,15 @@ class Material:
     test: Samples | None = None
     why_no_test: str = ""
     _predicted: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
+    _shown_before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._shown_before = self.result.cost.total
+
+    @property
+    def shown(self) -> int:
+        """Samples shown to the chip for the report, so far."""
+        return self.result.cost.total - self._shown_before
 
     @property
     def has_chip(self) -> bool:

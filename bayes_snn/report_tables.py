@@ -10,6 +10,7 @@ from typing import Any
 from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT
 from bayes_snn.link_faults import in_words
 from bayes_snn.noisy import told_noise
+from bayes_snn.presentations import NAMES
 from bayes_snn.report_figures import Drawing, draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, pairs, paragraph, table
@@ -103,10 +104,17 @@ def cost(material: Material, sheet: Sheet) -> Html:
         rows.append(("noise", told))
     if (distilled := material.result.distilled) is not None:
         rows.append(("presentations to distil the ensemble, beside those", counted(float(distilled["presentations"]))))
+    for purpose, name in NAMES.items():
+        if purpose not in ("training", "distilling") and (n := material.number("cost", purpose)) is not None:
+            rows.append((f"presentations for {name}, beside those", counted(n)))
+    if (total := material.number("cost", "total")) is not None:
+        rows.append(("presentations in all", counted(total)))
+    if material.shown:  # the last section that runs the chip comes before this one
+        rows.append(("presentations for this report", counted(float(material.shown))))
     rows.append(("wall time", _NOT_KNOWN if seconds is None else f"{seconds:,.1f} s"))
     return joined(
         [
-            pairs("What training cost the chip, warm-up included; predictions are not in it.", rows),
+            pairs("What training cost the chip, warm-up included, and what came after it.", rows),
             paragraph(
                 "Presentations are what a chip on a bench would see, too; the wall time is that of the computer that "
                 "made the fit."

@@ -83,7 +83,7 @@ def draw_spikes(material: Material) -> Iterator[tuple[str, list[Drawing]]]:
     weights = result.weights(material.best_single or "map")
     tau_m = float(getattr(chip, "tau_m", TAU_M))
     ideal = LIFChip(spec.layers, n_steps=spec.n_steps, tau_m=tau_m, weight_range=spec.weight_range)
-    fired = {"chip": chip.spikes(weights, inputs[chosen]), "ideal chip": ideal.spikes(weights, inputs[chosen])}
+    fired = {"chip": result.asked.spikes(weights, inputs[chosen]), "ideal chip": ideal.spikes(weights, inputs[chosen])}
     for place, sample in enumerate(chosen):
         drawings = []
         for name, layers in fired.items():

@@ -11,7 +11,7 @@ import json
 import platform
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +47,7 @@ from bayes_snn.predict import (
     probabilities,
     run_draws,
 )
+from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.tracking import GROUP as REMEASURED
 
 FORMAT = 1  # of a fit folder
@@ -66,8 +67,8 @@ class FitResult:
         ArviZ DataTree; weights have dims (chain, draw, pre_1, post_1), ...
     arguments
         How it was fitted: model, sampler, draws, tune, chains, seed, and what a caller adds.
-    presentations
-        Samples shown to the chip for training, warm-up included.
+    cost
+        Samples shown to the chip so far, by what for.
     seconds
         Wall time of the fit.
     interrupted
@@ -79,11 +80,26 @@ class FitResult:
     chip: Chip
     posterior: xr.DataTree
     arguments: dict[str, Any]
-    presentations: int
+    cost: Presentations
     seconds: float = float("nan")
     interrupted: bool = False
     scores: dict[str, Any] = field(default_factory=dict)
     version: str | None = __version__
+    memory: AnswerMemory = field(default_factory=AnswerMemory, init=False, repr=False, compare=False)
+
+    @property
+    def presentations(self) -> int:
+        """Samples shown to the chip for training, warm-up included; `cost` has all others."""
+        return self.cost.training
+
+    @property
+    def asked(self) -> RememberingChip:
+        """The chip for predictions: it is charged to `cost`, and a deterministic one is not run twice for an answer."""
+        return RememberingChip(self.chip, self.memory, lambda n: self.charge("prediction", n))
+
+    def charge(self, purpose: str, n: int) -> None:
+        """Add presentations to `cost`."""
+        self.cost = self.cost.plus(purpose, n)
 
     @property
     def train_inputs(self) -> NDArray[np.float64]:
@@ -145,8 +161,8 @@ class FitResult:
         """Train one set of weights, on the chip, to answer as the ensemble does: from then on estimate "distilled".
 
         It is one set to program, as `mean`, `map` and `medoid` are, but nearly as accurate as the ensemble. It takes
-        further presentations, which are told apart from those of the fit: `distilled` has them, and the share of
-        inputs that it answers as the ensemble does.
+        further presentations, which `cost` tells apart from those of training. `distilled` has those of the last
+        call, and the share of inputs that it answers as the ensemble does.
 
         Parameters
         ----------
@@ -167,6 +183,7 @@ class FitResult:
         kind = self.arguments.get("noise") or PSEUDO_MARGINAL
         noise = NoiseChoice(kind, self.repeats)
         found = distil(self.chip, self.draws, self.train_inputs, noise, n_inputs=n_inputs, sweeps=sweeps, seed=seed)
+        self.charge("distilling", found.presentations)
         spec = self.chip.spec
         names = zip(spec.weight_names, spec.weight_dims, found.weights, strict=True)
         dataset = xr.Dataset({name: (dims, layer) for name, dims, layer in names})
@@ -178,7 +195,7 @@ class FitResult:
 
     @cached_property
     def _medoid(self) -> int:
-        return medoid_draw(self.chip, self.draws, self.train_inputs, repeats=self.repeats)
+        return medoid_draw(self.asked, self.draws, self.train_inputs, repeats=self.repeats)
 
     def weights(self, estimate: str = "mean") -> Weights:
         """The one set of weights to program: any estimate but "ensemble"; (n_pre, n_post) for each layer."""
@@ -212,8 +229,8 @@ class FitResult:
         """
         checked = check_inputs(inputs, self.chip.spec.layers[0])
         if check_estimate(estimate) == "ensemble":
-            return run_draws(self.chip, self.draws, self.draws.spread(size), checked, self.repeats).mean(axis=0)
-        return probabilities(self.chip, self.weights(estimate), checked, self.repeats)
+            return run_draws(self.asked, self.draws, self.draws.spread(size), checked, self.repeats).mean(axis=0)
+        return probabilities(self.asked, self.weights(estimate), checked, self.repeats)
 
     def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, dict[str, float]]:
         """Accuracy, log score, calibration error and Brier score of each estimate."""
@@ -233,6 +250,7 @@ class FitResult:
             "arguments": self.arguments,
             "chip": describe_chip(self.chip),
             "presentations": self.presentations,
+            "cost": self.cost.as_dict(),
             "passes": self.passes,
             "presentations_saved": self.presentations_saved,
             "seconds": self.seconds,
@@ -332,12 +350,20 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
         chip,
         posterior,
         stored["arguments"],
-        stored["presentations"],
+        _cost(stored, posterior),
         stored["seconds"],
         stored["interrupted"],
         scores,
         version,
     )
+
+
+def _cost(stored: dict[str, Any], posterior: xr.DataTree) -> Presentations:
+    """What the chip was shown for a stored fit; older fits tell training and the last distillation alone."""
+    distilling = int(posterior[DISTILLED].attrs["presentations"]) if DISTILLED in posterior.children else 0
+    known = stored.get("cost", {"distilling": distilling})
+    others = {each.name: known.get(each.name, 0) for each in fields(Presentations)}
+    return Presentations(**{**others, "training": stored["presentations"]})
 
 
 def written_by(stored: dict[str, Any]) -> str | None:

@@ -87,7 +87,7 @@ class AbstainCurve:
 def draw_probabilities(result: FitResult, inputs: FloatArray, size: int = ENSEMBLE_SIZE) -> NDArray[np.float64]:
     """Class probabilities (n_draws, n_samples, n_classes) of at most `size` draws; their mean is the ensemble's."""
     checked = check_inputs(inputs, result.chip.spec.layers[0])
-    return run_draws(result.chip, result.draws, result.draws.spread(size), checked, result.repeats)
+    return run_draws(result.asked, result.draws, result.draws.spread(size), checked, result.repeats)
 
 
 def predictive_entropy(result: FitResult, inputs: FloatArray, size: int = ENSEMBLE_SIZE) -> EntropyParts:

@@ -11,6 +11,7 @@ import xarray as xr
 from scipy import stats
 
 from bayes_snn.likelihood import log_likelihood
+from bayes_snn.presentations import Presentations
 from bayes_snn.result import FitResult
 from tests.toys import SigmoidChip
 
@@ -83,7 +84,7 @@ def hand_made_fit(chip, inputs, labels, chains=2, draws=10, seed=0):
     }
     tree = xr.DataTree.from_dict(datasets)
     arguments = {"model": "gaussian", "sampler": "block", "draws": draws, "tune": 0, "chains": chains, "seed": seed}
-    return FitResult(chip, tree, arguments, int(presentations[:, -1].sum()), 1.5)
+    return FitResult(chip, tree, arguments, Presentations(int(presentations[:, -1].sum())), 1.5)
 
 
 def same_draws(first, second):

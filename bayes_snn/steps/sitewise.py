@@ -91,6 +91,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self._zeros = np.zeros(sum(int(np.prod(shape)) for shape in self._shapes))
         self._columns = later_columns(self._shapes)
         self._sweeper: Any = None
+        self._has_begun = False
         self._saved = 0
         self.n_tune = 0
         super().__init__(vars, shared, blocked=blocked, rng=rng)
@@ -106,7 +107,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         super().setup_chain(rng, tune, draws)
         self.n_tune = tune
         self._saved = 0
-        self._sweeper = None
+        self._sweeper, self._has_begun = None, False
 
     def checkpoint_state(self) -> dict[str, Any]:
         tell = getattr(self._sweeper, "checkpoint_state", None)
@@ -115,7 +116,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
     def restore_state(self, state: dict[str, Any]) -> None:
         super().restore_state(state)
         self._saved = state["saved"]
-        self._sweeper = None
+        self._sweeper, self._has_begun = None, True
         if state["sweeper"] is not None:
             self._find_sweeper().restore_state(state["sweeper"])
 
@@ -123,6 +124,9 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         q = np.array(q0.data, dtype=self.dtype)
         sweeper = self._find_sweeper()
         log_likelihood = sweeper.start(self._matrices(q))
+        if not sweeper.charges_op and not self._has_begun:  # later starts are where the chip was left
+            self.op.presentations += len(self.op.inputs)
+        self._has_begun = True
         # 0. move whole neurons, where no single weight has any influence
         refreshes = self.op.noise.refreshes
         q, moved = self.shift(q, log_likelihood)
