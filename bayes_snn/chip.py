@@ -5,18 +5,82 @@ Any object with `spec` and `run` is a chip, simulated or on a bench; there is no
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_snn.arrays import ArrayError, as_array
 from bayes_snn.errors import ChipError, InputError, check_whole
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One matrix of what a chip is programmed with.
+
+    Parameters
+    ----------
+    name
+        Its name in the posterior: "w_1".
+    shape
+        (n_pre, n_post).
+    dims
+        Names of its two dims: ("pre_1", "post_1").
+    levels
+        The values that an entry can have, ascending; None where they follow from the chip's `weight_range` and
+        `weight_bits`.
+
+    Raises
+    ------
+    InputError
+        When one of them is something else.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    dims: tuple[str, str]
+    levels: tuple[float, ...] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        shape, dims = _pair(self.shape), _pair(self.dims)
+        named = isinstance(self.name, str) and self.name and all(isinstance(dim, str) and dim for dim in dims)
+        whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in shape)
+        if not named or not whole or not shape or not dims or dims[0] == dims[1]:
+            raise InputError(
+                f"A parameter was {(self.name, self.shape, self.dims)!r:.200}, but a name, two positive whole numbers "
+                "and the names of two dims are expected: give for example Parameter('w_1', (30, 16), ('pre', 'post'))."
+            )
+        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
+        object.__setattr__(self, "dims", dims)
+        if self.levels is not None:
+            object.__setattr__(self, "levels", _ascending(self.name, self.levels))
+
+
+def _pair(value: object) -> tuple[Any, ...]:
+    """A sequence of two as a tuple, () for anything else."""
+    sequence = isinstance(value, Sequence) and not isinstance(value, str)
+    return tuple(value) if sequence and len(value) == 2 else ()  # type: ignore[arg-type]
+
+
+def _ascending(name: str, levels: Any) -> tuple[float, ...]:
+    """Levels as floats, or an `InputError`."""
+    try:
+        array = np.asarray(levels, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = np.empty(0)
+    if array.ndim != 1 or not len(array) or not np.isfinite(array).all() or (np.diff(array) <= 0).any():
+        raise InputError(
+            f"The levels of {name!r} were {levels!r:.60}, but finite numbers in ascending order are expected: sort "
+            "them, or leave them out for a grid of weight_bits."
+        )
+    return tuple(array.tolist())
 
 
 @dataclass(frozen=True)
@@ -38,6 +102,9 @@ class ChipSpec:
     drifting
         True when what the chip computes changes slowly from run to run. A drifting chip is not deterministic, whatever
         `deterministic` says.
+    parameters
+        What the chip is programmed with, in the order in which `run` takes it. Left out, it is one weight matrix
+        between each layer and the next: w_1 with dims ("pre_1", "post_1"), and so on.
     """
 
     layers: tuple[int, ...]
@@ -46,6 +113,7 @@ class ChipSpec:
     weight_bits: int | None = None
     deterministic: bool = True
     drifting: bool = False
+    parameters: tuple[Parameter, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         layers = tuple(self.layers)
@@ -69,26 +137,59 @@ class ChipSpec:
         object.__setattr__(self, "n_steps", int(self.n_steps))
         object.__setattr__(self, "deterministic", bool(self.deterministic) and not self.drifting)
         object.__setattr__(self, "weight_range", (float(low), float(high)))
+        object.__setattr__(self, "parameters", self._checked_parameters() or _weight_matrices(self.layers))
+
+    def _checked_parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that were given, also as what JSON makes of them."""
+        given = tuple(Parameter(**p) if isinstance(p, Mapping) else p for p in self.parameters)
+        if any(not isinstance(p, Parameter) for p in given):
+            raise InputError(
+                f"The chip's parameters were {self.parameters!r:.200}, but a sequence of Parameter is expected: leave "
+                "them out for one weight matrix a layer."
+            )
+        sizes: dict[str, int] = {}
+        for name, n in ((dim, n) for p in given for dim, n in zip(p.dims, p.shape, strict=True)):
+            if sizes.setdefault(name, n) != n:
+                raise InputError(
+                    f"The dim {name!r} of the chip's parameters has the lengths {sizes[name]} and {n}, but a dim has "
+                    "one length: give one of them another name."
+                )
+        if len({p.name for p in given}) < len(given):
+            raise InputError("Two parameters of the chip have the same name: give each a name of its own.")
+        return given
 
     @property
     def weight_shapes(self) -> tuple[tuple[int, int], ...]:
         """Shape (n_pre, n_post) of each weight matrix."""
-        return tuple(zip(self.layers[:-1], self.layers[1:], strict=True))
+        return tuple(parameter.shape for parameter in self.parameters)
 
     @property
     def weight_names(self) -> tuple[str, ...]:
         """Name of each weight matrix: w_1 leads from the inputs to the first layer of neurons."""
-        return tuple(f"w_{layer}" for layer in range(1, len(self.layers)))
+        return tuple(parameter.name for parameter in self.parameters)
 
     @property
     def weight_dims(self) -> tuple[tuple[str, str], ...]:
         """Names of the two dims of each weight matrix: ("pre_1", "post_1") for w_1."""
-        return tuple((f"pre_{layer}", f"post_{layer}") for layer in range(1, len(self.layers)))
+        return tuple(parameter.dims for parameter in self.parameters)
 
     @property
     def n_weights(self) -> int:
         """Number of weights of all layers together."""
         return sum(n_pre * n_post for n_pre, n_post in self.weight_shapes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields in plain values, of which ChipSpec(**fields) is made again; parameters where they were given."""
+        fields = asdict(self)
+        if self.parameters == _weight_matrices(self.layers):
+            del fields["parameters"]
+        return fields
+
+
+def _weight_matrices(layers: Sequence[int]) -> tuple[Parameter, ...]:
+    """One weight matrix between each layer and the next."""
+    shapes = enumerate(itertools.pairwise(layers), start=1)
+    return tuple(Parameter(f"w_{n}", shape, (f"pre_{n}", f"post_{n}")) for n, shape in shapes)
 
 
 @runtime_checkable
@@ -126,9 +227,10 @@ def check_chip(chip: object) -> Chip:
 
 def check_inputs(inputs: object, n_in: int) -> NDArray[np.float64]:
     """Inputs as float64 (n_samples, n_in), or an `InputError`."""
+    array = as_array("The inputs", inputs)
     try:
-        array = np.asarray(inputs, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = np.asarray(array, np.float64)
+    except ValueError:
         raise InputError(
             "The inputs are not numbers, but (n_samples, n_in) floats are expected: encode text columns first."
         ) from None
@@ -153,31 +255,35 @@ def check_inputs(inputs: object, n_in: int) -> NDArray[np.float64]:
 
 def check_labels(labels: object, n_samples: int, n_classes: int) -> NDArray[np.int64]:
     """Labels as int64 (n_samples,), each from 0 to n_classes - 1, or an `InputError`."""
-    array = np.asarray(labels)
+    array = as_array("The labels", labels)
     if array.shape != (n_samples,):
         raise InputError(
             f"The labels have shape {array.shape}, but one label for each of the {n_samples} samples is "
             f"expected: pass an array of shape ({n_samples},)."
         )
-    numeric = np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_
-    if not numeric or not np.isfinite(array).all() or (array != array.astype(np.int64)).any():
+    numeric = array.dtype.kind in "biuf"
+    odd = np.flatnonzero(~(np.isfinite(array) & (array == np.rint(array)))) if array.dtype.kind == "f" else np.empty(0)
+    if not numeric or len(odd):
+        found = f"{array[int(odd[0])]} at sample {int(odd[0])}" if len(odd) else f"{array.dtype} values"
         raise InputError(
-            f"The labels hold {array.dtype} values, but whole numbers from 0 to {n_classes - 1} are expected: "
+            f"The labels hold {found}, but whole numbers from 0 to {n_classes - 1} are expected: "
             "encode the classes first, for example with load_data."
         )
-    array = array.astype(np.int64)
     if array.min() < 0 or array.max() >= n_classes:
         raise InputError(
             f"The labels run from {array.min()} to {array.max()}, but a chip with {n_classes} output neurons "
             f"tells classes 0 to {n_classes - 1}: give the last layer one neuron for each class."
         )
-    return array
+    return array.astype(np.int64)
 
 
 def check_counts(counts: object, n_samples: int, spec: ChipSpec) -> NDArray[np.int32]:
     """Spike counts as int32 (n_samples, n_out), or a `ChipError`: a chip that answers nonsense is not believed."""
     expected = (n_samples, spec.layers[-1])
-    array = np.asarray(counts)
+    try:
+        array = as_array("The chip's counts", counts, "check its link and its driver")
+    except ArrayError as error:
+        raise ChipError(str(error)) from error
     if array.shape != expected:
         raise ChipError(
             f"The chip answered an array of shape {array.shape}, but spike counts of shape {expected} were "
@@ -211,7 +317,10 @@ def check_spikes(answer: Any, n_samples: int, chip: Chip) -> list[NDArray[Any]]:
             f"The chip answered a {type(answer).__name__}, but a list of spikes, one array a layer, was expected: "
             "check its method `spikes`."
         )
-    layers = [np.asarray(layer) for layer in answer]
+    try:
+        layers = [as_array("The chip's spikes", layer, "check its link and its driver") for layer in answer]
+    except ArrayError as error:
+        raise ChipError(str(error)) from error
     if [layer.shape for layer in layers] != expected:
         raise ChipError(
             f"The chip's spikes have shapes {[layer.shape for layer in layers]}, but {expected} were expected, one "

@@ -36,6 +36,15 @@ class LinkError(ChipError):
     draws: Any = None
 
 
+def text_of(error: BaseException) -> str:
+    """An exception's text in one line; its class where it has none, or where even its text raises an exception."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:  # it is a driver's, or a model file's: whatever it does must not end this program
+        text = ""
+    return text or type(error).__name__
+
+
 def check_whole(name: str, value: object, least: int, most: int | None, example: int) -> None:
     """Raise an `InputError` when an argument is no whole number from `least` to `most`, which None leaves open."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -66,7 +66,7 @@ class FaultyChip:
         """A run, and the tag of the request that was answered."""
         released = self._released
         kind = self._draw()
-        counts = np.asarray(self.chip.run(weights, inputs))
+        counts = self.chip.run(weights, inputs)
         if kind is None:
             self._before = tag, counts
             return tag, counts
@@ -78,7 +78,7 @@ class FaultyChip:
             return tag, counts
         if kind == "other":
             return self._before
-        return tag, _spoilt(kind, counts, self.spec.n_steps)
+        return tag, _spoilt(kind, np.asarray(counts), self.spec.n_steps)
 
     def reset(self) -> None:
         """Make the link ready again: calls that hang come back."""

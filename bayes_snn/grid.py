@@ -4,11 +4,13 @@ A synapse of b bits holds one of 2^b - 1 equidistant levels, symmetric about zer
 
     w = clip(k step, low, high),    step = max(|low|, |high|) / (2^(b - 1) - 1),    k a whole number
 
-which are the weights that `LIFChip` rounds to, to the last bit. A chip with another grid tells it in an attribute
-`weight_levels`, one ascending array of levels for each weight matrix: an optional capability.
+which are the weights that `LIFChip` rounds to, to the last bit. A chip with another grid tells it in the `levels` of
+its `ChipSpec.parameters`, or in an attribute `weight_levels`, one ascending array for each: an optional capability.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,8 @@ def grid_levels(spec: ChipSpec, bits: int | None = None) -> NDArray[np.float64]:
     n_bits = BITS if n_bits is None else int(n_bits)
     if not 2 <= n_bits <= 16:
         raise InputError(
-            f"The weights have {n_bits} bits, but a grid is made of 2 to 16: take model 'gaussian', or give the chip "
-            "an attribute weight_levels."
+            f"The weights have {n_bits} bits, but a grid is made of 2 to 16: take model 'gaussian', or give the chip's "
+            "ChipSpec parameters with levels."
         )
     low, high = spec.weight_range
     # in float32, as the chip computes
@@ -43,12 +45,13 @@ def grid_levels(spec: ChipSpec, bits: int | None = None) -> NDArray[np.float64]:
 def weight_levels(chip: Chip) -> list[NDArray[np.float64]]:
     """Levels of the weights, ascending: one array for each weight matrix; the chip's own where it tells them.
 
-    Raises `InputError` when what it tells is not that.
+    An attribute `weight_levels` comes before the levels of the chip's `spec`. Raises `InputError` when it is not that.
     """
     n_matrices = len(chip.spec.weight_shapes)
     told = getattr(chip, "weight_levels", None)
     if told is None:
-        return [grid_levels(chip.spec)] * n_matrices
+        levels = [parameter.levels for parameter in chip.spec.parameters]
+        return [grid_levels(chip.spec) if known is None else np.array(known) for known in levels]
     arrays = [np.asarray(levels, np.float64) for levels in told]
     sound = [a.ndim == 1 and len(a) > 0 and np.isfinite(a).all() and (np.diff(a) > 0).all() for a in arrays]
     if len(arrays) != n_matrices or not all(sound):
@@ -57,6 +60,14 @@ def weight_levels(chip: Chip) -> list[NDArray[np.float64]]:
             f"but one such array is expected for each of its {n_matrices} weight matrices: mend the attribute."
         )
     return arrays
+
+
+def spec_with_levels(chip: Chip) -> ChipSpec:
+    """The chip's spec with all that the chip tells of its grid, for where the spec alone arrives."""
+    if getattr(chip, "weight_levels", None) is None:
+        return chip.spec
+    told = zip(chip.spec.parameters, weight_levels(chip), strict=True)
+    return replace(chip.spec, parameters=tuple(replace(each, levels=tuple(levels)) for each, levels in told))
 
 
 def normal_log_mass(levels: NDArray[np.float64], sigma: float = 1.0) -> NDArray[np.float64]:

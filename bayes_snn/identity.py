@@ -57,8 +57,8 @@ def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None
             if before != now:
                 what = {"versions": f"version of {name}", "chip": f"{name} of the chip"}.get(part, name)
                 raise CheckpointError(
-                    f"The fit in {folder} was begun with another {what} ({before}, now {now}), and the draws would not "
-                    "be the same: go on with what it was begun with, or fit again."
+                    f"The fit in {folder} was begun with another {what} ({before!s:.200}, now {now!s:.200}), and "
+                    "the draws would not be the same: go on with what it was begun with, or fit again."
                 )
     for part, what in (
         ("inputs", "other training inputs"),

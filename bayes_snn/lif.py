@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_snn.arrays import as_floats
 from bayes_snn.chip import ChipSpec, FloatArray, check_inputs
 from bayes_snn.distortion import check_distortions
 from bayes_snn.errors import InputError, check_whole
@@ -211,7 +212,7 @@ class LIFChip:
 
     def _program(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:
         """Effective weights, neuron by neuron; see `Circuit.starts`."""
-        matrices = [np.asarray(w, np.float64) for w in weights]
+        matrices = [as_floats("The weights", w) for w in weights]
         shapes = tuple([w.shape for w in matrices])
         if shapes != self._shapes:
             raise InputError(

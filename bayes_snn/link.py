@@ -25,7 +25,7 @@ FAILURES = (OSError, EOFError)  # ConnectionError and TimeoutError are OSErrors
 LONGEST_WAIT, LONGEST_PAUSE = 10.0, 60.0  # s
 LONGEST_RESET = 10.0  # s, or as long as a run where that is more: to open a port again takes its time
 # a site_sweeper would run the chip past the link
-_PASSED_ON = ("copyable", "subsets", "restart_noise", "checkpoint_state", "restore_state")
+_PASSED_ON = ("copyable", "subsets", "weight_levels", "restart_noise", "checkpoint_state", "restore_state")
 
 
 def tell_on_stderr(sentence: str) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayes_snn.arrays import ArrayError, as_array
 from bayes_snn.chip import ChipSpec, check_counts
 from bayes_snn.errors import ChipError, LinkError
 
@@ -85,19 +86,12 @@ class AnswerError(ChipError):
 def check_answer(answer: object, n_samples: int, spec: ChipSpec) -> NDArray[np.int32]:
     """Spike counts as int32 (n_samples, n_out), or an `AnswerError` that names the kind of fault."""
     try:
-        if np.iscomplexobj(answer := np.asarray(answer)):
-            raise AnswerError("type", "The chip answered complex numbers, not spike counts: check its driver.")
         return check_counts(answer, n_samples, spec)
-    except AnswerError:
-        raise
     except ChipError as error:
-        raise AnswerError(_kind(np.asarray(answer), (n_samples, spec.layers[-1])), str(error)) from None
-    except (ValueError, TypeError):  # a list of rows of several lengths
-        raise AnswerError(
-            "shape",
-            f"The chip answered {type(answer).__name__} that is no matrix, but spike counts of shape "
-            f"{(n_samples, spec.layers[-1])} were expected: check how its driver reads the output neurons.",
-        ) from None
+        refused = error.__cause__  # where no array could be made of it
+        expected = n_samples, spec.layers[-1]
+        kind = refused.kind if isinstance(refused, ArrayError) else _kind(as_array("Counts", answer), expected)
+        raise AnswerError(kind, str(error)) from None
 
 
 def _kind(array: NDArray[Any], expected: tuple[int, int]) -> str:

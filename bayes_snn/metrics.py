@@ -13,6 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_snn.arrays import as_floats
 from bayes_snn.chip import FloatArray, IntArray, check_labels
 from bayes_snn.errors import InputError, check_whole
 
@@ -139,13 +140,7 @@ def check_level(level: float) -> None:
 
 def check_probabilities(probabilities: object) -> NDArray[np.float64]:
     """Probabilities as float64 (n, K), or an `InputError`; rows sum to 1 within 1e-6, none is negative."""
-    try:
-        values = np.asarray(probabilities, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(
-            "The probabilities are not numbers in rows of equal length, but (n_samples, n_classes) floats "
-            "are expected: pass what predict returns."
-        ) from None
+    values = as_floats("The probabilities", probabilities, "pass what predict returns")
     if values.ndim != 2 or values.size == 0:
         raise InputError(
             f"The probabilities have shape {values.shape}, but (n_samples, n_classes), neither of them 0, "

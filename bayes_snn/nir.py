@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn import __version__
+from bayes_snn.arrays import as_floats
 from bayes_snn.chip import Chip
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.files import write_then_rename
@@ -232,16 +233,23 @@ def from_nir(
     step = float(said.get("dt", 1e-3)) if dt is None else float(dt)
     weights, taus = [], []
     for linear, lif in _layers(graph):
-        if np.any(getattr(linear, "bias", 0.0)):
+        matrix = as_floats("The graph's weights", linear.weight)
+        if matrix.ndim != 2 or 0 in matrix.shape:
+            raise InputError(
+                f"The graph has weights of shape {matrix.shape}, but a matrix (n_post, n_pre) is expected between two "
+                "layers: reshape them."
+            )
+        if np.any(_of_each(linear, "bias", len(matrix)) if hasattr(linear, "bias") else 0.0):
             raise InputError("The graph has biases, but the chip has none: give an input that is always 1 instead.")
-        if np.any(lif.v_leak) or np.any(lif.v_reset):
+        if np.any(_of_each(lif, "v_leak", len(matrix))) or np.any(_of_each(lif, "v_reset", len(matrix))):
             raise InputError("The graph has a v_leak or v_reset other than 0, but the chip has both at 0: shift v.")
-        tau, r = np.asarray(lif.tau, np.float64), np.asarray(lif.r, np.float64)
-        # v > v_threshold is v >= the next float32
-        theta = np.nextafter(np.asarray(lif.v_threshold, np.float32), np.float32(np.inf)).astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        tau, r = _of_each(lif, "tau", len(matrix)), _of_each(lif, "r", len(matrix))
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            # v > v_threshold is v >= the next float32
+            threshold = _of_each(lif, "v_threshold", len(matrix)).astype(np.float32)
+            theta = np.nextafter(threshold, np.float32(np.inf)).astype(np.float64)
             alpha = 1.0 - step / tau if rule == "euler" else np.exp(-step / tau)
-            weights.append((np.asarray(linear.weight, np.float64) * (r / theta)[:, None]).T)
+            weights.append((matrix * (r / theta)[:, None]).T)
         if not (np.all(theta > 0) and np.all((alpha > 0) & (alpha < 1))):
             raise InputError(
                 f"The graph has a threshold that is not positive, or a tau that does not fit steps of {step:g} s by "
@@ -250,6 +258,17 @@ def from_nir(
         taus.append(-DT / np.log(alpha))
     n_steps = int(said["n_steps"]) if "n_steps" in said else None
     return NIRNetwork(check_chain(weights), taus, n_steps, dict(said))
+
+
+def _of_each(node: Any, name: str, n_neurons: int) -> NDArray[np.float64]:
+    """A parameter of each neuron of a layer, where one number stands for all of them; or an `InputError`."""
+    values = as_floats(f"The {name} of the graph's neurons", getattr(node, name))
+    if values.size != 1 and values.shape != (n_neurons,):
+        raise InputError(
+            f"The graph has {name} of shape {values.shape} in a layer of {n_neurons} neurons, but one number, or one "
+            "for each neuron, is expected: give that."
+        )
+    return np.broadcast_to(values.ravel(), n_neurons)
 
 
 def _ideal(chip: Chip) -> LIFChip:
@@ -290,7 +309,7 @@ def _read(path: Path) -> nir.NIRGraph:
             f"{path} cannot be read ({error.strerror}), but a NIR file is expected: check the path."
         ) from None
     try:
-        graph = nir.read(path)
+        graph = nir.read(path, type_check=False)  # shapes are checked below, in sentences
     # what h5py and nir raise at files of another kind, or with a part missing
     except (OSError, KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
         raise InputError(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.addresses import split_address
+from bayes_snn.arrays import as_floats
 from bayes_snn.chip import ChipSpec, FloatArray
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.wire import MAX_BYTES, Message, WireError, decode, encode, spec_from
@@ -81,12 +82,13 @@ class RemoteChip:
         """Show every input to the chip once: spike counts (n_samples, n_out); see `Chip.run`."""
         connection = self._connected()
         deadline = time.monotonic() + self.timeout
-        matrices = [np.asarray(matrix, np.float64) for matrix in weights]
+        matrices = [as_floats("The weights", matrix) for matrix in weights]
+        inputs = as_floats("The inputs", inputs)
         slot = connection.slot_of(inputs)
         if slot is not None:
             reply = self._ask(connection, "run", deadline, {"inputs": slot}, matrices)
         if slot is None or reply.fields.get("code") == "unknown-inputs":
-            arrays = [*matrices, np.asarray(inputs, np.float64)]
+            arrays = [*matrices, inputs]
             reply = self._ask(connection, "run", deadline, {"inputs": connection.keep(inputs)}, arrays)
         if reply.kind != "counts" or len(reply.arrays) != 1:
             connection.kept.clear()
@@ -121,7 +123,7 @@ class RemoteChip:
             reply = self._ask(connection, "hello", deadline, {}, [])
             if reply.kind != "chip":
                 self._fail(reply)
-            spec = spec_from(reply.fields.get("spec"))
+            spec = spec_from(reply.fields.get("spec"), reply.arrays)
         except WireError as error:
             connection.close()
             raise ConnectionError(f"{self.address} does not answer as a chip's server does. {error}") from None

@@ -11,7 +11,7 @@ import json
 import platform
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -338,9 +338,13 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
     described = stored["chip"]
     described["spec"] = {"drifting": False, **described["spec"]}  # older fits do not say
     chip = make_chip(described) if chip is None else chip
-    if describe_chip(chip)["spec"] != described["spec"]:
+    spec = describe_chip(chip)["spec"]
+    if "parameters" not in described["spec"] and set(chip.spec.weight_names) <= set(posterior["posterior"].data_vars):
+        spec.pop("parameters", None)  # nor do they say these
+    if spec != described["spec"]:
         raise InputError(
-            f"The chip has {chip.spec}, but {folder} was fitted on {described['spec']}: pass the chip it was fitted on."
+            f"The chip has {chip.spec}, but {folder} was fitted on {described['spec']!s:.300}: pass the chip it was "
+            "fitted on."
         )
     version = written_by(stored)
     if (note := version_note(version)) is not None:
@@ -386,7 +390,7 @@ def version_note(found: str | None) -> str | None:
 def describe_chip(chip: Chip) -> dict[str, Any]:
     """A chip in plain values; enough to make a `LIFChip` again."""
     chip = chip.chip if isinstance(chip, Link) else chip  # how it is reached is no part of what it is
-    described: dict[str, Any] = {"class": type(chip).__name__, "spec": _plain(asdict(chip.spec))}
+    described: dict[str, Any] = {"class": type(chip).__name__, "spec": _plain(chip.spec.as_dict())}
     if isinstance(chip, LIFChip):
         described |= {"distortions": chip.strengths, "seed": chip.seed, "tau_m": chip.tau_m}
     return described

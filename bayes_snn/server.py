@@ -10,6 +10,7 @@ import hmac
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import zmq
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chip import Chip, check_chip, check_counts, check_inputs
 from bayes_snn.errors import ChipError, InputError
+from bayes_snn.grid import spec_with_levels
 from bayes_snn.link import tell_on_stderr
 from bayes_snn.turns import Turns
 from bayes_snn.wire import MAX_BYTES, Frames, Message, WireError, decode, encode, spec_fields
@@ -81,6 +83,9 @@ class Server:
         self._token = None if token is None else token.encode("utf-8", "surrogatepass")
         self.max_bytes, self.log = int(max_bytes), log
         self.refused: Counter[str] = Counter()
+        fields, levels = spec_fields(spec_with_levels(chip))
+        fields = {"spec": fields, "subsets": bool(getattr(chip, "subsets", False)), "max_bytes": self.max_bytes}
+        self._description = Message("chip", 0, fields, levels)
         self.waiting = Turns[Message](MOST_WAITING)
         self._waiting_bytes = 0
         self._inputs: OrderedDict[tuple[bytes, int], NDArray[np.float64]] = OrderedDict()
@@ -161,12 +166,7 @@ class Server:
             request = message.request
             self._check_token(message)
             if message.kind == "hello":
-                fields = {
-                    "spec": spec_fields(self.chip.spec),
-                    "subsets": bool(getattr(self.chip, "subsets", False)),
-                    "max_bytes": self.max_bytes,
-                }
-                self._answer(client, Message("chip", request, fields))
+                self._answer(client, replace(self._description, request=request))
             elif message.kind == "bye":
                 self._forget(client)
             elif message.kind == "run":

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from bayes_snn import __version__
+from bayes_snn.arrays import as_floats
 from bayes_snn.chip import Chip, FloatArray
 from bayes_snn.errors import InputError
 from bayes_snn.files import write_then_rename
@@ -171,8 +172,8 @@ def _read(path: str | Path) -> tuple[Weights, dict[str, Any]]:
 def check_chain(weights: Sequence[FloatArray]) -> Weights:
     """Float64 copies of weights whose layers fit to each other, or an `InputError`."""
     try:
-        arrays = [np.array(w, np.float64) for w in weights]
-    except (TypeError, ValueError):
+        arrays = [np.array(as_floats("The weights", matrix)) for matrix in weights]
+    except TypeError:  # no sequence
         arrays = []
     if not arrays or any(w.ndim != 2 or 0 in w.shape for w in arrays):
         raise InputError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -118,18 +118,28 @@ def _is_whole(value: Any, limit: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
 
 
-def spec_fields(spec: ChipSpec) -> dict[str, Any]:
-    """A `ChipSpec` for a header."""
-    return asdict(spec)
+def spec_fields(spec: ChipSpec) -> tuple[dict[str, Any], tuple[NDArray[np.float64], ...]]:
+    """A `ChipSpec` for a header, and the arrays that go with it: `levels` of a parameter is the number of an array."""
+    fields, arrays = spec.as_dict(), []
+    for parameter in fields.get("parameters", ()):
+        if parameter["levels"] is not None:
+            arrays.append(np.array(parameter["levels"]))
+            parameter["levels"] = len(arrays) - 1
+    return fields, tuple(arrays)
 
 
-def spec_from(fields: Any) -> ChipSpec:
-    """A `ChipSpec` out of a header, or a `WireError`."""
+def spec_from(fields: Any, arrays: Sequence[NDArray[Any]] = ()) -> ChipSpec:
+    """A `ChipSpec` out of a header and the arrays that came with it, or a `WireError`."""
     try:
         known: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
         }
-        spec = ChipSpec(**known)
+        parameters = [dict(parameter) for parameter in known.get("parameters", ())]
+        for parameter in parameters:
+            number = parameter.get("levels")
+            if number is not None:
+                parameter["levels"] = arrays[number] if _is_whole(number, len(arrays)) else "missing"
+        spec = ChipSpec(**{**known, "parameters": parameters})
         if not isinstance(spec.deterministic, bool):
             raise TypeError
     except (InputError, TypeError, ValueError, AttributeError, OverflowError):

@@ -17,13 +17,14 @@ tests hold to xylosim bit for bit; `XyloChip(backend="xylosim")` runs xylosim it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import ChipSpec, FloatArray, check_inputs
+from bayes_snn.arrays import as_floats
+from bayes_snn.chip import ChipSpec, FloatArray, Parameter, check_inputs
 from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.xylo_kernel import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
 
@@ -33,26 +34,6 @@ RATE_UNIT = 256  # an input rate is a whole number of 1 / 256 events a step
 BACKENDS = ("kernel", "xylosim")
 
 Integers = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
-
-
-@dataclass(frozen=True)
-class XyloSpec(ChipSpec):
-    """A `ChipSpec` whose parameters are two weight matrices and, as a third, (1, n_hidden + n_out) log2 thresholds."""
-
-    @property
-    def weight_shapes(self) -> tuple[tuple[int, int], ...]:
-        """Shape of each matrix."""
-        return (*super().weight_shapes, (1, sum(self.layers[1:])))
-
-    @property
-    def weight_names(self) -> tuple[str, ...]:
-        """Name of each matrix."""
-        return (*super().weight_names, "threshold")
-
-    @property
-    def weight_dims(self) -> tuple[tuple[str, str], ...]:
-        """Names of the two dims of each matrix."""
-        return (*super().weight_dims, ("all", "neuron"))
 
 
 class XyloChip:
@@ -92,8 +73,7 @@ class XyloChip:
         events_per_unit: float = 2.0,
         backend: str = "kernel",
     ) -> None:
-        low, high = -128 / WEIGHT_UNIT, 127 / WEIGHT_UNIT
-        self.spec = XyloSpec(tuple(layers), n_steps, (low, high), 8)
+        self.spec = _with_thresholds(ChipSpec(tuple(layers), n_steps, (-128 / WEIGHT_UNIT, 127 / WEIGHT_UNIT), 8))
         too_large = len(self.spec.layers) == 3 and np.any(np.array(self.spec.layers) > LARGEST_LAYERS)
         if len(self.spec.layers) != 3 or too_large:
             raise InputError(
@@ -114,12 +94,11 @@ class XyloChip:
         self.decay_syn, self.decay_mem = int(decay_syn), int(decay_mem)
         self.base_threshold, self.events_per_unit, self.backend = int(base_threshold), float(events_per_unit), backend
         self._prepared: list[tuple[FloatArray, NDArray[np.uint8], NDArray[np.uint8]]] = []
-        weights = np.arange(-128, 128) / WEIGHT_UNIT
-        self.weight_levels = [weights, weights, np.arange(-12, 13) / 4]
+        self.weight_levels = [np.array(parameter.levels) for parameter in self.spec.parameters]
 
     def integers(self, weights: Sequence[FloatArray]) -> Integers:
         """What the core is programmed with: (n_in, n_hidden), (n_hidden, n_out) weights, (n_neurons,) thresholds."""
-        matrices = [np.asarray(w, np.float64) for w in weights]
+        matrices = [as_floats("The weights", w) for w in weights]
         shapes = tuple(w.shape for w in matrices)
         if shapes != self.spec.weight_shapes:
             raise InputError(
@@ -180,9 +159,18 @@ class XyloChip:
         return f"XyloChip({layers}, n_steps={self.spec.n_steps}, backend={self.backend!r})"
 
 
+def _with_thresholds(core: ChipSpec) -> ChipSpec:
+    """The spec with the weights' levels and, as a third matrix, (1, n_hidden + n_out) log2 thresholds."""
+    levels = tuple((np.arange(-128, 128) / WEIGHT_UNIT).tolist())
+    powers = tuple((np.arange(-12, 13) / 4).tolist())
+    weights = [replace(matrix, levels=levels) for matrix in core.parameters]
+    thresholds = Parameter("threshold", (1, sum(core.layers[1:])), ("all", "neuron"), powers)
+    return replace(core, parameters=(*weights, thresholds))
+
+
 def on_off(features: FloatArray) -> NDArray[np.float64]:
     """Two inputs >= 0 for each feature, (n_samples, n) -> (n_samples, 2 n): how far it is above 0, and below."""
-    features = np.asarray(features, np.float64)
+    features = as_floats("The features", features)
     return np.concatenate([np.maximum(features, 0.0), np.maximum(-features, 0.0)], axis=1)
 
 

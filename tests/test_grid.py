@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from dataclasses import replace
 
 import numpy as np
 import pymc as pm
@@ -12,16 +14,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chip import ChipSpec, Parameter
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
 from bayes_snn.grid import grid_levels, normal_log_mass, weight_levels
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import log_likelihood
+from bayes_snn.link import Link
 from bayes_snn.model import build_model
+from bayes_snn.remote import RemoteChip
 from bayes_snn.result import load_fit
+from bayes_snn.server import Server
 from bayes_snn.steps import GridMetropolis, StockMetropolis, make_step
 from bayes_snn.steps.sitewise_grid import why_not_on_grid
+from bayes_snn.xylo import XyloChip
+from tests.fits import same_draws
+from tests.test_remote import serving
 from tests.test_steps import LIMIT, sample
 from tests.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, z_scores
 
@@ -77,6 +85,83 @@ def test_a_chip_that_tells_its_levels_is_believed():
         chip.weight_levels = wrong
         with pytest.raises(InputError, match="one such array is expected for each of its 1"):
             weight_levels(chip)
+
+
+def same_grid(found, chip):
+    """The chip has the same grid, shapes and names as another."""
+    for known, levels in zip(weight_levels(chip), weight_levels(found), strict=True):
+        np.testing.assert_array_equal(levels, known)
+    for name in ("weight_shapes", "weight_names", "weight_dims", "n_weights"):
+        assert getattr(found.spec, name) == getattr(chip.spec, name)
+    return True
+
+
+def test_a_chip_has_its_grid_behind_a_link_a_server_and_both(tmp_path):
+    """The thresholds of a Xylo have a grid of their own, its weights 256 levels where 8 bits would have 255."""
+    chip = XyloChip((2, 2, 2), 8)
+    assert [len(levels) for levels in weight_levels(chip)] == [256, 256, 25]
+    inputs, labels = np.abs(np.random.default_rng(0).normal(size=(6, 2))), np.array([0, 1, 1, 0, 0, 1])
+    options = {"draws": 4, "tune": 3, "chains": 1, "sampler": "sitewise"}
+    expected = fit(chip, inputs, labels, "grid", **options)
+    assert set(np.unique(expected.draws.weights[2])) <= set(np.arange(-12, 13) / 4)
+    expected.save(tmp_path)
+    with serving(chip) as server:
+        remote = RemoteChip(server.address)
+        assert remote.spec == chip.spec
+        for found in (Link(chip), remote, Link(remote, timeout=None), Link(Link(chip))):
+            assert same_grid(found, chip)
+            assert same_draws(fit(found, inputs, labels, "grid", **options), expected)
+            assert same_draws(load_fit(tmp_path, found), expected)
+
+
+def test_an_attribute_with_levels_goes_through_a_link_and_a_server_too():
+    chip = SigmoidChip()
+    chip.weight_levels = [np.array([-1.0, 0.5, 3.0])]
+    with serving(chip) as server:
+        remote = RemoteChip(server.address)
+        for found in (Link(chip), remote, Link(remote, timeout=None)):
+            assert same_grid(found, chip)
+    chip.weight_levels = [[1.0, 0.0]]
+    with pytest.raises(InputError, match="weight_levels"):
+        Server(chip)
+
+
+def test_a_fit_on_a_chip_with_levels_of_its_own_is_loaded_and_refused_by_them(tmp_path):
+    def chip_with(*levels):
+        chip = SigmoidChip()
+        chip.spec = replace(chip.spec, parameters=(Parameter("w_1", (1, 2), ("pre_1", "post_1"), levels),))
+        return chip
+
+    result = fit(chip_with(-1.0, 2.0), INPUTS, LABELS, "grid", draws=3, tune=2, chains=1)
+    assert set(np.unique(result.draws.weights[0])) <= {-1.0, 2.0}
+    result.save(tmp_path)
+    assert same_draws(load_fit(tmp_path, chip_with(-1.0, 2.0)), result)
+    with pytest.raises(InputError, match="pass the chip it was fitted on"):
+        load_fit(tmp_path, chip_with(-1.0, 3.0))
+    stored = json.loads((tmp_path / "fit.json").read_text())
+    del stored["chip"]["spec"]["parameters"]  # as older fits of such a chip are
+    (tmp_path / "fit.json").write_text(json.dumps(stored))
+    assert same_draws(load_fit(tmp_path, chip_with(-1.0, 2.0)), result)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ([Parameter("w", (1, 2), ("a", "b")), Parameter("w", (1, 2), ("a", "b"))], "same name"),
+        ([Parameter("w", (1, 2), ("a", "b")), Parameter("v", (2, 2), ("a", "b"))], "lengths 1 and 2"),
+        (["w"], "a sequence of Parameter"),
+        ([{"name": "w", "shape": [1, 2], "dims": ["a", "b"], "levels": [2, 1]}], "ascending"),
+        ([{"name": "w", "shape": [1, 2], "dims": ["a", "b"], "levels": ["x"]}], "ascending"),
+        ([{"name": "w", "shape": [1, 0], "dims": ["a", "b"]}], "positive whole numbers"),
+        ([{"name": "w", "shape": [1, 2, 3], "dims": ["a", "b"]}], "positive whole numbers"),
+        ([{"name": "w", "shape": [1, 2], "dims": ["a", "a"]}], "two dims"),
+        ([{"name": "", "shape": [1, 2], "dims": ["a", "b"]}], "a name"),
+        ([{"name": "w", "shape": [1, 2], "dims": "ab"}], "two dims"),
+    ],
+)
+def test_parameters_that_are_refused(parameters, says):
+    with pytest.raises(InputError, match=says):
+        ChipSpec((1, 2), parameters=parameters)
 
 
 def test_bad_grids():

@@ -80,6 +80,8 @@ SPOILT = {
     "fraction": lambda counts: counts + 0.5,
     "negative": lambda counts: -1 - counts,
     "range": lambda counts: counts + 13,
+    "nan (masked)": lambda counts: np.ma.array(counts, mask=counts == counts[0, 0]),
+    "type (complex)": lambda counts: counts + 0j,
     "dropped": raising(ConnectionResetError("cable out")),
     "timeout": raising(TimeoutError("the driver waited 3 s")),
     "refused": raising(ChipError("The checksum is wrong.")),
@@ -91,6 +93,7 @@ SPOILT = {
 def test_each_fault_is_logged_and_the_run_repeated(kind, timeout):
     chip = ScriptedChip(SPOILT[kind], SPOILT[kind])
     link, told = quick_link(chip, timeout)
+    kind = kind.partition(" ")[0]
     counts = link.run(WEIGHTS, INPUTS)
     np.testing.assert_array_equal(counts, right_counts())
     assert counts.dtype == np.int32

@@ -244,6 +244,49 @@ def test_a_graph_from_elsewhere_runs_on_the_chip():
     assert chip.run(network.weights, np.abs(rng.normal(size=(10, 5)))).shape == (10, 3)
 
 
+def small_graph(tau, weight=None):
+    """Three inputs, two neurons."""
+    like = [np.full_like(tau, value) for value in (1.0, 0.0, 1.0, 0.0)]
+    nodes = {
+        "input": nir.Input({"input": np.array([3])}),
+        "w": nir.Linear(np.ones((2, 3)) if weight is None else weight),
+        "lif": nir.LIF(tau, *like),
+        "output": nir.Output({"output": np.array([2])}),
+    }
+    return nir.NIRGraph(nodes, [("input", "w"), ("w", "lif"), ("lif", "output")], type_check=False)
+
+
+@pytest.mark.parametrize("tau", [np.array(0.01), np.array([0.01]), np.array([[0.01]]), np.ma.array([0.01, 0.01])])
+def test_one_number_stands_for_all_neurons_of_a_layer(tau, tmp_path):
+    expected = from_nir(small_graph(np.full(2, 0.01)))
+    graphs = [small_graph(tau)]
+    if tau.ndim:  # a file has no scalars
+        nir.write(tmp_path / "graph.nir", small_graph(np.asarray(tau)))
+        graphs.append(tmp_path / "graph.nir")
+    for graph in graphs:
+        found = from_nir(graph)
+        assert [values.tolist() for values in found.tau_m] == [values.tolist() for values in expected.tau_m]
+        np.testing.assert_array_equal(found.weights, expected.weights)
+        assert found.chip(8).spec.layers == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("tau", "weight", "says"),
+    [
+        (np.full(3, 0.01), None, r"v_leak of shape \(3,\) in a layer of 2 neurons"),
+        (np.full((2, 1), 0.01), None, r"of shape \(2, 1\) in a layer of 2"),
+        (np.ma.array([0.01, 0.01], mask=[0, 1]), None, "masked entries"),
+        (np.array([0.01 + 1j, 0.01]), None, "complex"),
+        (np.full(2, 0.01), np.ones((1, 2, 3)), r"weights of shape \(1, 2, 3\)"),
+        (np.full(2, 0.01), np.ones((2, 3)) + 0j, "weights are complex"),
+        (np.full(2, 0.01), np.ma.array(np.ones((2, 3)), mask=np.eye(2, 3)), "weights have masked entries"),
+    ],
+)
+def test_parameters_of_other_shapes_and_kinds_are_refused(tau, weight, says):
+    with pytest.raises(InputError, match=says):
+        from_nir(small_graph(tau, weight))
+
+
 def test_neurons_that_never_fire():
     # a spread beyond float32: alpha is 1 or 0 in some neurons
     chip = LIFChip((4, 40, 2), ["leak", "silent"], [10.0, 0.2], 1)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chip import ChipSpec, Parameter
 from bayes_snn.wire import (
     DTYPES,
     MAX_HEADER,
@@ -22,6 +22,7 @@ from bayes_snn.wire import (
     spec_fields,
     spec_from,
 )
+from bayes_snn.xylo import XyloChip
 
 ARRAYS = st.sampled_from(DTYPES).flatmap(
     lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=5))
@@ -134,16 +135,26 @@ def test_messages_that_are_refused(frames, code):
 
 
 def test_a_spec_comes_back():
-    spec = ChipSpec((30, 16, 2), 20, (-1.0, 2.0), 6, False)
-    assert spec_from(json.loads(json.dumps(spec_fields(spec)))) == spec
+    many = tuple(np.linspace(-1.0, 1.0, 70_000))  # more than a header holds
+    odd = Parameter("w_1", (30, 16), ("pre_1", "post_1"), many), Parameter("bias", (1, 16), ("one", "neuron"))
+    for spec in (ChipSpec((30, 16, 2), 20, (-1.0, 2.0), 6, False), ChipSpec((30, 16), parameters=odd), XyloChip().spec):
+        fields, levels = spec_fields(spec)
+        message = decode(wire(encode(Message("chip", 1, {"spec": fields}, levels))))
+        assert spec_from(message.fields["spec"], message.arrays) == spec
+    assert "parameters" not in spec_fields(ChipSpec((2, 2)))[0]  # a client knows them by the layers
+
+
+FIELDS_OF_A_SPEC, _ = spec_fields(XyloChip((2, 2, 2)).spec)
+PARAMETERS = st.lists(st.dictionaries(st.sampled_from(["name", "shape", "dims", "levels"]), JSON), max_size=3)
 
 
 @settings(deadline=None, max_examples=300)
-@given(JSON, st.dictionaries(st.sampled_from(list(spec_fields(ChipSpec((2, 2))))), JSON))
-def test_a_spec_of_any_json_is_one_or_is_refused(anything, replaced):
-    for fields in (anything, {**spec_fields(ChipSpec((2, 2))), **replaced}):
+@given(JSON, st.dictionaries(st.sampled_from(list(FIELDS_OF_A_SPEC)), JSON), PARAMETERS)
+def test_a_spec_of_any_json_is_one_or_is_refused(anything, replaced, parameters):
+    some = [{**known, **given} for known, given in zip(FIELDS_OF_A_SPEC["parameters"], parameters, strict=False)]
+    for fields in (anything, {**FIELDS_OF_A_SPEC, **replaced}, {**FIELDS_OF_A_SPEC, "parameters": some}):
         try:
-            spec = spec_from(fields)
+            spec = spec_from(fields, [np.arange(3.0)] * 3)
         except WireError:
             continue
         assert isinstance(spec, ChipSpec)
