@@ -71,7 +71,9 @@ def run_method(cell: Cell) -> dict[str, Any]:
             raise InputError(
                 f"{name} is missing here, or not what it was when the sweep began: give every worker the same file."
             )
-    split = split_data(load_data(cell.data, cell.target or None), n_train=cell.n_train, seed=cell.split_seed)
+    reading = json.loads(cell.reading) if cell.reading else {}
+    dataset = load_data(cell.data, cell.target or None, **reading)
+    split = split_data(dataset, n_train=cell.n_train, seed=cell.split_seed)
     family, _, mode = cell.method.partition("-")
     measured = _FAMILIES[family](cell, split, mode)
     return {"n_test": split.n_test, **measured}

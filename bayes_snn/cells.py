@@ -42,6 +42,8 @@ class Cell:
         Of method mh; "" and 0 for all others, which do not depend on them.
     seed
         Another seed, another run of the same method on the same chip and data.
+    reading
+        How the data's file is read, the options of `load_data` as JSON text; "" where none was given.
     data_digest, model_digest
         Of the user's own file, where data is a CSV or model a path; "" otherwise. A changed file makes new cells.
     """
@@ -64,6 +66,7 @@ class Cell:
     seed: int = 0
     data_digest: str = ""
     model_digest: str = ""
+    reading: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -98,7 +101,10 @@ class Cell:
         return _RELATIVE_COST[self.method] * self.n_train * max(1, self.chains * (self.draws + self.tune))
 
     def _hash(self, purpose: str) -> str:
-        text = json.dumps([FORMAT, purpose, asdict(self)], sort_keys=True, separators=(",", ":"))
+        said = asdict(self)
+        if not self.reading:  # so that cells of before it was there keep their ids
+            del said["reading"]
+        text = json.dumps([FORMAT, purpose, said], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -60,6 +60,18 @@ def command(
     context: typer.Context,
     data: Annotated[str, option(_DATA, "NAME", f"{', '.join(BUILT_IN)}, or a CSV file.")] = "breast_cancer",
     target: Annotated[str | None, option(_DATA, "NAME", "Column of the CSV file that holds the class.")] = None,
+    no_header: Annotated[
+        bool | None,
+        option(_DATA, None, "The file's first line is a sample, and --target a column's number.", "--no-header/--header"),
+    ] = None,
+    separator: Annotated[
+        str | None, option(_DATA, "X", "Between the file's fields: one character, or tab. [default: recognised]")
+    ] = None,
+    decimal: Annotated[str, option(_DATA, "X", "Decimal point of the file's numbers, or a comma.")] = ".",
+    missing: Annotated[
+        list[str],
+        option(_DATA, "X", "Leave out samples with such a value, NA or none; again for more: --missing=-9999."),
+    ] = [],  # noqa: B006
     n_train: Annotated[int | None, option(_DATA, "N", "Training samples. [default: all but the test part]")] = None,
     split_seed: Annotated[int, option(_DATA, "N", "Draws the test part, 30% of the samples.")] = 0,
     distortion: Annotated[
@@ -123,7 +135,8 @@ def command(
     if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
     weights = load_weights(model)
-    split = split_data(load_data(data, target), n_train=n_train, seed=split_seed)
+    reading = asked_reading(no_header, separator, decimal, missing)
+    split = split_data(load_data(data, target, **reading), n_train=n_train, seed=split_seed)
     chip: Any
     if own_chip is None and token_file is not None:
         raise InputError("--token-file came without --chip, which names a server: give both, or neither.")
@@ -168,6 +181,7 @@ def command(
             checkpoint=checkpoint,
         )
         result.arguments |= asked({"model": model, "data": data, "target": target}, left)
+        result.arguments |= {"reading": reading} if reading else {}
         result.arguments |= {"n_train": split.n_train, "split_seed": split_seed}
         result.arguments |= {} if own_chip is None else {"chip": own_chip}
         console.print("Deploying the posterior on the chip")
@@ -184,6 +198,14 @@ def command(
         if checkpoint is not None and not result.interrupted:
             checkpoint.discard()
     tell_fit(console, result, split, folder)
+
+
+def asked_reading(
+    no_header: bool | None, separator: str | None, decimal: str, missing: Sequence[str]
+) -> dict[str, Any]:
+    """The options of how a file is read, for `load_data`, without those that were not given."""
+    options = {"no_header": no_header, "separator": separator, "decimal": decimal, "missing": list(missing)}
+    return {name: value for name, value in options.items() if value not in (None, ".", [])}
 
 
 def make_chip(

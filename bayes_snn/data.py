@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,7 @@ from sklearn.model_selection import train_test_split
 
 from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.names import BUILT_IN as BUILT_IN
-
-MISSING = ("", "na", "n/a", "<na>", "nan", "null", "none")  # fields without a value, in upper or lower case
-LARGEST = 1e100  # a feature beyond it could overflow the variance
+from bayes_snn.table_file import Reading, listed, read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,23 +67,51 @@ class Split:
         return len(self.class_names)
 
 
-def load_data(name_or_path: str | Path = "breast_cancer", target: str | None = None) -> Dataset:
-    """Load a built-in data set by name, or a CSV file by path.
+def load_data(
+    name_or_path: str | Path = "breast_cancer",
+    target: str | int | None = None,
+    *,
+    no_header: bool | None = None,
+    separator: str | None = None,
+    decimal: str = ".",
+    missing: str | Sequence[str] | None = None,
+) -> Dataset:
+    """Load a built-in data set by name, or a text file with a table, such as CSV, by path.
 
     Parameters
     ----------
     name_or_path
-        breast_cancer, digits, iris or wine; or a comma-separated file with a header line. Lines without a
-        value, and columns with neither a name nor a value, are skipped.
+        breast_cancer, digits, iris or wine; or a UTF-8 file with a header line and a line for each sample. Lines
+        without a value, and columns with neither a name nor a value, are skipped.
     target
-        The CSV's column of classes, text or whole numbers; all other columns are features. `class_names` are
-        its sorted distinct values. A built-in set has its target already.
+        The file's column of classes, text or whole numbers; all other columns are features. `class_names` are its
+        sorted distinct values. Without a header it is the column's number, counted from 1. A built-in set has its
+        target already.
+    no_header
+        True: the first line is a sample, and features are named after their columns, "feature_1", "feature_2" and so
+        on. False: it holds names, even if they are numbers. None: it holds names, and is refused if it looks like a
+        sample: a field of it is a number, and its class is one of the others'.
+    separator
+        What stands between fields, one character or "tab". None for a comma, or else the semicolon, tab or bar that is
+        in the first line.
+    decimal
+        "." or ",".
+    missing
+        Texts that stand for missing values, such as "?" or ("-9999", "999"), beside empty fields, NA and NaN. Where
+        it is given, samples with a missing value are left out. Else they are refused.
+
+    Warns
+    -----
+    DataWarning
+        When samples are left out, no two samples share a feature's whole numbers, as in a column of ids, or a value
+        such as -9999 stands far from all others of its column.
 
     Raises
     ------
     InputError
         The name is unknown, or the file missing, broken, or no table of numbers with a column of classes.
     """
+    reading = Reading.of(no_header, separator, decimal, missing)
     # os.path, for Path.expanduser raises on an unknown ~user, and Path.is_file on a name too long
     name, path = str(name_or_path), Path(os.path.expanduser(str(name_or_path)))
     if name in BUILT_IN:
@@ -94,72 +120,23 @@ def load_data(name_or_path: str | Path = "breast_cancer", target: str | None = N
                 f"Target {target!r} was given for the built-in data set {name!r}, which has its own classes: "
                 "leave out the target, or give the path of a CSV file."
             )
+        if reading != Reading():
+            raise InputError(
+                f"How to read a file was said for the built-in data set {name!r}, which is not read from one: leave "
+                "out no_header, separator, decimal and missing, or give the path of a CSV file."
+            )
         bunch = getattr(datasets, f"load_{name}")()
         names = [tuple(map(str, bunch[key])) for key in ("feature_names", "target_names")]
         return Dataset(name, bunch.data.astype(np.float64), bunch.target.astype(np.int64), names[0], names[1])
     if path.suffix.lower() != ".csv" and not os.path.isfile(path):
         raise unknown_name("data set (a name, or the path of a CSV file)", name, BUILT_IN)
-    table = _read_table(path)
-    if target is None:
-        raise InputError(f"{path} needs a target, the column of classes: name one of {_listed(table, 99)}.")
-    if target not in table:
-        raise unknown_name(f"target column of {path}", target, table)
-    features = table.drop(columns=target)
-    if features.empty:
-        raise InputError(f"{path} has no samples or no features, but needs both: check its lines and commas.")
-    inputs = _numbers(features, path)
-    labels, class_names = _encode(table[target], path)
-    return Dataset(path.stem, inputs, labels, tuple(features.columns), class_names)
-
-
-def _read_table(path: Path) -> Any:
-    """The CSV as a DataFrame of stripped text, indexed by the file's line numbers."""
-    # all is text at first, the header too: pandas would rename duplicates, take surplus fields for an index
-    as_text = {"header": None, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}
-    try:
-        table = pd.read_csv(path, skipinitialspace=True, compression=None, **as_text)
-    except (OSError, UnicodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().rstrip(".")
-        raise InputError(
-            f"{path} cannot be read ({reason}), but a comma-separated UTF-8 file with a header is expected: "
-            "check the path and the file."
-        ) from None
-    line_breaks = table.apply(lambda column: column.str.count("\n")).sum(axis=1)  # within quoted fields
-    table.index = 1 + np.arange(len(table)) + line_breaks.cumsum().shift(fill_value=0).to_numpy()
-    table = table.apply(lambda column: column.str.strip())
-    table = table.loc[(table != "").any(axis=1), (table != "").any(axis=0)]
-    names = list(table.iloc[0]) if len(table) else []
-    if "" in names:
-        raise InputError(
-            f"Column {table.columns[names.index('')] + 1} of {path} has values but no name, and may hold "
-            "mere row numbers: name it in the header, or remove it (in pandas, to_csv(index=False))."
-        )
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise InputError(f"{path} has several columns {_listed(twice)}, but names must differ: rename them.")
-    return table.iloc[1:].set_axis(names, axis=1)
-
-
-def _numbers(table: Any, path: Path) -> NDArray[np.float64]:
-    """Inputs (n, d) from the text of the feature columns."""
-    numbers: NDArray[np.float64] = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    if (bad := ~(np.abs(numbers) <= LARGEST)).any():
-        row, column = np.argwhere(bad)[0]
-        raise InputError(
-            f"Line {table.index[row]}, column {table.columns[column]!r} of {path} holds "
-            f"{table.iat[row, column]!r}, but features must be finite numbers up to {LARGEST:g}: encode, "
-            f"impute or drop such values in {_listed(table.columns[bad.any(axis=0)])}."
-        )
-    return numbers
+    table = read_table(path, target, reading)
+    labels, class_names = _encode(table.labels, path)
+    return Dataset(path.stem, table.inputs, labels, table.feature_names, class_names)
 
 
 def _encode(column: Any, path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Codes (n,) of the classes, and their names: numbers in numerical order, text in alphabetical order."""
-    if (missing := column.str.lower().isin(MISSING)).any():
-        line, label = next(column[missing].items())
-        raise InputError(
-            f"Line {line}, column {column.name!r} of {path} holds {label!r}, which counts as missing, but "
-            "every sample needs a class: drop the line, or rename a class of that name."
-        )
     labels = list(column)
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
     numeric = not np.isnan(numbers).any()
@@ -174,11 +151,11 @@ def _encode(column: Any, path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]
     elif (numeric and not whole) or 2 * len(classes) > len(labels):
         problem = "classes are text or whole numbers that recur, not a continuous target"
     elif rare := [name for name in classes if counts[name] < 2]:
-        problem = f"training and test need a row each of {_listed(rare)}"
+        problem = f"training and test need a row each of {listed(rare)}"
     if problem:
         raise InputError(
             f"Column {column.name!r} of {path} has {len(classes)} different labels in {len(labels)} rows, "
-            f"such as {_listed(classes, 3)}, but {problem}: choose another target, or add samples."
+            f"such as {listed(classes, 3)}, but {problem}: choose another target, or add samples."
         )
     return pd.Categorical(labels, categories=classes).codes.astype(np.int64), tuple(classes)
 
@@ -243,8 +220,3 @@ def _stratified_order(labels: NDArray[np.int64], rng: np.random.Generator) -> ND
         members = rng.permutation(np.flatnonzero(labels == label))
         turn[members[1:]] = (np.arange(1, len(members)) + 0.5) / len(members)
     return np.argsort(turn, kind="stable")
-
-
-def _listed(names: Iterable[str], at_most: int = 10) -> str:
-    shown = [repr(str(name)) for name in names]
-    return ", ".join(shown[:at_most]) + (f" and {len(shown) - at_most} more" if len(shown) > at_most else "")

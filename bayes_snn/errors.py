@@ -7,6 +7,8 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+_MOST_NAMES = 40  # in a sentence
+
 
 class InputError(ValueError):
     """What a user passed cannot be used; the command line prints the sentence and exits with code 2."""
@@ -22,6 +24,10 @@ class ChipError(RuntimeError):
 
 class VersionWarning(UserWarning):
     """A fit folder was written by another version of bayes_snn than the one that reads it."""
+
+
+class DataWarning(UserWarning):
+    """Data that can be used, but hardly as they are: ids or marks of missing values among features, raw units."""
 
 
 class LinkError(ChipError):
@@ -57,5 +63,6 @@ def unknown_name(kind: str, name: object, valid: Iterable[str]) -> InputError:
     """The error for a name that is not one of `valid`, with the nearest valid one as a suggestion."""
     names = sorted(valid)
     near = difflib.get_close_matches(str(name), names, n=1)
+    listed = ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES:,} more" if names[_MOST_NAMES:] else "")
     hint = f"did you mean {near[0]!r}?" if near else "pick one of these."
-    return InputError(f"Unknown {kind} {name!r}; known are {', '.join(names)}: {hint}")
+    return InputError(f"Unknown {kind} {name!r}; known are {listed}: {hint}")

@@ -205,7 +205,8 @@ def _test_samples(result: FitResult) -> Samples:
         raise InputError("The fit does not name its data set: pass test=(inputs, labels) to write_report from Python.")
     n_train, seed, target = (arguments.get(key) for key in ("n_train", "split_seed", "target"))
     try:
-        split = split_data(load_data(arguments["data"], target), n_train=n_train, seed=0 if seed is None else seed)
+        dataset = load_data(arguments["data"], target, **arguments.get("reading", {}))
+        split = split_data(dataset, n_train=n_train, seed=0 if seed is None else seed)
     except InputError:
         raise
     except (TypeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from bayes_snn.command import make_chip, parse_sigmas
+from bayes_snn.command import asked_reading, make_chip, parse_sigmas
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import BUILT_IN, CHAINS, DISTORTIONS, DRAWS, IDEAL, METHODS, SAMPLERS, available_models
 from bayes_snn.terminal import option, run_app, show_help
@@ -57,6 +58,18 @@ def command(
     tune: Annotated[int | None, option(_GRID, "N", "Warm-up draws of each chain. [default: as many as draws]")] = None,
     data: Annotated[str, option(_SETTINGS, "NAME", f"{', '.join(BUILT_IN)}, or a CSV file.")] = "breast_cancer",
     target: Annotated[str, option(_SETTINGS, "NAME", "Column of the CSV file that holds the class.")] = "",
+    no_header: Annotated[
+        bool | None,
+        option(_SETTINGS, None, "The file's first line is a sample, --target a number.", "--no-header/--header"),
+    ] = None,
+    separator: Annotated[
+        str | None, option(_SETTINGS, "X", "Between the file's fields: one character, or tab. [default: recognised]")
+    ] = None,
+    decimal: Annotated[str, option(_SETTINGS, "X", "Decimal point of the file's numbers, or a comma.")] = ".",
+    missing: Annotated[
+        list[str],
+        option(_SETTINGS, "X", "Leave out samples with such a value, NA or none; again for more: --missing=-9999."),
+    ] = [],  # noqa: B006
     hidden: Annotated[str, option(_SETTINGS, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
     steps: Annotated[int, option(_SETTINGS, "N", "Time steps (ms) of a presentation.")] = 32,
     model: Annotated[
@@ -102,7 +115,8 @@ def command(
     for name in names:
         if name not in METHODS:
             raise unknown_name("method", name, METHODS)
-    dataset = load_data(data, target or None)
+    reading = asked_reading(no_header, separator, decimal, missing)
+    dataset = load_data(data, target or None, **reading)
     chip_seeds = _seeds("--chips", chips)
     split_seeds = None if splits.strip() == OWN else _seeds("--splits", splits)
     numbers = [_n_train(text) for text in _listed("--n-train", n_train)]
@@ -112,6 +126,7 @@ def command(
     make_chip(split_data(dataset), [IDEAL], ["0"], 0, hidden, steps)  # for its refusals
     settings = {"data": data, "target": target, "hidden": hidden.replace(" ", ""), "n_steps": steps, "model": model}
     settings |= {"sampler": sampler, "chains": chains, "seed": seed}
+    settings |= {"reading": json.dumps(reading, sort_keys=True)} if reading else {}
     digests = {"data_digest": digest_file(data), "model_digest": digest_file(model)}
     strengths = parse_strengths(_listed("--distortion", distortion), parse_sigmas([sigma]))
     cells = make_grid(names, strengths, sizes, chip_seeds, split_seeds, budgets, **settings, **digests)

@@ -33,7 +33,10 @@ try:
 except ModuleNotFoundError:
     pa = pq = None
 
-TEXT = ("method", "data", "target", "distortion", "hidden", "model", "sampler", "data_digest", "model_digest")
+TEXT = (
+    *("method", "data", "target", "distortion", "hidden", "model", "sampler"),
+    *("data_digest", "model_digest", "reading"),
+)
 _CELL_FILE = re.compile(r"[0-9a-f]{16}\.parquet")
 
 
@@ -102,7 +105,7 @@ class SweepFolder:
             if not _CELL_FILE.fullmatch(path.name):
                 continue
             try:
-                [row] = pq.read_table(path, schema=row_schema()).to_pylist()
+                [row] = _rows_of(path)
                 if row["id"] != path.stem or Cell(**{name: row[name] for name in IDENTITY}).id != path.stem:
                     raise ValueError("the row is another cell's")
             except (OSError, ValueError, TypeError):  # pyarrow's own errors are among them
@@ -167,7 +170,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     try:
         if not holds_sweep(file):
             raise ValueError("columns of a sweep are missing")
-        found = pq.read_table(file, schema=row_schema()).to_pylist()
+        found = _rows_of(file)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{file} cannot be read as a sweep ({type(error).__name__}): give the folder that --output named, or "
@@ -179,7 +182,13 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 def holds_sweep(file: Path) -> bool:
     """Whether a Parquet file tells of each of its rows what cell it is of."""
     need_pyarrow()
-    return {"id", *IDENTITY} <= set(pq.read_schema(file).names)
+    return {"id", *IDENTITY} - {"reading"} <= set(pq.read_schema(file).names)
+
+
+def _rows_of(file: Path) -> list[dict[str, Any]]:
+    """The rows in a file; those of version 0.1.0 have no column `reading`."""
+    rows = pq.read_table(file, schema=row_schema()).to_pylist()
+    return [{**row, "reading": row["reading"] or ""} for row in rows]
 
 
 def version_of(row: dict[str, Any]) -> str | None:

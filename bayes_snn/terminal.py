@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bayes_snn.errors import ChipError, InputError, VersionWarning
+from bayes_snn.errors import ChipError, DataWarning, InputError, VersionWarning
 
 INTERRUPTED = 130  # exit code, as shells have it
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # which Typer does not export
@@ -35,8 +35,9 @@ def run_app(app: typer.Typer, program: str, interrupted: str, too_large: str) ->
         if isinstance(stream, io.TextIOWrapper):  # a file name or a bar that cannot be printed must not end a fit
             stream.reconfigure(errors="replace")
     shown = warnings.showwarning
+    ours = (DataWarning, VersionWarning)
     warnings.showwarning = lambda message, category, *place, **rest: (
-        _warn(message) if issubclass(category, VersionWarning) else shown(message, category, *place, **rest)
+        _warn(message) if issubclass(category, ours) else shown(message, category, *place, **rest)
     )
     try:
         code = app(standalone_mode=False, prog_name=program)
