@@ -62,7 +62,7 @@ def command(
     target: Annotated[str | None, option(_DATA, "NAME", "Column of the CSV file that holds the class.")] = None,
     no_header: Annotated[
         bool | None,
-        option(_DATA, None, "The file's first line is a sample, and --target a column's number.", "--no-header/--header"),
+        option(_DATA, None, "The first line is a sample, --target a column's number.", "--no-header/--header"),
     ] = None,
     separator: Annotated[
         str | None, option(_DATA, "X", "Between the file's fields: one character, or tab. [default: recognised]")

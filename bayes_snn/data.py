@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 
 from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.names import BUILT_IN as BUILT_IN
-from bayes_snn.table_file import Reading, listed, read_table
+from bayes_snn.table_file import Reading, listed, point_out, read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +132,7 @@ def load_data(
         raise unknown_name("data set (a name, or the path of a CSV file)", name, BUILT_IN)
     table = read_table(path, target, reading)
     labels, class_names = _encode(table.labels, path)
+    point_out(table, path)
     return Dataset(path.stem, table.inputs, labels, table.feature_names, class_names)
 
 

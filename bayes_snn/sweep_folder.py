@@ -33,10 +33,8 @@ try:
 except ModuleNotFoundError:
     pa = pq = None
 
-TEXT = (
-    *("method", "data", "target", "distortion", "hidden", "model", "sampler"),
-    *("data_digest", "model_digest", "reading"),
-)
+TEXT = {"method", "data", "target", "distortion", "hidden", "model", "sampler"}
+TEXT |= {"data_digest", "model_digest", "reading"}
 _CELL_FILE = re.compile(r"[0-9a-f]{16}\.parquet")
 
 

@@ -83,7 +83,6 @@ def read_table(path: Path, target: str | int | None, reading: Reading) -> Table:
     table = file.numbers(place)
     if table is None:
         table = file.texts(place)
-    _point_out(table, path)
     return table
 
 
@@ -164,6 +163,7 @@ class _File:
         if target is None:
             raise InputError(f"{self.path} needs a target, the column of classes: name one of {listed(given, 20)}.")
         if target not in given:
+            self._read(dtype=str)  # a file that is no text as a whole is the first thing to say
             raise unknown_name(f"target column of {self.path}", target, given)
         if twice:
             raise InputError(f"{self.path} has several columns {listed(twice)}, but names must differ: rename them.")
@@ -278,7 +278,7 @@ class _File:
         )
 
 
-def _point_out(table: Table, path: Path) -> None:
+def point_out(table: Table, path: Path) -> None:
     """Warn of columns that are hardly features, and of values that stand for missing ones."""
     inputs, names = table.inputs, table.feature_names
     low, high = inputs.min(axis=0), inputs.max(axis=0)
@@ -295,7 +295,7 @@ def _point_out(table: Table, path: Path) -> None:
             f"No two samples of {path} share a value of {listed(suspects)}, all whole numbers, as in a column of ids: "
             "drop it if it is one, for it says nothing of new samples.",
             DataWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     found: dict[float, list[str]] = {}
     for i in np.flatnonzero(np.isin(low, SENTINELS) | np.isin(high, SENTINELS)):
@@ -311,7 +311,7 @@ def _point_out(table: Table, path: Path) -> None:
             f"{value:g} stands far from all other values of {listed(columns)} in {path}, as a mark of missing values "
             f"does: give missing='{value:g}' (--missing={value:g}) if it is one, to leave such samples out.",
             DataWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from types import ModuleType
@@ -90,6 +91,15 @@ def test_an_error_becomes_one_sentence(error: Exception, said: str, monkeypatch:
     row = run_cell(cell)
     assert (row["id"], row["error"]) == (cell.id, said)
     assert "test_chosen_accuracy" not in row
+
+
+def test_a_cell_reads_its_file_as_the_sweep_was_told(tmp_path: Any) -> None:
+    path = tmp_path / "mine.data"
+    path.write_text("".join(f"{i % 7},5;{'ab'[i % 2]}\n" for i in range(40)))
+    reading = json.dumps({"no_header": True, "decimal": ","})
+    row = run_cell(canonical(Cell("logistic", data=str(path), target="2", n_train=20, reading=reading)))
+    assert (row.get("error"), row["n_test"]) == (None, 12)
+    assert row["reading"] == reading
 
 
 def test_a_file_that_has_changed_is_not_used(tmp_path: Any) -> None:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,11 @@ from bayes_snn import command
 from bayes_snn.closing import score_table
 from bayes_snn.data import BUILT_IN, load_data, split_data
 from bayes_snn.distortion import DISTORTIONS
-from bayes_snn.errors import InputError
+from bayes_snn.errors import DataWarning, InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.model import available_models
 from bayes_snn.predict import ESTIMATES
+from bayes_snn.report_material import gather
 from bayes_snn.result import FitResult, load_fit
 from bayes_snn.steps import SAMPLERS
 
@@ -205,8 +207,8 @@ CSV_FILES = {  # content (None: no file), target, and what the sentence must say
     "with a continuous target": ("a,b,kind\n" + "".join(f"1,{i},{i / 7}\n" for i in range(30)), "kind", ["continuous"]),
     "with a header alone": ("a,b,kind\n", "kind", ["no samples"]),
     "with a target alone": ("kind\n" + "p\nq\n" * 20, "kind", ["no features"]),
-    "empty": ("", "kind", ["cannot be read", "comma-separated"]),
-    "of binary garbage": (bytes(range(256)) * 40, "kind", ["cannot be read", "comma-separated"]),
+    "empty": ("", "kind", ["cannot be read", "UTF-8"]),
+    "of binary garbage": (bytes(range(256)) * 40, "kind", ["cannot be read", "UTF-8"]),
     "of zeros": (bytes(4000), "kind", ["mine.csv"]),
     "missing": (None, "kind", ["mine.csv", "No such file"]),
 }
@@ -533,6 +535,23 @@ def test_each_model_fits(model: str, run: Run) -> None:
     sampler = "sitewise" if model == "grid" else "block"
     assert run("--model", model, "--out", "mine", "--sampler", sampler).code == 0
     assert check_folder(Path("mine"))["arguments"]["model"] == model
+
+
+def test_a_file_without_a_header_and_its_report(run: Run) -> None:
+    Path("mine.data").write_text("".join(f"{i % 7};{i * i % 11},5;{'pqr'[i % 3]}\n" for i in range(60)) + "-9;1,5;p\n")
+    options = ["--no-header", "--decimal", ",", "--separator", ";", "--missing", "-9", "--n-train", "20"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        ended = run("--data", "mine.data", "--target", "3", *options, "--out", "mine")
+    assert ended.code == 0
+    assert ended.err.startswith("Warning: 1 of 61 samples")
+    assert ended.err.count("\n") == 1
+    reading = {"no_header": True, "separator": ";", "decimal": ",", "missing": ["-9"]}
+    assert json.loads(Path("mine/fit.json").read_text())["arguments"]["reading"] == reading
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        material = gather("mine")
+    assert (len(material.test[1]), material.why_no_test) == (18, "")
 
 
 def test_a_model_by_path_and_a_csv_with_text_labels(run: Run) -> None:

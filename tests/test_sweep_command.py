@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,14 @@ def test_a_warm_up_is_as_long_as_the_draws(run: Run, asked: list[tuple[list[Cell
         ("mh", 10, 10),
         ("mh", 30, 30),
     ]
+
+
+def test_how_a_file_is_read_is_part_of_a_cell(run: Run, asked: list[tuple[list[Cell], dict[str, Any]]]) -> None:
+    Path("mine.data").write_text("".join(f"{i % 7},5;{'pq'[i % 2]}\n" for i in range(40)))
+    options = ["--data", "mine.data", "--target", "2", "--no-header", "--decimal", ",", "--missing=-9999"]
+    assert run(*options, "--chips", "0", "--n-train", "20")[0] == 0
+    [[cell]] = [cells for cells, _ in asked]
+    assert json.loads(cell.reading) == {"no_header": True, "decimal": ",", "missing": ["-9999"]}
 
 
 def test_a_changed_csv_makes_other_cells(run: Run, asked: list[tuple[list[Cell], dict[str, Any]]]) -> None:

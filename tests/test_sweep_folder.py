@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+import pyarrow.parquet as pq
+
 import bayes_snn.sweep as sweep_module
 from bayes_snn import __version__, sweep_folder
 from bayes_snn.cells import Cell
@@ -42,6 +44,18 @@ def test_rows_come_back(folder: SweepFolder) -> None:
     assert list(read_sweep(folder.path)["chip_seed"]) == [0, 1, 2]
     folder.write_all(rows.values())
     assert read_sweep(folder.path / "sweep.parquet").equals(read_sweep(folder.path))
+
+
+def test_rows_of_before_files_could_be_read_in_other_ways(folder: SweepFolder) -> None:
+    assert Cell("mh").id == "92edaf1fef62c4fc"  # as it was then
+    saved = folder.write_all(folder.read()[0].values())
+    for path in [saved, *folder.cells.iterdir()]:
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns("reading"), path)
+    rows, torn = folder.read()
+    assert (len(rows), torn) == (len(CELLS), [])
+    assert len(read_sweep(saved)) == len(CELLS)
+    assert sweep(CELLS, folder.path).kept == len(CELLS)
 
 
 def test_torn_and_mistaken_files_are_told(folder: SweepFolder) -> None:
