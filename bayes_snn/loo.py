@@ -26,6 +26,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.result import FitResult
 
 FEWEST_DRAWS = 25  # of all chains: fewer have no tail of 5 draws
+_MOST_HIGH = 0.5  # share of samples whose Pareto k is too high, of a fit that is still ranked
 _DIMS = ["chain", "draw"]
 
 
@@ -65,12 +66,13 @@ def compare(fits: Mapping[str, FitResult]) -> pd.DataFrame:
     -------
     The table of `az.compare`, not rounded, without its two columns of diagnostics in words. Instead: `k_high`, the
     number of samples whose Pareto k is too high; `k_tied`, the number of those without one; `mixed`, whether the
-    predictions of the chains have mixed.
+    predictions of the chains have mixed. A fit whose Pareto k is too high for more than half of the samples is not
+    ranked: it comes last, and its rank, differences and weight are missing.
 
     Warns
     -----
     LooWarning
-        Once, naming the fits whose LOO cannot be relied on.
+        Once, naming the fits whose LOO cannot be relied on; and once, naming those that are not ranked.
 
     Raises
     ------
@@ -91,6 +93,8 @@ def compare(fits: Mapping[str, FitResult]) -> pd.DataFrame:
             LooWarning,
             stacklevel=2,
         )
+    if (said := no_ranking(scores)) is not None:
+        warnings.warn(said, LooWarning, stacklevel=2)
     table = compare_scores(scores).drop(columns=["diag_diff", "diag_elpd"])
     table["k_high"] = [n_high(scores[name]) for name in table.index]
     table["k_tied"] = [n_tied(scores[name]) for name in table.index]
@@ -149,8 +153,45 @@ def check_same_samples(fits: Mapping[str, FitResult]) -> None:
 
 
 def compare_scores(scores: Mapping[str, Any]) -> pd.DataFrame:
-    """`az.compare` of what `loo` returned."""
-    return az.compare(dict(scores), round_to="none")
+    """`az.compare` of what `loo` returned, the best first; those that `unranked` names come last, without a rank.
+
+    They keep `elpd`, `se` and `p`; what compares them with others is missing.
+    """
+    outside = unranked(scores)
+    ranked = {name: score for name, score in scores.items() if name not in outside}
+    with warnings.catch_warnings():
+        # which `reliability` and `no_ranking` say, with numbers
+        warnings.filterwarnings("ignore", ".*Pareto", UserWarning)
+        table: pd.DataFrame = az.compare(ranked or dict(scores), round_to="none")
+    if not outside:
+        return table
+    table = table.astype({"rank": "Int64"}).reindex([*(table.index if ranked else []), *outside])
+    for name in outside:
+        table.loc[name] = pd.NA
+        table.loc[name, ["elpd", "se", "p"]] = [float(getattr(scores[name], each)) for each in ("elpd", "se", "p")]
+    return table
+
+
+def unranked(scores: Mapping[str, Any]) -> list[str]:
+    """Fits that cannot be ranked: Pareto k is too high for more than half of the samples.
+
+    Their elpd depends on the number of draws by more than its standard error says: more draws of one and the same
+    posterior would be ranked below fewer. With one fit left, there is nothing to rank it against.
+    """
+    outside = [name for name, score in scores.items() if n_high(score) > _MOST_HIGH * score.n_data_points]
+    return list(scores) if outside and len(scores) - len(outside) < 2 else outside
+
+
+def no_ranking(scores: Mapping[str, Any]) -> str | None:
+    """A sentence on the fits that are not ranked; None where all are."""
+    if not (outside := unranked(scores)):
+        return None
+    which = "No fit is ranked" if len(outside) == len(scores) else f"{', '.join(outside)}: not ranked"
+    worst = max(n_high(scores[name]) / scores[name].n_data_points for name in outside)
+    return (
+        f"{which}, for Pareto k is too high for up to {worst:.0%} of the training samples, where even draws of one "
+        "posterior would be told apart: compare the scores of test samples."
+    )
 
 
 def pointwise_loo(fit: FitResult) -> Any:

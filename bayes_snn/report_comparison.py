@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bayes_snn.errors import InputError
-from bayes_snn.loo import check_same_samples, compare_scores, n_high, n_tied, pointwise_loo
+from bayes_snn.loo import check_same_samples, compare_scores, n_high, n_tied, no_ranking, pointwise_loo
 from bayes_snn.report_figures import draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, paragraph, table
 from bayes_snn.report_tables import counted, finite, gallery, ranged, said, three, two
+
+_ELPD = ("elpd", "se", "elpd_diff", "dse", "p")
 
 
 def comparison(materials: Sequence[Material], sheet: Sheet) -> Html:
@@ -77,13 +80,14 @@ def leave_one_out(materials: Sequence[Material]) -> Html:
         rows = [
             [
                 name,
-                *(f"{float(row[column]):.1f}" for column in ("elpd", "se", "elpd_diff", "dse", "p")),
-                f"{float(row['weight']):.2f}",
+                *("" if pd.isna(row[column]) else f"{row[column]:.1f}" for column in _ELPD),
+                "" if pd.isna(row["weight"]) else f"{row['weight']:.2f}",
                 f"{bad[name]:.0%}",
                 f"{tied[name]:.0%}",
             ]
             for name, row in found.iterrows()
         ]
+        unranked = no_ranking(scores)
     except Exception as error:  # of many kinds, from deep inside; the rest of the report does not need it
         return missing(f"LOO could not be computed ({type(error).__name__}: {' '.join(str(error).split())[:200]}).")
     limit = " to ".join(sorted({f"{value:.2f}" for value in limits.values()}))
@@ -94,6 +98,8 @@ def leave_one_out(materials: Sequence[Material]) -> Html:
     )
     header = ["fit", "elpd", "se", "difference", "se of it", "p", "weight", "k too high", "no k"]
     parts: list[object] = [table(caption, header, rows)]
+    if unranked is not None:
+        parts.append(paragraph(unranked))
     if worst := max(bad.values()):
         parts.append(
             paragraph(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import arviz as az
@@ -128,7 +129,7 @@ def test_compare_orders_fits_and_counts_what_is_not_to_be_believed():
     assert table.loc["better", "weight"] == pytest.approx(1.0, abs=1e-6)
     assert {"k_high", "k_tied", "mixed"} <= set(table.columns)
     fits["heavy"] = with_terms(heavy())
-    with pytest.warns(LooWarning, match="LOO cannot be relied on for .*heavy"):
+    with pytest.warns(LooWarning, match="not ranked"), pytest.warns(LooWarning, match="relied on for .*heavy"):
         table = compare(fits)
     assert table.loc["heavy", "k_high"] > 0
     assert table.loc["better", "k_high"] == 0
@@ -137,6 +138,53 @@ def test_compare_orders_fits_and_counts_what_is_not_to_be_believed():
 def test_arviz_takes_what_loo_returns():
     first, second = (quiet(loo, with_terms(smooth(shift))) for shift in (0.0, 1.0))
     assert list(az.compare({"a": first, "b": second}).index) == ["a", "b"]
+
+
+def thinned(result, step):
+    """Every step-th draw of a fit: the same posterior, with fewer draws."""
+    fewer = result.posterior.isel(draw=slice(None, None, step))
+    return dataclasses.replace(result, posterior=fewer)
+
+
+def test_a_posterior_is_not_ranked_against_its_own_draws():
+    terms = -np.random.default_rng(0).gamma(1.0, 4.0, (2, 500, len(LABELS)))
+    all_draws = with_terms(terms)
+    fits = {"all draws": all_draws, "every fifth": thinned(all_draws, 5)}
+    assert all(n_high(pointwise_loo(each)) == len(LABELS) for each in fits.values())
+    with pytest.warns(LooWarning, match="No fit is ranked, for Pareto k .* 100% of the training samples"):
+        table = quiet_but_ranking(fits)
+    assert table[["rank", "elpd_diff", "dse", "p_worse", "weight"]].isna().all(axis=None)
+    for name, each in fits.items():
+        assert table.loc[name, "elpd"] == pytest.approx(pointwise_loo(each).elpd, rel=1e-12)
+
+
+def test_draws_whose_k_is_low_are_ranked_and_not_against_themselves():
+    """Where LOO can be relied on, thinned draws are as good as all, and another posterior is ranked below both."""
+    terms = -np.random.default_rng(0).uniform(0.0, 0.3, (2, 500, len(LABELS)))
+    all_draws = with_terms(terms)
+    table = quiet(compare, {"all": all_draws, "fifth": thinned(all_draws, 5), "worse": with_terms(terms - 1.0)})
+    assert table["rank"].tolist() == [0, 1, 2]
+    assert table.index[2] == "worse"
+    assert table.loc["worse", "elpd_diff"] < -5.9  # 1 nat for each of 6 samples
+    # a Monte Carlo error of 0.3 / sqrt(12 n) for each sample
+    assert abs(table["elpd_diff"].iloc[1]) < 5 * 0.3 * np.sqrt(len(LABELS) / 12 / 200)
+
+
+def test_what_cannot_be_ranked_comes_last():
+    fits = {"heavy": with_terms(heavy()), "a": with_terms(smooth()), "b": with_terms(smooth(1.0))}
+    with pytest.warns(LooWarning, match="^heavy: not ranked, for Pareto k"):
+        table = quiet_but_ranking(fits)
+    assert table.index.tolist() == ["a", "b", "heavy"]
+    assert table["rank"].tolist()[:2] == [0, 1]
+    assert table.loc["heavy", ["rank", "elpd_diff", "weight"]].isna().all()
+    assert table.loc["b", "elpd_diff"] == pytest.approx(-6.0, abs=0.5)
+
+
+def quiet_but_ranking(fits):
+    """`compare` without its other warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "LOO cannot be relied on", LooWarning)
+        return compare(fits)
 
 
 @pytest.mark.parametrize("fits", [{}, [], None])
