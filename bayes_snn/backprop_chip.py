@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bayes_snn.chip import Chip, FloatArray, check_counts, check_spikes
+from bayes_snn.chip import Chip, FloatArray, ask_counts, ask_spikes, frozen
 
 
 class CountedChip:
@@ -21,18 +21,18 @@ class CountedChip:
 
     def counts(self, weights: Sequence[Tensor], inputs: FloatArray) -> Tensor:
         """Spike counts (R, n_samples, n_classes), float32, of weights (R, n_pre, n_post)."""
-        answers = []
+        answers, inputs = [], frozen(inputs)
         for programmed in replicates(weights):
             self.presentations += len(inputs)
-            answers.append(check_counts(self.chip.run(programmed, inputs), len(inputs), self.chip.spec))
+            answers.append(ask_counts(self.chip, programmed, inputs))
         return torch.from_numpy(np.stack(answers).astype(np.float32))
 
     def spikes(self, weights: Sequence[Tensor], inputs: FloatArray) -> list[Tensor]:
         """Spikes (R, n_neurons, n_steps, n_samples), float32, of each layer."""
-        answers = []
+        answers, inputs = [], frozen(inputs)
         for programmed in replicates(weights):
             self.presentations += len(inputs)
-            answers.append(check_spikes(self.chip.spikes(programmed, inputs), len(inputs), self.chip))  # type: ignore[attr-defined]
+            answers.append(ask_spikes(self.chip, programmed, inputs))
         layers = [np.stack(layer).transpose(0, 3, 2, 1) for layer in zip(*answers, strict=True)]
         return [torch.from_numpy(np.ascontiguousarray(layer, np.float32)) for layer in layers]
 

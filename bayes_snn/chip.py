@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -204,9 +205,9 @@ class Chip(Protocol):
         Parameters
         ----------
         weights
-            One (n_pre, n_post) float array per layer.
+            One (n_pre, n_post) float array per layer. Read-only: a method that changes them works on a copy.
         inputs
-            (n_samples, n_in) floats, the constant input currents in units of the threshold.
+            (n_samples, n_in) floats, the constant input currents in units of the threshold. Read-only too.
 
         Returns
         -------
@@ -332,6 +333,55 @@ def check_spikes(answer: Any, n_samples: int, chip: Chip) -> list[NDArray[Any]]:
             "its link and its driver."
         )
     return layers
+
+
+def frozen(array: Any) -> NDArray[Any]:
+    """An array that nobody can write to: a read-only copy, or the array itself where it is one already.
+
+    An array that owns its data and is read-only is handed on as it is, so that a chip may prepare such inputs once.
+    """
+    if isinstance(array, np.ndarray) and array.base is None and not array.flags.writeable:
+        return array
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy
+
+
+def ask_counts(chip: Chip, weights: Sequence[Any], inputs: Any) -> NDArray[np.int32]:
+    """Run a chip once on read-only copies: spike counts (n_samples, n_out), checked and the caller's own.
+
+    A chip that changed its arguments would change the weights of a chain, and one that answers with the same array
+    each time the counts of an earlier run.
+
+    Raises
+    ------
+    ChipError
+        When the chip answers nonsense, or writes into its arguments.
+    """
+    with _read_only("run"):
+        counts = chip.run([frozen(matrix) for matrix in weights], frozen(inputs))
+    return np.array(check_counts(counts, len(inputs), chip.spec), order="C")
+
+
+def ask_spikes(chip: Any, weights: Sequence[Any], inputs: Any) -> list[NDArray[Any]]:
+    """The same of a chip's method `spikes`: (n_samples, n_steps, n_neurons) of each layer."""
+    with _read_only("spikes"):
+        answer = chip.spikes([frozen(matrix) for matrix in weights], frozen(inputs))
+    return [np.array(layer) for layer in check_spikes(answer, len(inputs), chip)]
+
+
+@contextmanager
+def _read_only(method: str) -> Iterator[None]:
+    """NumPy's complaint of a write into a read-only array, as a sentence that says whose it is."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, InputError) or not any(word in str(error) for word in ("read-only", "WRITEABLE")):
+            raise
+        raise ChipError(
+            f"The chip's method `{method}` writes into its weights or inputs ({error}), but they are read-only, since "
+            "a chain goes on with them: let it work on a copy, for example np.array(weights[0])."
+        ) from error
 
 
 def as_matrices(joined: NDArray[Any], shapes: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:

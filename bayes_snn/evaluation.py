@@ -7,7 +7,7 @@ import pymc as pm
 import xarray as xr
 from pymc.stats import compute_log_prior
 
-from bayes_snn.chip import Chip, check_counts
+from bayes_snn.chip import Chip, ask_counts
 from bayes_snn.model import LABELS
 from bayes_snn.waiting import tracked
 
@@ -32,7 +32,7 @@ def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     constant = np.empty((*shape, chip.spec.layers[-1]), np.bool_)
     for draw in tracked(list(np.ndindex(shape)), "Recording the likelihood of each draw"):
         matrices = [layer[draw] for layer in weights]
-        runs = [check_counts(chip.run(matrices, op.inputs), len(labels), chip.spec) for _ in range(op.noise.repeats)]
+        runs = [ask_counts(chip, matrices, op.inputs) for _ in range(op.noise.repeats)]
         terms[draw] = op.score(runs, labels)
         constant[draw] = np.ptp(np.concatenate(runs), axis=0) == 0
     chains = dict(posterior[["chain", "draw"]].coords)

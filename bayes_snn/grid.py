@@ -52,7 +52,7 @@ def weight_levels(chip: Chip) -> list[NDArray[np.float64]]:
     if told is None:
         levels = [parameter.levels for parameter in chip.spec.parameters]
         return [grid_levels(chip.spec) if known is None else np.array(known) for known in levels]
-    arrays = [np.asarray(levels, np.float64) for levels in told]
+    arrays = [np.array(levels, np.float64) for levels in told]  # copies: a prior may change them
     sound = [a.ndim == 1 and len(a) > 0 and np.isfinite(a).all() and (np.diff(a) > 0).all() for a in arrays]
     if len(arrays) != n_matrices or not all(sound):
         raise InputError(

@@ -168,7 +168,8 @@ class LIFSweeper:
         early: bool,
     ) -> None:
         self._circuit, self._program, self._early = circuit, program, early
-        self._inputs, self._labels = inputs.astype(np.float32), labels
+        # writable copies: the kernels would be compiled a second time for read-only arrays
+        self._inputs, self._labels = inputs.astype(np.float32), np.array(labels)
         layers = circuit.layers
         self._shapes = [(int(a), int(b)) for a, b in itertools.pairwise(layers)]
         self._index_sites()
@@ -212,9 +213,6 @@ class LIFSweeper:
         n_steps = self._circuit.n_steps
         put_in_order(order, self._inputs, self._labels, n_steps, self._groups, self._ordered)
         prepare(self._circuit, self._columns, self._groups, self._ordered, self._trains, self._sums, self._terms)
-
-    def offer(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
-        """What a run elsewhere has answered: of no use here, where a start costs little."""
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `sweep_sites`.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip, FloatArray, check_chip
+from bayes_snn.chip import Chip, FloatArray, check_chip, frozen
 from bayes_snn.errors import ChipError, InputError, LinkError, check_whole
 from bayes_snn.interrupt import interrupted
 from bayes_snn.link_faults import AnswerError, FaultLog, check_answer
@@ -169,8 +169,8 @@ class Link:
         return None, sentence
 
     def _ask(self, request: int, weights: Sequence[FloatArray], inputs: FloatArray) -> tuple[object, object]:
-        if self.timeout is not None:  # the caller may change its weights while a call that was given up reads them
-            weights = [np.array(matrix) for matrix in weights]
+        # the caller may change its weights while a call that was given up reads them
+        weights, inputs = [frozen(matrix) for matrix in weights], frozen(inputs)
         return self._call(request, self.timeout, self._drive, request, weights, inputs)  # type: ignore[no-any-return]
 
     def _drive(self, request: int, weights: Sequence[FloatArray], inputs: FloatArray) -> tuple[object, object]:

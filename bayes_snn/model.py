@@ -15,7 +15,17 @@ import pymc as pm
 import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
 
-from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_chip, check_inputs, check_labels
+from bayes_snn.chip import (
+    Chip,
+    ChipSpec,
+    FloatArray,
+    IntArray,
+    ask_counts,
+    check_chip,
+    check_inputs,
+    check_labels,
+    frozen,
+)
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.likelihood import class_probabilities
 from bayes_snn.names import available_models as available_models
@@ -114,7 +124,7 @@ def build_model(
         When inputs, labels or the prior's shapes do not fit the chip.
     """
     spec = check_chip(chip).spec
-    inputs = _frozen(check_inputs(inputs, spec.layers[0]))
+    inputs = frozen(check_inputs(inputs, spec.layers[0]))  # a chip may then prepare them once
     labels = check_labels(labels, len(inputs), spec.layers[-1])
     function = load_weights(weights)
     op = ChipLogLikelihood(chip, inputs)
@@ -128,7 +138,8 @@ def build_model(
 
     def random(*matrices: Any, rng: np.random.Generator, size: Any = None) -> Any:
         # labels drawn from the class probabilities of a run, for prior and posterior predictive checks
-        counts = chip.run([matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)], inputs)
+        programmed = [matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)]
+        counts = ask_counts(chip, programmed, inputs)
         op.presentations += len(inputs)
         below = class_probabilities(counts).cumsum(axis=1)[:, :-1]
         return (rng.random((len(inputs), 1)) > below).sum(axis=1)
@@ -166,13 +177,6 @@ def weight_variables(model: pm.Model) -> list[Any]:
             if variable in model.free_RVs and variable not in found:
                 found.append(variable)
     return [model.rvs_to_values[variable] for variable in found]
-
-
-def _frozen(array: FloatArray) -> FloatArray:
-    """A read-only copy: a chip may then prepare it once."""
-    copy = np.array(array)
-    copy.setflags(write=False)
-    return copy
 
 
 def _coordinates(

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
 from numpy.typing import NDArray
+from pytensor import config
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import generate_fallback_impl, numba_funcify
 
-from bayes_snn.chip import Chip, FloatArray, IntArray, check_counts
+from bayes_snn.chip import Chip, FloatArray, IntArray, ask_counts, frozen
 from bayes_snn.likelihood import BETA, log_likelihood
 from bayes_snn.noisy import NoiseChoice, log_mean
+
+# With fastmath LLVM may reorder a sum, and does so differently where a function is compiled and where it comes out of
+# PyTensor's cache: the last bits of a log-density, and draws with them, would depend on what was compiled before. Set
+# for the process, since chains in other processes and PyMC's own steps must be compiled alike.
+config.numba__fastmath = False
 
 NO_GRADIENT = (
     "The likelihood is a chip, which has no gradient: sample the weights with a Metropolis step (sampler='block' "
@@ -42,8 +49,9 @@ class ChipLogLikelihood(Op):
         Weight of a spike in the likelihood.
     memory
         How many evaluations are remembered. Three are needed at least (current point, proposal, and the one before
-        it, which a joint step of several variables comes back to); a chip that answers differently each time keeps
-        its answer for as long as it is remembered, which makes the chain pseudo-marginal.
+        it, which a joint step of several variables comes back to). On a noisy chip the steps of this package have all
+        but the current point forgotten before each proposal (see `keep`), so that every proposal gets an estimate of
+        its own and the current point keeps the one that it was accepted with: the chain is pseudo-marginal.
 
     Attributes
     ----------
@@ -57,9 +65,9 @@ class ChipLogLikelihood(Op):
 
     def __init__(self, chip: Chip, inputs: FloatArray, beta: float = BETA, memory: int = 8) -> None:
         self.chip = chip
-        self.inputs = inputs
+        self.inputs = frozen(inputs)
         self.beta = float(beta)
-        self.memory = max(int(memory), 3)
+        self._memory = max(int(memory), 3)
         self.presentations = 0
         self.noise = NoiseChoice()
         self._known: OrderedDict[bytes, NDArray[np.float64]] = OrderedDict()
@@ -101,7 +109,7 @@ class ChipLogLikelihood(Op):
         key = _key(weights, labels)
         self._known[key] = terms
         self._known.move_to_end(key)
-        if len(self._known) > self.memory:
+        if len(self._known) > self._memory:
             self._known.popitem(last=False)
 
     def run(self, weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -119,15 +127,34 @@ class ChipLogLikelihood(Op):
 
         Raises a `ChipError` when the chip answers nonsense.
         """
+        weights, inputs = [frozen(matrix) for matrix in weights], frozen(inputs)
         runs: list[IntArray] = []
         for _ in range(self.noise.repeats):
-            runs.append(check_counts(self.chip.run(weights, inputs), len(inputs), self.chip.spec))
+            runs.append(ask_counts(self.chip, weights, inputs))
             self.presentations += len(inputs)
         return runs
 
     def score(self, runs: Sequence[IntArray], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """log p of the labels given spike counts of one run or more; see `noisy` for what is averaged."""
         return log_mean([log_likelihood(counts, labels, self.beta) for counts in runs])
+
+    def keep(self, weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> None:
+        """Forget every evaluation but that of these weights.
+
+        A rejected proposal may come back, on a grid above all. On a noisy chip the estimate that it was rejected with
+        says nothing of the next one.
+        """
+        key = _key(weights, labels)
+        self._known = OrderedDict([(key, self._known[key])] if key in self._known else [])
+
+    @contextmanager
+    def fresh_estimates(self) -> Iterator[None]:
+        """Run a noisy chip at every evaluation: a population's particles, equal ones on a grid, share no estimate."""
+        memory, self._memory = self._memory, self._memory if self.chip.spec.deterministic else 0
+        try:
+            yield
+        finally:
+            self._memory = memory
 
     def forget(self) -> None:
         """Forget every evaluation."""

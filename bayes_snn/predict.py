@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip, FloatArray, check_counts
+from bayes_snn.chip import Chip, FloatArray, ask_counts, frozen
 from bayes_snn.errors import check_whole, unknown_name
 from bayes_snn.likelihood import class_probabilities
 from bayes_snn.waiting import tracked
@@ -61,8 +61,7 @@ def run_draws(
     chip: Chip, draws: Draws, chosen: Sequence[int] | NDArray[np.int64], inputs: FloatArray, repeats: int = 1
 ) -> NDArray[np.float64]:
     """Class probabilities (n_chosen, n_samples, n_classes) of some draws: `repeats` passes of the inputs for each."""
-    shown = inputs if isinstance(inputs, np.ndarray) and not inputs.flags.writeable else np.array(inputs)
-    shown.setflags(write=False)  # a chip may then prepare them once
+    shown = frozen(inputs)  # a chip may then prepare them once
     each = [probabilities(chip, draws[int(n)], shown, repeats) for n in tracked(list(chosen), "Running the draws")]
     return np.stack(each)
 
@@ -71,9 +70,9 @@ def probabilities(
     chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray, repeats: int = 1
 ) -> NDArray[np.float64]:
     """Class probabilities (n_samples, n_classes) of one set of weights, averaged over repeated runs of a noisy chip."""
-    total = np.zeros((len(inputs), chip.spec.layers[-1]))
+    total, inputs = np.zeros((len(inputs), chip.spec.layers[-1])), frozen(inputs)
     for _ in range(repeats):
-        total += class_probabilities(check_counts(chip.run(weights, inputs), len(inputs), chip.spec))
+        total += class_probabilities(ask_counts(chip, weights, inputs))
     return total / repeats
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip, FloatArray, check_counts
+from bayes_snn.chip import Chip, FloatArray, ask_counts, ask_spikes
 
 MEMORY_BYTES = 64 * 2**20  # some 60,000 answers of two outputs to 400 samples
 NAMES = {
@@ -151,11 +151,11 @@ class RememberingChip:
 
     def spikes(self, weights: Sequence[FloatArray], inputs: FloatArray) -> list[NDArray[Any]]:
         """Spikes of each layer, of a chip that shows them; charged as a run is."""
-        shown: list[NDArray[Any]] = self.chip.spikes(weights, inputs)  # type: ignore[attr-defined]
+        shown = ask_spikes(self.chip, weights, inputs)
         self.charge(len(inputs))
         return shown
 
     def _ask(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int32]:
-        counts = check_counts(self.chip.run(weights, inputs), len(inputs), self.spec)
+        counts = ask_counts(self.chip, weights, inputs)
         self.charge(len(inputs))
         return counts

@@ -22,11 +22,12 @@ from bayes_snn.chip import (
     Chip,
     FloatArray,
     IntArray,
+    ask_counts,
+    ask_spikes,
     check_chip,
-    check_counts,
     check_inputs,
     check_labels,
-    check_spikes,
+    frozen,
 )
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.likelihood import class_probabilities
@@ -156,8 +157,7 @@ def prior_predictive(
         When the chip answers something else than spikes.
     """
     spec = check_chip(chip).spec
-    inputs = np.array(check_inputs(inputs, spec.layers[0]))
-    inputs.setflags(write=False)  # a chip may then prepare them once
+    inputs = frozen(check_inputs(inputs, spec.layers[0]))  # a chip may then prepare them once
     checked = None if labels is None else check_labels(labels, len(inputs), spec.layers[-1])
     check_whole("draws", draws, 1, None, 200)
     placeholder = np.zeros(len(inputs), int) if checked is None else checked
@@ -171,11 +171,10 @@ def prior_predictive(
     for draw in range(draws):
         programmed = [layer[draw] for layer in drawn]
         if shows:
-            spikes = check_spikes(chip.spikes(programmed, inputs), len(inputs), chip)  # type: ignore[attr-defined]
-            for kept, fired in zip(counts, spikes, strict=True):
+            for kept, fired in zip(counts, ask_spikes(chip, programmed, inputs), strict=True):
                 kept[draw] = fired.sum(axis=1)
         else:
-            counts[0][draw] = check_counts(chip.run(programmed, inputs), len(inputs), spec)
+            counts[0][draw] = ask_counts(chip, programmed, inputs)
 
     variables: dict[str, Any] = {}
     for layer, count in zip(layers, counts, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_snn.chip import ask_spikes
 from bayes_snn.lif import LIFChip
 from bayes_snn.lif_circuit import TAU_M
 from bayes_snn.report_figures import WIDTH, Drawing
@@ -83,7 +84,8 @@ def draw_spikes(material: Material) -> Iterator[tuple[str, list[Drawing]]]:
     weights = result.weights(material.best_single or "map")
     tau_m = float(getattr(chip, "tau_m", TAU_M))
     ideal = LIFChip(spec.layers, n_steps=spec.n_steps, tau_m=tau_m, weight_range=spec.weight_range)
-    fired = {"chip": result.asked.spikes(weights, inputs[chosen]), "ideal chip": ideal.spikes(weights, inputs[chosen])}
+    shown = inputs[chosen]
+    fired = {"chip": ask_spikes(result.asked, weights, shown), "ideal chip": ideal.spikes(weights, shown)}
     for place, sample in enumerate(chosen):
         drawings = []
         for name, layers in fired.items():

@@ -17,7 +17,7 @@ import zmq
 from numpy.typing import NDArray
 
 from bayes_snn.addresses import is_local, split_address
-from bayes_snn.chip import Chip, check_chip, check_counts, check_inputs
+from bayes_snn.chip import Chip, ask_counts, check_chip, check_inputs, frozen
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.grid import spec_with_levels
 from bayes_snn.link import tell_on_stderr
@@ -204,7 +204,7 @@ class Server:
             if not all(np.isfinite(matrix).all() for matrix in weights):
                 raise InputError("The weights hold NaN or infinities, but every weight must be a number.")
             inputs = self._inputs_of(client, message)
-            return check_counts(self.chip.run(weights, inputs), len(inputs), spec)
+            return ask_counts(self.chip, weights, inputs)
         except _RefusedError:
             raise
         except InputError as error:
@@ -222,8 +222,7 @@ class Server:
         """The inputs of a run: those that came with it, which are kept, or those kept under its number."""
         key = client, int(message.fields["inputs"])
         if len(message.arrays) > len(self.chip.spec.weight_shapes):
-            inputs = np.array(check_inputs(message.arrays[-1], self.chip.spec.layers[0]))
-            inputs.setflags(write=False)  # a chip may prepare them once
+            inputs = frozen(check_inputs(message.arrays[-1], self.chip.spec.layers[0]))  # a chip may prepare them once
             self._inputs[key] = inputs
             while len(self._inputs) > 1 and (
                 len(self._inputs) > MOST_KNOWN_INPUTS

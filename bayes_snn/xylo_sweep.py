@@ -222,9 +222,6 @@ class XyloSweeper:
         pairs = zip(self._state[4], self._group_labels, strict=True)
         self._terms = np.array([group_log_likelihood(out, labels, self._beta) for out, labels in pairs])
 
-    def offer(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
-        """What a run elsewhere has answered: of no use here."""
-
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `LIFSweeper.sweep`."""
         matrices = as_matrices(proposals, self._chip.spec.weight_shapes)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pymc as pm
@@ -109,3 +112,28 @@ def test_refuses_nonsense(op, answer, sentence):
 def test_whole_floats_are_counts(op):
     op.chip.run = lambda weights, inputs: np.full((6, 2), 3.0)
     np.testing.assert_allclose(op.evaluate([np.zeros((1, 2))], LABELS), -np.log(2))
+
+
+DENSITIES = """
+import numpy as np
+from bayes_snn import LIFChip
+from bayes_snn.model import build_model
+from bayes_snn.steps import make_step
+
+rng = np.random.default_rng(0)
+model = build_model(LIFChip((3, 2, 2)), rng.normal(size=(30, 3)), np.arange(30) % 2)
+step = make_step("block", model)
+print([(float(step.log_prior(q)).hex(), float(step.log_likelihood(q)).hex()) for q in rng.normal(size=(40, 10))])
+"""
+
+
+@pytest.mark.slow
+def test_log_densities_are_the_same_compiled_or_out_of_the_cache(tmp_path):
+    """To the last bit, or a fit that goes on in another process would have other draws."""
+    environment = {**os.environ, "PYTENSOR_FLAGS": f"base_compiledir={tmp_path}"}
+    cold, warm = (
+        subprocess.run([sys.executable, "-c", DENSITIES], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    )
+    assert cold.stdout == warm.stdout
+    assert "0x" in cold.stdout

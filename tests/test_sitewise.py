@@ -363,8 +363,8 @@ def test_an_accepted_shift_costs_no_second_run_and_keeps_its_answer():
     sweeper.start(weights)
     shifted = [weights[0], weights[1] + 0.5]
     terms = op.run(shifted, labels)
-    sweeper.offer(shifted, terms)
-    sweeper.offer([weights[0], weights[1] - 0.5], terms - 1)  # a later shift, not accepted
+    sweeper.accept([weights[0], weights[1] - 0.5], terms - 1)  # an earlier shift, accepted too
+    sweeper.accept(shifted, terms)
     before = op.presentations
     assert sweeper.start(shifted) == pytest.approx(terms.sum(), rel=1e-12)
     assert sweeper.start(shifted) == pytest.approx(terms.sum(), rel=1e-12)

@@ -34,7 +34,7 @@ class StockDEMetropolis(Watched, pm.DEMetropolisZ):
         kwargs = {"S": np.ones(n), "lamb": 2.38 / np.sqrt(2 * n), **kwargs}
         super().__init__(vars, tune_interval=tune_interval, **kwargs)
         self.find_op(model)
-        self.delta_logp: Any = AtProposal(self.op, self.delta_logp)  # type: ignore[has-type]
+        self.delta_logp: Any = AtProposal(self, model)
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, Any]:
         with np.errstate(over="ignore"):  # the stock step takes exp of the log-ratio of every proposal

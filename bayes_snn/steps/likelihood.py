@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,21 @@ from pymc.pytensorf import join_nonshared_inputs
 
 from bayes_snn.model import weight_variables
 from bayes_snn.steps.watch import Watched
+
+
+def weights_function(
+    model: pm.Model, variables: Any, shared: dict[Any, Any], point: dict[str, np.ndarray]
+) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
+    """What the chip is programmed with, one (n_pre, n_post) matrix a layer, from a step's variables, ravelled."""
+    matrices, joined = join_nonshared_inputs(
+        point=point,
+        outputs=model.replace_rvs_by_values(model.chip_weights),
+        inputs=variables,
+        shared_inputs=shared,
+    )
+    function = compile_function([joined], matrices, on_unused_input="ignore")
+    function.trust_input = True
+    return function  # type: ignore[no-any-return]
 
 
 class CarriedLikelihood:
@@ -43,7 +59,9 @@ class CarriedLikelihood:
         )
         self.function = compile_function([joined], likelihood, **(compile_kwargs or {}))
         self.function.trust_input = True
-        self._op = model.chip_op
+        self._op, self._labels = model.chip_op, model.chip_labels
+        noisy = not self._op.chip.spec.deterministic
+        self._weights_at = weights_function(model, variables, shared, point) if noisy else None
         # where the chip depends on other variables too, they may have moved since the last draw
         self._alone = set(weight_variables(model)) <= set(variables)
         self._last: tuple[np.ndarray, float] | None = None
@@ -59,11 +77,17 @@ class CarriedLikelihood:
         return self(q)
 
     def at_proposal(self, q: np.ndarray, value: float) -> float:
-        """Of the current point, for a proposal to be compared with: the value it has, or that of another run."""
-        if not self._op.noise.refreshes:
+        """Of the current point, for a proposal to be compared with: the value it has, or that of another run.
+
+        The proposal comes next: on a noisy chip it must not find what an earlier proposal, since rejected, was told.
+        """
+        if self._weights_at is None:
             return value
-        self._op.forget()
-        return self(q)
+        if self._op.noise.refreshes:
+            self._op.forget()
+            return self(q)
+        self._op.keep(self._weights_at(q), self._labels)
+        return value
 
     @property
     def carried(self) -> float:

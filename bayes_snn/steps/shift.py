@@ -34,6 +34,7 @@ def shift_neurons(
     rng: np.random.Generator,
     *,
     refreshes: bool = False,
+    accept: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, float, int]:
     """Propose a shift of each neuron in turn.
 
@@ -51,6 +52,8 @@ def shift_neurons(
         Powers of likelihood and prior.
     refreshes
         Run the current weights again at each proposal, on a noisy chip; see `bayes_snn.noisy`.
+    accept
+        Called when the weights of the last `run` were accepted.
 
     Returns
     -------
@@ -75,4 +78,5 @@ def shift_neurons(
         new = run(proposal)
         if -exponential < gain + power * (new - log_likelihood):
             q, prior, log_likelihood, accepted = proposal, new_prior, new, accepted + 1
+            accept()
     return q, log_likelihood, accepted

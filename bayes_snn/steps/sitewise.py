@@ -92,6 +92,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self._columns = later_columns(self._shapes)
         self._sweeper: Any = None
         self._has_begun = False
+        self._last_run: tuple[list[np.ndarray], np.ndarray] = [], np.zeros(0)
         self._saved = 0
         self.n_tune = 0
         super().__init__(vars, shared, blocked=blocked, rng=rng)
@@ -172,7 +173,8 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         return float(self._find_sweeper().log_likelihood)
 
     def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
-        self._find_sweeper().offer(weights, terms)
+        super().go_on_from(weights, terms)
+        self._find_sweeper().remeasure(terms)
 
     def propose(self, q: np.ndarray, step_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each variable (n_weights,) would jump to, and where that is a far jump: as likely as the jump back."""
@@ -189,6 +191,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
             self.powers(),
             self.rng,
             refreshes=self.op.noise.refreshes,
+            accept=self._accept,
         )
         return q, moved
 
@@ -197,11 +200,15 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         return q
 
     def _run(self, q: np.ndarray) -> float:
-        """log L of these weights: a run of the chip, whose answer the sweeper may go on from."""
+        """log L of these weights: a run of the chip, whose answer the sweeper goes on from if they are accepted."""
         weights = self._matrices(q)
         terms = self.op.run(weights, self._labels)
-        self._sweeper.offer(weights, terms)
+        self._last_run = weights, terms
         return float(terms.sum())
+
+    def _accept(self) -> None:
+        if self._sweeper.charges_op:  # a sweeper of the chip's own has the answer at no charge
+            self._sweeper.accept(*self._last_run)
 
     def step_sizes(self) -> np.ndarray:
         """Standard deviation of each weight's proposal, (n_weights,): its own, but not far beyond its prior's.

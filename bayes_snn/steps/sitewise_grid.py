@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-from pymc.pytensorf import compile as compile_function
-from pymc.pytensorf import join_nonshared_inputs, make_shared_replacements
+from pymc.pytensorf import make_shared_replacements
 from pytensor.compile.ops import ViewOp
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.elemwise import Elemwise
@@ -21,6 +20,7 @@ from pytensor.tensor.subtensor import AdvancedSubtensor
 from scipy.special import ndtri
 
 from bayes_snn.steps.jumps import FAR, FAR_SHARE
+from bayes_snn.steps.likelihood import weights_function
 from bayes_snn.steps.prior import why_tied
 from bayes_snn.steps.shift import shift_neurons
 from bayes_snn.steps.sitewise import SitewiseMetropolis
@@ -48,14 +48,8 @@ class GridMetropolis(SitewiseMetropolis):
         point = kwargs.get("initial_point") or model.initial_point()
         super().__init__(vars, model=model, **kwargs)
         self._columns = [places for places in self._columns if len(places) > 1]  # to shift one weight is a step of it
-        matrices, joined = join_nonshared_inputs(
-            point=point,
-            outputs=model.replace_rvs_by_values(model.chip_weights),
-            inputs=vars,
-            shared_inputs=make_shared_replacements(point, vars, model),
-        )
-        self._weights_at = compile_function([joined], matrices)
-        self._weights_at.trust_input = True
+        shared = make_shared_replacements(point, vars, model)
+        self._weights_at = weights_function(model, vars, shared, point)
         self._cells: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def propose(self, q: np.ndarray, step_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,6 +90,7 @@ class GridMetropolis(SitewiseMetropolis):
             self.powers(),
             self.rng,
             refreshes=self.op.noise.refreshes,
+            accept=self._accept,
         )
         return levels(new), moved
 

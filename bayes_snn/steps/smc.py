@@ -69,18 +69,19 @@ def sample_smc(model: pm.Model, draws: int, chains: int, seed: np.random.Generat
     """
     if is_discrete(weight_variables(model)):
         raise InputError(NOT_DISCRETE.format("smc"))
-    trace = pm.sample_smc(
-        draws=draws,
-        kernel=CountingMH,
-        model=model,
-        chains=chains,
-        cores=1,  # one object counts all presentations
-        random_seed=seed,
-        progressbar=progress,
-        correlation_threshold=CORRELATION_THRESHOLD,
-        compute_convergence_checks=False,
-        return_inferencedata=False,
-    )
+    with model.chip_op.fresh_estimates():
+        trace = pm.sample_smc(
+            draws=draws,
+            kernel=CountingMH,
+            model=model,
+            chains=chains,
+            cores=1,  # one object counts all presentations
+            random_seed=seed,
+            progressbar=progress,
+            correlation_threshold=CORRELATION_THRESHOLD,
+            compute_convergence_checks=False,
+            return_inferencedata=False,
+        )
     stages = {name: getattr(trace.report, name) for name in CountingMH.stats_dtypes_shapes}
     if chains == 1:  # PyMC leaves this axis out then
         stages = {name: [found] for name, found in stages.items()}

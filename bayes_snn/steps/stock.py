@@ -13,6 +13,7 @@ import pymc as pm
 from pymc.blocking import RaveledVars
 
 from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.steps.likelihood import weights_function
 from bayes_snn.steps.tally import Tally
 from bayes_snn.steps.watch import Watched
 
@@ -22,17 +23,25 @@ TUNE_INTERVAL = 20
 class AtProposal:
     """The log-ratio of a proposal, (new, current) -> log p(new) - log p(current), as PyMC's own steps ask for it.
 
-    What the Op remembers makes them pseudo-marginal. Under `mcwm` it forgets before each proposal, so that both ends
-    are run; it remembers them afterwards, for steps on hyperparameters, which leave the weights where they are.
+    On a noisy chip the Op is left with the estimate of the current point alone before each proposal, which makes the
+    steps pseudo-marginal. Under `mcwm` it forgets that one too, so that both ends are run. It remembers both
+    afterwards, for steps on hyperparameters, which leave the weights where they are.
     """
 
-    def __init__(self, op: ChipLogLikelihood, function: Any) -> None:
-        self._op, self._function = op, function
+    def __init__(self, step: Any, model: pm.Model) -> None:
+        self._op: ChipLogLikelihood = step.op
+        self._labels, self._function = model.chip_labels, step.delta_logp
+        self._weights_at: Any = None
+        if not self._op.chip.spec.deterministic:
+            shared = {value: step.shared[value.name] for value in model.value_vars if value.name in step.shared}
+            self._weights_at = weights_function(model, step.vars, shared, model.initial_point())
 
-    def __call__(self, *points: Any) -> Any:
+    def __call__(self, new: np.ndarray, current: np.ndarray) -> Any:
         if self._op.noise.refreshes:
             self._op.forget()
-        return self._function(*points)
+        elif self._weights_at is not None:
+            self._op.keep(self._weights_at(current), self._labels)
+        return self._function(new, current)
 
 
 class StockMetropolis(Watched, pm.Metropolis):
@@ -42,8 +51,9 @@ class StockMetropolis(Watched, pm.Metropolis):
 
     def __init__(self, vars: Any = None, *, tune_interval: int = TUNE_INTERVAL, **kwargs: Any) -> None:
         super().__init__(vars, tune_interval=tune_interval, **kwargs)
-        self.find_op(kwargs.get("model"))
-        self.delta_logp: Any = AtProposal(self.op, self.delta_logp)  # type: ignore[has-type]
+        model = pm.modelcontext(kwargs.get("model"))
+        self.find_op(model)
+        self.delta_logp: Any = AtProposal(self, model)
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, Any]:
         with np.errstate(over="ignore"):  # the stock step takes exp of the log-ratio of every proposal

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray
+from bayes_snn.chip import FloatArray, frozen
 from bayes_snn.lif_sweep import Sweep
 from bayes_snn.op import ChipLogLikelihood
 
@@ -21,7 +21,7 @@ from bayes_snn.op import ChipLogLikelihood
 def make_sweeper(op: ChipLogLikelihood, labels: NDArray[np.int64], early: bool) -> Any:
     """The chip's own sweeper, or a black-box one: earlier answers of a noisy chip cannot be built on."""
     offered = getattr(op.chip, "site_sweeper", None) if op.chip.spec.deterministic else None
-    sweeper = offered(op.inputs, labels, op.beta, early) if offered is not None else None
+    sweeper = offered(op.inputs, frozen(labels), op.beta, early) if offered is not None else None
     return BlackBoxSweeper(op, labels, early) if sweeper is None else sweeper
 
 
@@ -57,21 +57,28 @@ class BlackBoxSweeper:
         self._in_blocks = bool(getattr(op.chip, "subsets", False)) and op.chip.spec.deterministic
         self._weights: list[NDArray[np.float64]] = []
         self._terms = np.zeros(len(labels))
-        self._offers: list[tuple[Sequence[FloatArray], NDArray[np.float64]]] = []
+        self._accepted: tuple[Sequence[FloatArray], NDArray[np.float64]] | None = None
         self._part([])
 
-    def offer(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
-        """Tell what a run elsewhere has answered; `start` goes on from it, with no second run."""
-        self._offers.append((weights, terms))
+    def accept(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
+        """Weights that were accepted elsewhere, and what a run has answered: `start` has them, with no second run.
+
+        Of rejected weights nothing may be said here: on a grid they may be the current ones of a later draw, and an
+        estimate of log L that was not accepted must not become the current one.
+        """
+        self._accepted = (weights, terms)
+
+    def remeasure(self, terms: NDArray[np.float64]) -> None:
+        """Take these terms for those of the current weights, which were run again elsewhere."""
+        self._terms = terms.copy()
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """The current weights, the chip's answer to them, how it is summed, and the answers that were offered."""
-        parts = [part for part, _, _ in self._blocks]
-        return {"weights": self._weights, "terms": self._terms, "parts": parts, "offers": self._offers}
+        """The current weights, the chip's answer to them, and how it is summed."""
+        return {"weights": self._weights, "terms": self._terms, "parts": [part for part, _, _ in self._blocks]}
 
     def restore_state(self, state: dict[str, Any]) -> None:
         """Go on from what `checkpoint_state` told."""
-        self._weights, self._terms, self._offers = state["weights"], state["terms"], state["offers"]
+        self._weights, self._terms, self._accepted = state["weights"], state["terms"], None
         self._part(state["parts"])
 
     @property
@@ -81,12 +88,12 @@ class BlackBoxSweeper:
 
     def start(self, weights: Sequence[FloatArray]) -> float:
         """Take these weights as the current ones, and give log L; costs a run when they are not the ones left."""
-        known = [(self._weights, self._terms), *self._offers] if self._weights else self._offers
-        found = [terms for seen, terms in known if all(map(np.array_equal, weights, seen))]
-        self._weights = [np.array(w, np.float64) for w in weights]
+        known = self._accepted, (self._weights, self._terms) if self._weights else None
         # on a chip that answers differently each time, an accepted answer stands until the next is accepted
-        self._terms = found[-1].copy() if found else self._op.run(self._weights, self._labels)
-        self._offers = []
+        found = [seen[1] for seen in known if seen is not None and all(map(np.array_equal, weights, seen[0]))]
+        self._weights = [np.array(w, np.float64) for w in weights]
+        self._terms = found[0].copy() if found else self._op.run(self._weights, self._labels)
+        self._accepted = None
         parts = [np.arange(len(self._labels))]
         if self._in_blocks:  # the order depends on the current state alone
             hardest = np.argsort(self._terms, kind="stable")
@@ -121,11 +128,13 @@ class BlackBoxSweeper:
                 self._terms, new_terms = new_terms, self._terms
             else:
                 matrix[index] = kept
+        # steps on hyperparameters leave the weights where they are, and need no run of their own
+        self._op.remember(self._weights, self._labels, self._terms.copy())
         return Sweep(accepted, self._total(self._terms), self._op.presentations - before)
 
     def _part(self, parts: Sequence[NDArray[np.int64]]) -> None:
         """Show the samples, and sum their terms, in these parts."""
-        self._blocks = [(part, self._op.inputs[part], self._labels[part]) for part in parts if len(part) > 0]
+        self._blocks = [(part, frozen(self._op.inputs[part]), self._labels[part]) for part in parts if len(part) > 0]
 
     def _total(self, terms: NDArray[np.float64]) -> float:
         """Block by block, as a proposal's terms are summed."""
