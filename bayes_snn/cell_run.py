@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from bayes_snn import __version__
 from bayes_snn.cells import Cell, digest_file
-from bayes_snn.data import Split, load_data, split_data
+from bayes_snn.data import Split, check_parts, load_data, split_data
 from bayes_snn.errors import InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import evaluate
@@ -73,7 +73,7 @@ def run_method(cell: Cell) -> dict[str, Any]:
             )
     reading = json.loads(cell.reading) if cell.reading else {}
     dataset = load_data(cell.data, cell.target or None, **reading)
-    split = split_data(dataset, n_train=cell.n_train, seed=cell.split_seed)
+    split = check_parts(split_data(dataset, n_train=cell.n_train, seed=cell.split_seed))
     family, _, mode = cell.method.partition("-")
     measured = _FAMILIES[family](cell, split, mode)
     return {"n_test": split.n_test, **measured}

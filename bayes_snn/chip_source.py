@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from bayes_snn.data import Split
 
 
-
 def find_chip(source: str, token: str | None = None) -> Chip:
     """The chip that a text names.
 

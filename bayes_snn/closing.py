@@ -28,7 +28,10 @@ def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) ->
         )
         if result.arguments["sampler"] != "smc":
             console.print(how_to_go_on(folder), highlight=False, markup=False, soft_wrap=True)
-    console.print(score_table(result.scores, split.n_test))
+    if not {"train", "test"} <= result.scores.keys():
+        console.print("[bold]Scores are missing[/bold], for the reason above: FitResult.evaluate gives them.")
+    else:
+        console.print(score_table(result.scores, split.n_test))
     console.print(
         "Accuracies with 90% intervals over the test samples; log score: mean log probability of the true class, "
         "nats; ECE: expected calibration error.\n",

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from bayes_snn.command_resume import CHECKPOINT, asked, go_on, storing
-from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.errors import ChipError, InputError, LinkError, unknown_name
 from bayes_snn.files import make_folder
 from bayes_snn.names import (
     BUILT_IN,
@@ -28,7 +28,7 @@ from bayes_snn.names import (
     TUNE,
     available_models,
 )
-from bayes_snn.terminal import option, run_app, show_help
+from bayes_snn.terminal import option, run_app, show_help, tell_warning
 from bayes_snn.waiting import progress_shown
 
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
@@ -124,7 +124,7 @@ def command(
     from bayes_snn.baselines import baseline_scores
     from bayes_snn.chip_source import chip_for_data, short_name
     from bayes_snn.closing import tell_fit
-    from bayes_snn.data import load_data, split_data
+    from bayes_snn.data import check_parts, load_data, split_data
     from bayes_snn.fit import check_sampling, fit
     from bayes_snn.link_draws import draws_kept, draws_saved
     from bayes_snn.model import build_model, load_weights
@@ -136,7 +136,7 @@ def command(
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
     weights = load_weights(model)
     reading = asked_reading(no_header, separator, decimal, missing)
-    split = split_data(load_data(data, target, **reading), n_train=n_train, seed=split_seed)
+    split = check_parts(split_data(load_data(data, target, **reading), n_train=n_train, seed=split_seed))
     chip: Any
     if own_chip is None and token_file is not None:
         raise InputError("--token-file came without --chip, which names a server: give both, or neither.")
@@ -187,12 +187,14 @@ def command(
         console.print("Deploying the posterior on the chip")
         with progress_shown(console), draws_kept(result.posterior):
             if distil:
-                result.distil()
-            result.scores = {
-                "train": result.evaluate(split.train_inputs, split.train_labels),
-                "test": result.evaluate(split.test_inputs, split.test_labels),
-                "baselines": baseline_scores(split),
-            }
+                _later("The ensemble was not distilled", result.distil)
+            for part, inputs, labels in (
+                ("train", split.train_inputs, split.train_labels),
+                ("test", split.test_inputs, split.test_labels),
+            ):
+                if (found := _later(f"The {part} scores are missing", result.evaluate, inputs, labels)) is not None:
+                    result.scores[part] = found
+            result.scores["baselines"] = baseline_scores(split)
         with progress_shown(console):
             _write(result, split, folder)
         if checkpoint is not None and not result.interrupted:
@@ -318,20 +320,37 @@ def _progress(chains: int) -> str:
     return "split+stats" if console.width >= 110 else "split"
 
 
+def _later(missing: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns; None with a warning where it fails: it can be done later, and the draws cannot."""
+    try:
+        return function(*arguments)
+    except LinkError:
+        raise  # the draws are saved, and the checkpoint is kept
+    except (InputError, ChipError) as error:
+        tell_warning(f"{missing}: {error} The fit is saved without.")
+        return None
+
+
 def _write(result: FitResult, split: Split, folder: Path) -> None:
     """Write all files in a folder of their own, then move them, so that an old fit is replaced as a whole."""
     from bayes_snn.figures import draw_reliability, draw_trace, save_figure
 
-    predictions = {name: result.predict(split.test_inputs, name) for name in ("ensemble", "mean")}
+    predictions: dict[str, Any] = {}
+    if "test" in result.scores:
+        predictions = {name: result.predict(split.test_inputs, name) for name in ("ensemble", "mean")}
     make_folder(folder)
     with tempfile.TemporaryDirectory(prefix=".fit-", dir=folder) as name:
         new = Path(name)
         result.save(new)
         save_figure(draw_trace(result), new / "trace.png")
-        save_figure(draw_reliability(predictions, split.test_labels), new / "reliability.png")
+        if predictions:
+            save_figure(draw_reliability(predictions, split.test_labels), new / "reliability.png")
         try:
             for file in FILES:
-                os.replace(new / file, folder / file)
+                if (new / file).exists():
+                    os.replace(new / file, folder / file)
+                else:  # of the fit that is replaced
+                    (folder / file).unlink(missing_ok=True)
         except OSError as error:
             raise InputError(
                 f"{folder / file} cannot be replaced ({error.strerror}): give another folder, for example --out "

@@ -20,6 +20,8 @@ from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.names import BUILT_IN as BUILT_IN
 from bayes_snn.table_file import Reading, listed, point_out, read_table
 
+LARGEST_CURRENT = 1e6  # that a chip is shown, see chip.check_inputs
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -33,6 +35,7 @@ class Dataset:
     labels: NDArray[np.int64]
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...]
+    lines: NDArray[np.int64] | None = None  # (n,) of the file
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,8 @@ class Split:
     test_labels: NDArray[np.int64]
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...]
+    train_lines: NDArray[np.int64] | None = None  # (n_train,) of the file
+    test_lines: NDArray[np.int64] | None = None
 
     @property
     def n_train(self) -> int:
@@ -133,7 +138,8 @@ def load_data(
     table = read_table(path, target, reading)
     labels, class_names = _encode(table.labels, path)
     point_out(table, path)
-    return Dataset(path.stem, table.inputs, labels, table.feature_names, class_names)
+    lines = table.labels.index.to_numpy(np.int64)
+    return Dataset(path.stem, table.inputs, labels, table.feature_names, class_names, lines)
 
 
 def _encode(column: Any, path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -208,7 +214,30 @@ def split_data(dataset: Dataset, n_train: int | None = None, test_size: float = 
     arrays = (train_inputs, dataset.labels[train], test_inputs, dataset.labels[test])
     for array in arrays:
         array.setflags(write=False)
-    return Split(dataset.name, *arrays, dataset.feature_names, dataset.class_names)
+    lines = (None, None) if dataset.lines is None else (dataset.lines[train], dataset.lines[test])
+    return Split(dataset.name, *arrays, dataset.feature_names, dataset.class_names, *lines)
+
+
+def check_parts(split: Split) -> Split:
+    """The split, when a chip can be shown all of it; an `InputError` names the first value that it cannot be shown.
+
+    Checked before the sampling: an outlier among the test samples is met by the scores alone, which come last.
+    """
+    parts = (
+        ("training", split.train_inputs, split.train_lines),
+        ("test", split.test_inputs, split.test_lines),
+    )
+    for part, inputs, lines in parts:
+        bad = ~(np.abs(inputs) <= LARGEST_CURRENT)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            place = f"{part.capitalize()} sample {row}" if lines is None else f"Line {lines[row]} ({part} part)"
+            raise InputError(
+                f"{place}, column {split.feature_names[column]!r} of {split.name} lies {abs(inputs[row, column]):.3g} "
+                f"standard deviations from the mean of the training samples, but a chip is shown at most "
+                f"{LARGEST_CURRENT:.0e}: correct or drop the value, or leave out a column that hardly varies."
+            )
+    return split
 
 
 def _stratified_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:

@@ -66,3 +66,8 @@ def unknown_name(kind: str, name: object, valid: Iterable[str]) -> InputError:
     listed = ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES:,} more" if names[_MOST_NAMES:] else "")
     hint = f"did you mean {near[0]!r}?" if near else "pick one of these."
     return InputError(f"Unknown {kind} {name!r}; known are {listed}: {hint}")
+
+
+def in_one_line(error: BaseException) -> str:
+    """Class and text of an error, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -23,6 +23,20 @@ def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     The chip is run once for each draw, `repeats` times where it is noisy, as it is at the end. Values of a variable are
     summed in `log_prior`: it is their sum that `az.psense` and the best draw need.
     """
+    record_likelihood(trace, model, chip)
+    prior = compute_log_prior(trace, extend_inferencedata=False, model=model, progressbar=False)
+    prior = xr.Dataset({name: a.sum([d for d in a.dims if d not in ("chain", "draw")]) for name, a in prior.items()})
+    trace["log_prior"] = xr.DataTree(prior)
+
+
+def add_inputs(trace: xr.DataTree, model: pm.Model) -> None:
+    """Add the training inputs, as the group `constant_data`."""
+    inputs = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
+    trace["constant_data"] = xr.DataTree(inputs.assign_coords(pre_1=trace.posterior["pre_1"]))
+
+
+def record_likelihood(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
+    """Add the groups `log_likelihood` and `outputs`: a run of the chip for each draw."""
     op = model.chip_op
     labels = trace.observed_data[LABELS].values
     posterior = trace.posterior.dataset
@@ -43,6 +57,3 @@ def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     neuron = f"post_{len(chip.spec.layers) - 1}"
     outputs = xr.DataArray(constant, {**chains, neuron: posterior[neuron]}, ("chain", "draw", neuron))
     trace[OUTPUTS] = xr.DataTree(outputs.to_dataset(name=CONSTANT))
-    prior = compute_log_prior(trace, extend_inferencedata=False, model=model, progressbar=False)
-    prior = xr.Dataset({name: a.sum([d for d in a.dims if d not in ("chain", "draw")]) for name, a in prior.items()})
-    trace["log_prior"] = xr.DataTree(prior)

@@ -30,7 +30,7 @@ from rich.console import Console
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.errors import ChipError, InputError, LinkError, check_whole, unknown_name
-from bayes_snn.evaluation import evaluate_draws
+from bayes_snn.evaluation import add_inputs, evaluate_draws
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.link_draws import Traces, draws_kept
 from bayes_snn.link_faults import keeping_faults
@@ -38,6 +38,7 @@ from bayes_snn.model import WeightsFunction, build_model, load_weights
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
 from bayes_snn.noisy import choose_noise
 from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
+from bayes_snn.rehearsal import rehearse
 from bayes_snn.result import FitResult
 from bayes_snn.steps import make_step, sample_smc
 from bayes_snn.tracking import collect
@@ -141,6 +142,7 @@ def fit(
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
         try:
             starts = prior_starts(model, chains, start_seed)
+            rehearse(model, chip, starts[0], arguments)  # before the first run: no draw is lost at the end
             if saving is not None:
                 names = {"feature_names": feature_names, "class_names": class_names}
                 saving.begin(chip, model, function, not callable(weights), starts, arguments, names)
@@ -171,8 +173,7 @@ def fit(
         asked = RememberingChip(chip, AnswerMemory(), recording.append)
         with progress_shown(Console() if progress else None):
             evaluate_draws(trace, model, asked)
-    inputs_used = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
-    trace["constant_data"] = xr.DataTree(inputs_used.assign_coords(pre_1=trace.posterior["pre_1"]))
+    add_inputs(trace, model)
     result = FitResult(
         chip=chip,
         posterior=trace,

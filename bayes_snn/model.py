@@ -26,7 +26,7 @@ from bayes_snn.chip import (
     check_labels,
     frozen,
 )
-from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.errors import InputError, in_one_line, unknown_name
 from bayes_snn.likelihood import class_probabilities
 from bayes_snn.names import available_models as available_models
 from bayes_snn.op import ChipLogLikelihood
@@ -81,13 +81,9 @@ def _import(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise InputError(
-            f"The model file {path} does not run ({_in_one_line(error)}): run it with python to see where."
+            f"The model file {path} does not run ({in_one_line(error)}): run it with python to see where."
         ) from error
     return module
-
-
-def _in_one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def build_model(
@@ -213,7 +209,7 @@ def _call(function: WeightsFunction, chip: Chip) -> Any:
         code = getattr(function, "__code__", None)
         where = f" of {code.co_filename}" if code else ""
         raise InputError(
-            f"The prior {getattr(function, '__name__', function)!r}{where} does not run ({_in_one_line(error)}), but "
+            f"The prior {getattr(function, '__name__', function)!r}{where} does not run ({in_one_line(error)}), but "
             "weights(chip) must return a weight matrix for each layer: mend it, models/gaussian.py shows how."
         ) from error
     if LABELS in pm.modelcontext(None).named_vars:

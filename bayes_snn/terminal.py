@@ -37,7 +37,7 @@ def run_app(app: typer.Typer, program: str, interrupted: str, too_large: str) ->
     shown = warnings.showwarning
     ours = (DataWarning, VersionWarning)
     warnings.showwarning = lambda message, category, *place, **rest: (
-        _warn(message) if issubclass(category, ours) else shown(message, category, *place, **rest)
+        tell_warning(message) if issubclass(category, ours) else shown(message, category, *place, **rest)
     )
     try:
         code = app(standalone_mode=False, prog_name=program)
@@ -67,7 +67,7 @@ def _usage(error: Any, program: str) -> str:
     return f"{problem}: {program} --help lists what can be given."
 
 
-def _warn(message: object) -> None:
+def tell_warning(message: object) -> None:
     """A warning that a person can act on, without the line of code that it came from."""
     Console(stderr=True).print(
         f"[bold yellow]Warning:[/bold yellow] {escape(str(message))}", highlight=False, soft_wrap=True
