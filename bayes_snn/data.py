@@ -138,8 +138,17 @@ def load_data(
     table = read_table(path, target, reading)
     labels, class_names = _encode(table.labels, path)
     point_out(table, path)
-    lines = table.labels.index.to_numpy(np.int64)
+    lines = _lines(table.labels.index, path, header=not reading.no_header)
     return Dataset(path.stem, table.inputs, labels, table.feature_names, class_names, lines)
+
+
+def _lines(index: Any, path: Path, header: bool) -> NDArray[np.int64] | None:
+    """Lines of the samples; None where empty lines were skipped, so that they are not known."""
+    if not isinstance(index, pd.RangeIndex):
+        return np.asarray(index, np.int64)
+    with path.open("rb") as file:
+        n_lines = sum(1 for _ in file)
+    return np.arange(len(index)) + 1 + header if n_lines == len(index) + header else None
 
 
 def _encode(column: Any, path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -113,7 +113,7 @@ def write_outlier(path):
     kinds = np.arange(60) % 2
     rows[:, 0] += kinds
     _, test = train_test_split(np.arange(60), test_size=18, stratify=kinds, random_state=0)
-    rows[test[0], 1] = 99999.0
+    rows[test[0], 1] = 12345.0
     lines = [f"{a!r},{b!r},{'MB'[kind]}\n" for (a, b), kind in zip(rows.tolist(), kinds, strict=True)]
     path.write_text("a,b,kind\n" + "".join(lines))
     return int(test[0]) + 2
