@@ -97,7 +97,7 @@ class ChipSpec:
     weight_range
         Lowest and highest weight a synapse can hold; what lies outside saturates.
     weight_bits
-        Bits of a synapse's weight, None for an analog synapse.
+        Bits of a synapse's weight, 2 to 24, None for an analog synapse.
     deterministic
         True when the same weights and inputs always give the same spike counts.
     drifting
@@ -130,12 +130,17 @@ class ChipSpec:
                 f"weight_range was {self.weight_range!r}, but two finite numbers are needed, the lower one "
                 "first: try (-4, 4)."
             )
-        if self.weight_bits is not None and not 1 <= self.weight_bits <= 24:
+        bits = self.weight_bits
+        whole = isinstance(bits, int | np.integer) and not isinstance(bits, bool)
+        if bits is not None and not (whole and 2 <= bits <= 24):
+            # levels are symmetric about zero, so that one bit would leave zero alone
             raise InputError(
-                f"weight_bits was {self.weight_bits!r}, but 1 to 24 bits can be simulated: try 8, or None."
+                f"weight_bits was {bits!r}, but a whole number from 2 to 24 is expected, or None: try 8; for a chip of "
+                "two levels leave it out and give the levels in parameters, see docs/integer_weights.md."
             )
         object.__setattr__(self, "layers", tuple(int(n) for n in layers))
         object.__setattr__(self, "n_steps", int(self.n_steps))
+        object.__setattr__(self, "weight_bits", None if bits is None else int(bits))
         object.__setattr__(self, "deterministic", bool(self.deterministic) and not self.drifting)
         object.__setattr__(self, "weight_range", (float(low), float(high)))
         object.__setattr__(self, "parameters", self._checked_parameters() or _weight_matrices(self.layers))

@@ -17,6 +17,7 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
 from bayes_snn.errors import InputError, check_whole, unknown_name
+from bayes_snn.fit_summary import describe_data
 from bayes_snn.names import BUILT_IN as BUILT_IN
 from bayes_snn.table_file import Reading, listed, point_out, read_table
 
@@ -37,6 +38,9 @@ class Dataset:
     class_names: tuple[str, ...]
     lines: NDArray[np.int64] | None = None  # (n,) of the file
 
+    def __repr__(self) -> str:
+        return describe_data(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -54,6 +58,9 @@ class Split:
     class_names: tuple[str, ...]
     train_lines: NDArray[np.int64] | None = None  # (n_train,) of the file
     test_lines: NDArray[np.int64] | None = None
+
+    def __repr__(self) -> str:
+        return describe_data(self)
 
     @property
     def n_train(self) -> int:

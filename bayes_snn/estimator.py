@@ -97,7 +97,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         self.estimate = estimate
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> BayesSNNClassifier:
+    # not a parameter sample_weight: scikit-learn takes that for a promise
+    def fit(self, X: ArrayLike, y: ArrayLike, **unsupported: object) -> BayesSNNClassifier:
         """Train a new chip.
 
         Parameters
@@ -118,6 +119,14 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         KeyboardInterrupt
             On Ctrl-C; if there were draws to keep, `result_` holds them and the estimator predicts.
         """
+        for name, value in unsupported.items():
+            if name != "sample_weight":
+                raise TypeError(f"BayesSNNClassifier.fit() got an unexpected keyword argument {name!r}")
+            if value is not None:
+                raise InputError(
+                    "fit got sample_weight, but in the likelihood every sample counts once: leave it out, or repeat a "
+                    "sample as often as it should count."
+                )
         check_estimate(self.estimate)
         inputs, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)

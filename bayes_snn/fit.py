@@ -29,7 +29,7 @@ from rich.console import Console
 
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
-from bayes_snn.errors import ChipError, InputError, LinkError, check_whole, unknown_name
+from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name
 from bayes_snn.evaluation import add_inputs, evaluate_draws
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.link_draws import Traces, draws_kept
@@ -43,6 +43,9 @@ from bayes_snn.result import FitResult
 from bayes_snn.steps import make_step, sample_smc
 from bayes_snn.tracking import collect
 from bayes_snn.waiting import progress_shown
+
+_FAR = 5.0  # thresholds: a mean or standard deviation that no standardised column has
+_FLAT = 0.01  # a standard deviation that no weight in a usual range makes spikes of
 
 
 @keeping_faults
@@ -96,7 +99,7 @@ def fit(
         Draws after which the current point is run again and the chain goes on from that, so that it follows a chip that
         drifts; 0 for never. By default 10 on a drifting chip, never on others.
     feature_names, class_names
-        Names for the coordinates of the posterior.
+        Names for the coordinates of the posterior; features are named after the columns of a DataFrame.
     progress
         Show a progress bar; a string names one of the styles of `pm.sample`, for example "split" or "combined".
     checkpoint
@@ -124,7 +127,9 @@ def fit(
     choice = choose_noise(check_chip(chip).spec, sampler, noise, repeats, remeasure)
     cores = _choose_cores(chip, chains, cores)
     function = load_weights(weights)
+    feature_names = column_names(inputs) if feature_names is None else feature_names
     model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names)
+    _warn_of_scale(model.chip_op.inputs, feature_names)
     model.chip_op.noise = choice
     start_seed, sample_seed, noise_seed = np.random.SeedSequence(seed).spawn(3)
     if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then go on where the one before them ended
@@ -184,6 +189,33 @@ def fit(
     )
     result.memory = asked.memory  # the draws that were recorded are those that predict
     return result
+
+
+def column_names(inputs: Any) -> list[str] | None:
+    """Names of the columns of a DataFrame; None for an array, and for columns that are mere numbers."""
+    columns = list(getattr(inputs, "columns", ()))
+    if not columns or all(isinstance(name, int | np.integer) for name in columns):
+        return None
+    return [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in columns]
+
+
+def _warn_of_scale(inputs: FloatArray, feature_names: Sequence[str] | None) -> None:
+    """A `DataWarning` for inputs that are far from standardised ones."""
+    mean, std = inputs.mean(axis=0), inputs.std(axis=0)
+    far = np.flatnonzero((np.abs(mean) > _FAR) | (std > _FAR))
+    flat = std.max() < _FLAT and (std > 0).any()
+    if not len(far) and not flat:
+        return
+    worst = int(np.argmax(np.maximum(np.abs(mean), std)) if len(far) else np.argmax(std))
+    name = str(worst) if feature_names is None else repr(feature_names[worst])
+    more = f", and {len(far) - 1} more are far off as well" if len(far) > 1 else ""
+    warnings.warn(
+        f"The inputs look unscaled: column {name} has mean {mean[worst]:.3g} and standard deviation {std[worst]:.3g}"
+        f"{more}, but they are currents in units of the threshold: standardise them by the training samples, as "
+        "split_data and scikit-learn's StandardScaler do.",
+        DataWarning,
+        stacklevel=4,
+    )
 
 
 def _sample_chains(

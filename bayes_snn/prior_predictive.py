@@ -192,19 +192,23 @@ def prior_predictive(
 
 def draw_weights(model: pm.Model, draws: int, seed: int) -> list[NDArray[np.float64]]:
     """Weights from the prior of a model: (draws, n_pre, n_post) of each layer, or an `InputError`."""
+    return [np.asarray(w, np.float64) for w in draw_prior(model.chip_weights, draws, np.random.default_rng(seed))]
+
+
+def draw_prior(variables: Sequence[Any], draws: int, rng: np.random.Generator) -> list[NDArray[Any]]:
+    """Joint draws of variables of a model from its prior, (draws, ...) of each, or an `InputError`."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
-            drawn = pm.draw(model.chip_weights, draws=draws, random_seed=np.random.default_rng(seed))
+            drawn = pm.draw(variables, draws=draws, random_seed=rng)
     except NotImplementedError as error:
         raise InputError(
             f"The prior cannot be drawn from ({error}), but a prior predictive check needs draws from it: give each of "
             "its variables a proper distribution, a wide Normal instead of a Flat one for example."
         ) from error
-    shapes = [(draws, *matrix.shape.eval()) for matrix in model.chip_weights]
     # PyMC leaves the axis out where it is of length 1
-    found = [np.asarray(layer, np.float64).reshape(shape) for layer, shape in zip(drawn, shapes, strict=True)]
-    if not all(np.isfinite(layer).all() for layer in found):
+    found = [np.asarray(values)[None] if draws == 1 else np.asarray(values) for values in drawn]
+    if not all(np.isfinite(values).all() for values in found):
         raise InputError(
             "The prior drew weights that are not finite, but a chip can be programmed with finite ones only: give its "
             "scales lighter tails."

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ from bayes_snn.diagnostics import Diagnosis, diagnose
 from bayes_snn.errors import InputError, VersionWarning
 from bayes_snn.evaluation import CONSTANT, OUTPUTS
 from bayes_snn.files import make_folder, write_then_rename
+from bayes_snn.fit_summary import describe_result, summarise
 from bayes_snn.lif import LIFChip
 from bayes_snn.link import Link
 from bayes_snn.link_faults import fault_counts
@@ -49,6 +51,9 @@ from bayes_snn.predict import (
 )
 from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.tracking import GROUP as REMEASURED
+
+if TYPE_CHECKING:
+    from bayes_snn.model import WeightsFunction
 
 FORMAT = 1  # of a fit folder
 GROUPS = ("posterior", "log_likelihood", "log_prior", "constant_data")  # of posterior.nc, that estimates need
@@ -100,6 +105,44 @@ class FitResult:
     def charge(self, purpose: str, n: int) -> None:
         """Add presentations to `cost`."""
         self.cost = self.cost.plus(purpose, n)
+
+    def __repr__(self) -> str:
+        return describe_result(self)
+
+    def summary(self) -> pd.DataFrame:
+        """A row for log L of the training samples, for each hyperparameter and for each weight: `az.summary`.
+
+        Hidden neurons may swap roles from chain to chain: look at the R-hat of log L and of hyperparameters first, and
+        at `diagnosis` for that of the predictions. Numbers are not rounded.
+        """
+        return summarise(self)
+
+    def add_predictive(
+        self, draws: int = ENSEMBLE_SIZE, seed: int = 0, weights: str | Path | WeightsFunction | None = None
+    ) -> None:
+        """Add the groups `posterior_predictive`, `prior` and `prior_predictive`, which ArviZ's predictive checks take.
+
+        Labels of the training samples are drawn from the class probabilities of evenly spaced posterior draws, and of
+        as many draws from the prior. Each takes a run of the training samples, charged to `cost.prediction`; a
+        deterministic chip may have been asked already.
+
+        Parameters
+        ----------
+        draws
+            Draws of the posterior, all chains together, and of the prior.
+        seed
+            Of the prior's draws and the labels.
+        weights
+            The prior, where it was a function or a model file of your own.
+
+        Raises
+        ------
+        InputError
+            When the prior is not known, or cannot be drawn from.
+        """
+        from bayes_snn.predictive import add_predictive  # it comes with PyMC, which reading a fit does not need
+
+        add_predictive(self, draws, seed, weights)
 
     @property
     def train_inputs(self) -> NDArray[np.float64]:

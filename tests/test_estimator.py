@@ -21,9 +21,10 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from sklearn.utils.validation import has_fit_parameter
 
 from bayes_snn import BayesSNNClassifier, LIFChip, fit
-from bayes_snn.errors import InputError
+from bayes_snn.errors import DataWarning, InputError
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.uncertainty import predictive_entropy
 from tests.fits import CountingChip, InterruptingChip, same_draws
@@ -41,6 +42,7 @@ NAMES = np.array(["setosa", "versicolor", "virginica"])
 # scikit-learn's checks, none of them excluded
 
 
+@pytest.mark.filterwarnings("ignore:The inputs look unscaled")  # they are, in scikit-learn's checks
 @parametrize_with_checks([CHECKED])
 def test_scikit_learn_checks(estimator, check):
     name = getattr(check, "func", check).__name__
@@ -168,12 +170,12 @@ def test_hidden_layers():
 
 
 def test_features_as_they_come():
-    """Constant, large and integer features are accepted; a chip's inputs end at 1e6, which says what to do."""
+    """Constant, large and integer features are accepted, with a word; a chip's inputs end at 1e6."""
     rng = np.random.default_rng(0)
     inputs = np.c_[np.ones(20), rng.integers(100_000, size=20), rng.normal(size=20)]
-    BayesSNNClassifier(**QUICK).fit(inputs, np.arange(20) % 2)
-    BayesSNNClassifier(**QUICK).fit(inputs.astype(int), np.arange(20) % 2)
-    BayesSNNClassifier(**QUICK).fit(inputs[:2], [0, 1])
+    for samples in (inputs, inputs.astype(int), inputs[:2]):
+        with pytest.warns(DataWarning, match="column 1 has mean"):
+            BayesSNNClassifier(**QUICK).fit(samples, np.arange(len(samples)) % 2)
     with pytest.raises(InputError, match="standardise the features first"):
         BayesSNNClassifier(**QUICK).fit(inputs * 1e6, np.arange(20) % 2)
 
@@ -227,6 +229,20 @@ def test_wrong_parameters_are_refused_by_fit(parameters, says):
         model.fit(INPUTS, LABELS)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_sample_weights_are_refused_in_a_sentence():
+    model = BayesSNNClassifier(**QUICK)
+    assert not has_fit_parameter(model, "sample_weight")  # or scikit-learn's checks would hold it to them
+    with pytest.raises(InputError, match=r"^fit got sample_weight, but .* every sample counts once: leave it out"):
+        model.fit(INPUTS, LABELS, sample_weight=np.ones(len(LABELS)))
+    pipeline = make_pipeline(StandardScaler(), model)
+    with pytest.raises(InputError, match="sample_weight"):
+        pipeline.fit(INPUTS, LABELS, bayessnnclassifier__sample_weight=np.ones(len(LABELS)))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'weight'"):
+        model.fit(INPUTS, LABELS, weight=1)
+    assert not hasattr(model, "result_")
+    assert model.fit(INPUTS, LABELS, sample_weight=None).result_  # as wrappers pass it
 
 
 def test_one_class_is_refused():

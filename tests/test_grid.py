@@ -75,6 +75,30 @@ def test_the_mass_of_a_level_is_that_of_its_cell(numbers, sigma):
     np.testing.assert_allclose(normal_log_mass(-levels[::-1], sigma), normal_log_mass(levels, sigma)[::-1])
 
 
+@pytest.mark.parametrize("bits", [1, 0, -1, 25, 2.5, True, "4"])
+def test_bits_that_leave_no_grid_are_refused(bits):
+    """One bit would leave the level 0 alone, and a step of no size: levels are symmetric about zero."""
+    with pytest.raises(InputError, match=rf"weight_bits was {bits!r}, but a whole number from 2 to 24"):
+        ChipSpec((1, 1), weight_bits=bits)
+    if bits == 1:
+        with pytest.raises(InputError, match="quantisation was 1"):
+            LIFChip((1, 1), "quantisation", 1)
+
+
+@pytest.mark.parametrize("bits", [2, np.int64(4), 24])
+def test_bits_of_a_grid_are_taken(bits):
+    spec = ChipSpec((1, 1), weight_bits=bits)
+    assert spec.weight_bits == bits
+    assert type(spec.weight_bits) is int
+
+
+def test_a_chip_of_two_levels_tells_them():
+    chip = SigmoidChip()
+    chip.weight_levels = [np.array([-2.0, 2.0])]
+    result = fit(chip, INPUTS, LABELS, "grid", draws=20, tune=5, chains=1, cores=1)
+    assert set(np.unique(result.draws.weights[0])) == {-2.0, 2.0}
+
+
 def test_a_chip_that_tells_its_levels_is_believed():
     chip = SigmoidChip()
     chip.weight_levels = [np.array([-1.0, 0.5, 3.0])]
@@ -166,7 +190,7 @@ def test_parameters_that_are_refused(parameters, says):
 
 def test_bad_grids():
     with pytest.raises(InputError, match="2 to 16"):
-        grid_levels(ChipSpec((1, 1), weight_bits=1))
+        grid_levels(ChipSpec((1, 1)), bits=1)
     with pytest.raises(InputError, match="positive"):
         normal_log_mass(np.array([0.0]), 0.0)
 

@@ -1,0 +1,76 @@
+"""A fit and a data set in a few lines, and a fit as a table."""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+if TYPE_CHECKING:
+    from bayes_snn.data import Dataset, Split
+    from bayes_snn.result import FitResult
+
+WIDTH = 120  # characters of a line
+TOTAL = "log_likelihood"  # the row of log L, all training samples together
+
+
+def describe_result(result: FitResult) -> str:
+    """Five lines: the chip, how it was fitted, what it cost, its scores, and whether the chains have mixed."""
+    arguments, sizes = result.arguments, result.posterior["posterior"].sizes
+    n_samples, n_features = result.train_inputs.shape
+    scores = result.scores.get("test") or result.scores.get("train") or {}
+    part = "test" if result.scores.get("test") else "training"
+    told = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in scores.items() if "accuracy" in each)
+    lines = [
+        f"Fit of {result.chip!r}",
+        f"prior {arguments.get('model')}, sampler {arguments.get('sampler')}: {sizes['chain']} chains of "
+        f"{sizes['draw']:,} draws; {n_samples:,} training samples, {n_features:,} features"
+        f"{'; ended early by Ctrl-C' if result.interrupted else ''}",
+        f"{result.presentations:,} presentations in training, {result.cost.total:,} in all; {result.seconds:,.0f} s",
+        f"{part} accuracy: {told}" if told else "no scores yet: evaluate(inputs, labels), summary(), diagnosis.verdict",
+        result.diagnosis.verdict,
+    ]
+    return _short(lines)
+
+
+def describe_data(data: Dataset | Split) -> str:
+    """Three lines: what it is, its classes, its features."""
+    whole = hasattr(data, "labels")
+    parts = {"": data.labels} if whole else {"training ": data.train_labels, "test ": data.test_labels}
+    counted = " and ".join(f"{len(labels):,} {part}samples" for part, labels in parts.items())
+    of = [Counter(labels.tolist()) for labels in parts.values()]
+    classes = ", ".join(
+        f"{name} {' + '.join(str(each[k]) for each in of)}" for k, name in enumerate(data.class_names)
+    )
+    lines = [
+        f"{type(data).__name__} {data.name}: {counted}, {len(data.feature_names):,} features, "
+        f"{len(data.class_names)} classes",
+        f"classes: {classes}",
+        f"features: {', '.join(data.feature_names[:20])}",
+    ]
+    return _short(lines)
+
+
+def _short(lines: list[str]) -> str:
+    return "\n".join(textwrap.shorten(line, WIDTH, placeholder=" ...") for line in lines)
+
+
+def summarise(result: FitResult) -> pd.DataFrame:
+    """`az.summary` of log L first, then of hyperparameters, then of weights."""
+    import arviz as az
+
+    posterior = result.posterior["posterior"].dataset
+    weights = list(result.chip.spec.weight_names)
+    others = [str(name) for name in posterior.data_vars if name not in weights]
+    total = result.posterior["log_likelihood"].dataset["label"].sum("observation")
+    chosen = {name: posterior[name] for name in [*others, *weights]}
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset({TOTAL: total, **chosen})})
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # of few draws, whose R-hat and effective draws are then missing
+        table: pd.DataFrame = az.summary(tree, round_to="none")
+    return table
