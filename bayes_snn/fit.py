@@ -203,7 +203,8 @@ def _warn_of_scale(inputs: FloatArray, feature_names: Sequence[str] | None) -> N
     """A `DataWarning` for inputs that are far from standardised ones."""
     mean, std = inputs.mean(axis=0), inputs.std(axis=0)
     far = np.flatnonzero((np.abs(mean) > _FAR) | (std > _FAR))
-    flat = std.max() < _FLAT and (std > 0).any()
+    varies = (inputs != inputs[0]).any(axis=0)  # rounding may leave equal values a tiny std
+    flat = varies.any() and std[varies].max() < _FLAT
     if not len(far) and not flat:
         return
     worst = int(np.argmax(np.maximum(np.abs(mean), std)) if len(far) else np.argmax(std))

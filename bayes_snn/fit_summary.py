@@ -40,8 +40,8 @@ def describe_result(result: FitResult) -> str:
 
 def describe_data(data: Dataset | Split) -> str:
     """Three lines: what it is, its classes, its features."""
-    whole = hasattr(data, "labels")
-    parts = {"": data.labels} if whole else {"training ": data.train_labels, "test ": data.test_labels}
+    named = {"labels": "", "train_labels": "training ", "test_labels": "test "}
+    parts = {what: getattr(data, name) for name, what in named.items() if hasattr(data, name)}
     counted = " and ".join(f"{len(labels):,} {part}samples" for part, labels in parts.items())
     of = [Counter(labels.tolist()) for labels in parts.values()]
     classes = ", ".join(

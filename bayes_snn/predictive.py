@@ -38,7 +38,7 @@ def add_predictive(
                 f"The fit's prior was {weights!r}, which is code of your own, and is not run again unasked: pass "
                 "weights=, the function or the model file."
             )
-    labels, inputs = tree["observed_data/label"], result.train_inputs
+    labels, inputs = tree["observed_data"].dataset["label"], result.train_inputs
     model = build_model(result.chip, inputs, labels.values, weights)
     posterior_seed, prior_seed, label_seed = np.random.SeedSequence(seed).spawn(3)
 
