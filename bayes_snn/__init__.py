@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayes_snn.backprop import train_backprop as train_backprop
+    from bayes_snn.behaviour import check_behaviour as check_behaviour
     from bayes_snn.chip import Chip as Chip
     from bayes_snn.chip import ChipSpec as ChipSpec
     from bayes_snn.data import load_data as load_data
@@ -45,6 +46,7 @@ _HOMES = {
     "LinkError": "errors",
     "RemoteChip": "remote",
     "build_model": "model",
+    "check_behaviour": "behaviour",
     "diagnose": "diagnostics",
     "fit": "fit",
     "load_data": "data",

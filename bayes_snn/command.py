@@ -87,6 +87,9 @@ def command(
     token_file: Annotated[
         str | None, option(_CHIP, "PATH", "File with the server's token. [default: $BAYES_SNN_TOKEN]")
     ] = None,
+    check: Annotated[
+        bool, option(_CHIP, None, "Only ask the chip how it behaves: noise, weights, counters.", "--check")
+    ] = False,
     model: Annotated[
         str, option(_SAMPLING, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
     ] = "gaussian",
@@ -151,7 +154,10 @@ def command(
         chip, name = chip_for_data(own_chip, token_file, split, beside), short_name(own_chip)
     choice = choose_noise(chip.spec, sampler, noise, repeats, remeasure)
     # the prior's faults are told before the folder is made and the kernels are compiled
-    build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
+    checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
+    if check:
+        _tell_behaviour(chip, checked, split)
+        return
     folder = left.folder.parent if left else _choose_folder(out, overwrite, f"{split.name}-{name}")
     with _made(folder), storing(left, folder, sampler, context.params) as checkpoint, draws_saved(folder):
         console.print(
@@ -208,6 +214,21 @@ def asked_reading(
     """The options of how a file is read, for `load_data`, without those that were not given."""
     options = {"no_header": no_header, "separator": separator, "decimal": decimal, "missing": list(missing)}
     return {name: value for name, value in options.items() if value not in (None, ".", [])}
+
+
+def _tell_behaviour(chip: Chip, model: Any, split: Split) -> None:
+    """Ask the chip how it behaves, with draws from the prior and training samples, and print what came."""
+    import numpy as np
+    import pymc as pm
+
+    from bayes_snn.behaviour import N_INPUTS, N_SETS, check_behaviour
+
+    drawn = pm.draw(model.chip_weights, draws=N_SETS, random_seed=np.random.default_rng(0))
+    chosen = np.unique(np.linspace(0, split.n_train - 1, min(N_INPUTS, split.n_train)).round().astype(int))
+    found = check_behaviour(chip, split.train_inputs[chosen], [[layer[n] for layer in drawn] for n in range(N_SETS)])
+    for sentence in found.sentences():
+        console.print(sentence, highlight=False, markup=False)
+    console.print(f"It was shown {found.presentations:,} samples for this.", highlight=False)
 
 
 def make_chip(

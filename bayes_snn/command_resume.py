@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bayes_snn.checkpoint import Checkpoint
 
 CHECKPOINT = "checkpoint"  # in the fit folder, until the fit is written
-_NOT_STORED = ("resume", "show_help", "out", "overwrite")  # options that do not say what the fit is
+_NOT_STORED = ("resume", "show_help", "out", "overwrite", "check")  # options that do not say what the fit is
 _FREE = ("token_file",)  # how the chip is reached today
 
 
