@@ -120,7 +120,7 @@ for what, spoil in faults.items():
         print(f"{what}: {error}\n")
 
 # %% [markdown]
-# An exception that `run` raises itself ends the fit too, as it is.
+# An exception that `run` raises itself ends the fit too, as the cause of a `ChipError`.
 #
 # ## Keep it
 #
@@ -128,7 +128,7 @@ for what, spoil in faults.items():
 # read. The predictions are the same, bit for bit. `write_report` makes one page of it all.
 
 # %%
-result.save("my_fit")
+result.save("my_fit", overwrite=True)  # of an earlier run of this page
 again = load_fit("my_fit", chip=chip)
 same = np.array_equal(again.predict(data.test_inputs), result.predict(data.test_inputs))
 report = write_report(again, "my_fit/report.html", test=(data.test_inputs, data.test_labels))

@@ -5,32 +5,35 @@ data                training inputs and labels, names of features and classes
 lock                held by the process that fits
 chain_0, ...        draws and state of each chain, see `bayes_snn.chain_store`
 faults              those of the chip's link, as they came, see `bayes_snn.link_faults`
+asked               samples shown to the chip to see that it is the same, each time the fit went on
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pymc as pm
 
 from bayes_snn.chain_store import STATES, ChainStore
 from bayes_snn.chip import Chip
 from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import make_folder, take_lock, write_durably
-from bayes_snn.identity import FORMAT, check_same, describe_fit, digest_of
+from bayes_snn.identity import FORMAT, check_same, describe_fit, digest_of, is_signed, sign
 from bayes_snn.model import WeightsFunction
 from bayes_snn.packing import PackingError, pack, unpack
-from bayes_snn.steps.checkpointed import CheckpointedSteps
+from bayes_snn.steps.checkpointed import CheckpointedSteps, known_answer
 
 SECONDS = 5.0  # between two saves
 LOCK_PATIENCE = 10.0  # seconds; the chains' processes outlive a killed fit by up to a draw
-_DESCRIPTION = "checkpoint.json"
+_DESCRIPTION, _LOCK, _FAULTS, _ASKED = "checkpoint.json", "lock", "faults", "asked"
 
 
 class Checkpoint:
@@ -46,11 +49,19 @@ class Checkpoint:
         Save after so many draws at latest, however little time has passed.
     options
         Whatever a caller must know to go on; plain values.
+    replace
+        Whether the checkpoint of another fit in the folder is deleted when this one begins; a running one never is.
 
     Attributes
     ----------
     spent
         Seconds that the fit took before it was stopped.
+    presentations
+        Samples shown to the chip to see, each time the fit went on, that it is the same chip.
+    test
+        Digest of the test samples, where a caller has some: those of the fit are to be the same ones.
+    is_own
+        Whether this user began the fit, on this computer. Of any other it cannot be said what its files do.
     """
 
     def __init__(
@@ -60,6 +71,7 @@ class Checkpoint:
         seconds: float = SECONDS,
         draws: int | None = None,
         options: dict[str, Any] | None = None,
+        replace: bool = False,
     ) -> None:
         if not seconds >= 0:
             raise InputError(f"seconds was {seconds!r}, but a number >= 0 is expected: try {SECONDS:g}.")
@@ -67,11 +79,16 @@ class Checkpoint:
             check_whole("draws", draws, 1, None, 100)
         self.folder = Path(os.path.abspath(folder))
         self.seconds, self.draws, self.options = float(seconds), draws, options
-        self.spent = 0.0
+        self.replace = replace
+        self.spent, self.presentations = 0.0, 0
+        self.test: str | None = None
+        self.is_own = True
+        self.begun = False  # whether what is in the folder was begun here
         self._known: dict[str, Any] | None = None
         self._digest = ""
         self._steps: CheckpointedSteps | None = None
         self._lock: int | None = None
+        self._stays_locked = False
 
     @classmethod
     def open(cls, folder: str | Path, *, seconds: float = SECONDS, draws: int | None = None) -> Checkpoint:
@@ -101,6 +118,7 @@ class Checkpoint:
                 f"version reads format {FORMAT}: go on with that version, or fit again."
             )
         checkpoint._known, checkpoint._digest = known, digest
+        checkpoint.is_own = is_signed(digest, stored.get("seal"))
         checkpoint.options = known["options"]
         return checkpoint
 
@@ -144,29 +162,34 @@ class Checkpoint:
                 "Sampler 'smc' moves a whole population and cannot be stored while it runs: fit without a checkpoint, "
                 "or take 'sitewise' or 'block'."
             )
-        fit = describe_fit(chip, model, function, starts, arguments)
-        make_folder(self.folder)
-        busy = CheckpointError(
-            f"The checkpoint in {self.folder} is in use by another process: wait until that has ended, or stop it."
-        )
-        self._lock = take_lock(self.folder / "lock", LOCK_PATIENCE, busy)
+        fit = describe_fit(chip, model, function, starts, arguments, names)
+        if self.test is not None or self._known is None:  # resumed from Python, a fit has no test samples to compare
+            fit["test"] = self.test
+        else:
+            fit["test"] = self.known["test"]
+        if self._lock is None:
+            self._take_lock()
         if self._known is not None:
             check_same(self.known, fit, self.folder)
         else:
-            if (self.folder / _DESCRIPTION).exists():
+            if self.holds_fit and not self.replace:
                 raise CheckpointError(
                     f"{self.folder} already holds the checkpoint of a fit: go on with it by resume, or give another "
                     "folder."
                 )
+            if self.holds_fit:
+                self._clear()
             fit |= {"model": arguments["model"], "is_named": is_named}
             fit |= {"directory": os.getcwd(), "options": self.options}
             self._known, self._digest = fit, digest_of(fit)
             data = {"inputs": model.chip_op.inputs, "labels": model.chip_labels}
             data |= {what: None if given is None else list(given) for what, given in names.items()}
-            description = json.dumps({"fit": fit, "digest": self._digest}, indent=2) + "\n"
+            stored = {"fit": fit, "digest": self._digest, "seal": sign(self._digest)}
+            description = json.dumps(stored, indent=2) + "\n"
             try:
                 write_durably(self.folder / "data", pack(data))
                 write_durably(self.folder / _DESCRIPTION, description.encode())
+                self.begun = True
             except (OSError, PackingError) as error:
                 raise CheckpointError(
                     f"The checkpoint in {self.folder} cannot be written ({getattr(error, 'strerror', None) or error}): "
@@ -174,8 +197,10 @@ class Checkpoint:
                 ) from None
         for left in self.folder.glob("**/*.partial"):  # of writes that a kill cut short
             left.unlink(missing_ok=True)
-        for state in self.states():
-            self.spent = max(self.spent, float(state["seconds"]))
+        states = self.states()
+        self.spent = max([self.spent, *(float(state["seconds"]) for state in states)])
+        if not self.begun and chip.spec.deterministic:
+            self._ask_again(model, states)
 
     def states(self) -> list[dict[str, Any]]:
         """The last good state of each chain that has one; what is torn is told by a warning or a `CheckpointError`."""
@@ -188,7 +213,33 @@ class Checkpoint:
                 warnings.warn(note, UserWarning, stacklevel=4)
             if state is not None:
                 found.append({"chain": chain, "draws": store.n_saved, "seconds": state["seconds"]})
+                found[-1] |= {"last": store.draw(store.n_saved - 1), "op": state["op"]}
         return found
+
+    def _ask_again(self, model: pm.Model, states: list[dict[str, Any]]) -> None:
+        """Show the chip the weights that each chain stopped at: it must answer as it did, or it is another chip."""
+        path, op = self.folder / _ASKED, model.chip_op
+        with contextlib.suppress(OSError, ValueError):
+            self.presentations = int(path.read_text(encoding="utf-8"))
+        before = op.presentations
+        for state in states:
+            weights, expected = known_answer(model, state["last"], state["op"])
+            if weights is None:
+                continue
+            found = float(op.run(weights, model.chip_labels).sum())
+            if not np.isclose(found, expected, rtol=1e-9, atol=1e-6):
+                raise CheckpointError(
+                    f"The chip is not the one that the fit in {self.folder} was begun with, or has changed: at the "
+                    f"weights where chain {state['chain']} stopped, the log-likelihood was {expected:.6g} and is "
+                    f"{found:.6g} now: go on with the chip that it was begun with, or fit again."
+                )
+        self.presentations += op.presentations - before
+        try:
+            write_durably(path, f"{self.presentations}\n".encode())
+        except OSError as error:
+            raise CheckpointError(
+                f"The checkpoint in {self.folder} cannot be written ({error.strerror or error}): make room on the disk."
+            ) from None
 
     def wrap(self, steps: Sequence[Any], model: pm.Model) -> CheckpointedSteps:
         """The steps of the fit, stored as they go."""
@@ -208,9 +259,57 @@ class Checkpoint:
         if self._steps is not None:
             self._steps.flush()
             self._steps = None
-        if self._lock is not None:
+        if self._lock is not None and not self._stays_locked:
             os.close(self._lock)  # processes of chains that are still ending hold it too
             self._lock = None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other fit out of the folder, before this one begins and after it has ended too.
+
+        A folder that nothing was stored in is taken away at the end.
+
+        Raises
+        ------
+        CheckpointError
+            When a fit is running in the folder, or the fit to go on with is not there any more.
+        """
+        self._take_lock()
+        self._stays_locked = True
+        try:
+            if self.replace:  # a fit takes over the faults that it finds
+                shutil.rmtree(self.folder / _FAULTS, ignore_errors=True)
+            yield
+        finally:
+            if not self.holds_fit:
+                self._remove_folder()
+            self._stays_locked = False
+            self.close()
+
+    def _take_lock(self) -> None:
+        make_folder(self.folder)
+        is_inside = self.folder.name == "checkpoint"
+        where = self.folder.parent if is_inside else self.folder
+        busy = CheckpointError(f"A fit is running in {where}: wait until it has ended, or give another folder.")
+        self._lock = take_lock(self.folder / _LOCK, LOCK_PATIENCE, busy)
+        if self._known is not None and self._read_digest() != self._digest:
+            self.close()
+            raise CheckpointError(
+                f"The fit in {where} ended, or was replaced, while this one waited to go on with it: look at what is "
+                "there now."
+            )
+
+    def _read_digest(self) -> Any:
+        """Digest of the fit that the folder belongs to at the moment, None where there is none."""
+        try:
+            return json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))["digest"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def holds_fit(self) -> bool:
+        """Whether the checkpoint of a fit, this one or another, is in the folder."""
+        return os.path.lexists(self.folder / _DESCRIPTION)
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -218,5 +317,31 @@ class Checkpoint:
         return any((folder / name).exists() for folder in self.folder.glob("chain_*") for name in STATES)
 
     def discard(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the checkpoint, and its folder when there is nothing else in it.
+
+        Raises a `CheckpointError` when a fit is running in it.
+        """
+        if not self.folder.exists():
+            return
+        mine = self._lock is not None
+        if not mine:
+            self._take_lock()
+        self._clear()
+        shutil.rmtree(self.folder / _FAULTS, ignore_errors=True)
+        self._remove_folder()
+        if not mine:
+            self.close()
+
+    def _clear(self) -> None:
+        """Delete what a checkpoint consists of, but for the lock and the faults, which the next fit writes to."""
+        (self.folder / _DESCRIPTION).unlink(missing_ok=True)  # first: a kill meanwhile leaves no fit with a part lost
+        for name in ("data", _ASKED):
+            (self.folder / name).unlink(missing_ok=True)
+        for path in self.folder.glob("chain_[0-9]*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _remove_folder(self) -> None:
+        """Delete the lock and the folder, which stays if there is more in it."""
+        with contextlib.suppress(OSError):
+            (self.folder / _LOCK).unlink(missing_ok=True)
+            self.folder.rmdir()

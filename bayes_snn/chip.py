@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import ArrayError, as_array
-from bayes_snn.errors import ChipError, InputError, check_whole
+from bayes_snn.errors import ChipError, ChipRaisedError, InputError, check_whole
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
@@ -361,31 +363,41 @@ def ask_counts(chip: Chip, weights: Sequence[Any], inputs: Any) -> NDArray[np.in
     Raises
     ------
     ChipError
-        When the chip answers nonsense, or writes into its arguments.
+        When the chip answers nonsense, writes into its arguments, or raises an exception, which is the error's cause.
     """
-    with _read_only("run"):
+    with _at_work("run"):
         counts = chip.run([frozen(matrix) for matrix in weights], frozen(inputs))
     return np.array(check_counts(counts, len(inputs), chip.spec), order="C")
 
 
 def ask_spikes(chip: Any, weights: Sequence[Any], inputs: Any) -> list[NDArray[Any]]:
     """The same of a chip's method `spikes`: (n_samples, n_steps, n_neurons) of each layer."""
-    with _read_only("spikes"):
+    with _at_work("spikes"):
         answer = chip.spikes([frozen(matrix) for matrix in weights], frozen(inputs))
     return [np.array(layer) for layer in check_spikes(answer, len(inputs), chip)]
 
 
 @contextmanager
-def _read_only(method: str) -> Iterator[None]:
-    """NumPy's complaint of a write into a read-only array, as a sentence that says whose it is."""
+def _at_work(method: str) -> Iterator[None]:
+    """What a chip raises by itself, NumPy's complaint of a write into a read-only array too, as a `ChipError`."""
     try:
         yield
-    except ValueError as error:
-        if isinstance(error, InputError) or not any(word in str(error) for word in ("read-only", "WRITEABLE")):
-            raise
-        raise ChipError(
-            f"The chip's method `{method}` writes into its weights or inputs ({error}), but they are read-only, since "
-            "a chain goes on with them: let it work on a copy, for example np.array(weights[0])."
+    except (ChipError, InputError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ValueError) and any(word in str(error) for word in ("read-only", "WRITEABLE")):
+            raise ChipError(
+                f"The chip's method `{method}` writes into its weights or inputs ({error}), but they are read-only, "
+                "since a chain goes on with them: let it work on a copy, for example np.array(weights[0])."
+            ) from error
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        try:
+            text = " ".join(str(error).split()) or "without a word"
+        except Exception:
+            text = "its text cannot be read"
+        raise ChipRaisedError(
+            f"The chip raised {type(error).__name__} ({text}) in {os.path.basename(frame.filename)}, line "
+            f"{frame.lineno}: see to the chip or its driver first."
         ) from error
 
 

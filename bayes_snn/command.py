@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bayes_snn.command_resume import CHECKPOINT, asked, go_on, storing
+from bayes_snn.command_resume import asked, go_on, storing
 from bayes_snn.errors import ChipError, InputError, LinkError, unknown_name
 from bayes_snn.files import make_folder
 from bayes_snn.names import (
     BUILT_IN,
     CHAINS,
+    CHECKPOINT,
     DISTORTIONS,
     DRAWS,
     IDEAL,
@@ -111,6 +112,9 @@ def command(
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
     resume: Annotated[str | None, option(_OUTPUT, "PATH", "Go on with the stopped fit in this folder.")] = None,
+    trust: Annotated[
+        bool, option(_OUTPUT, None, "With --resume: run what a fit from elsewhere names.", "--trust")
+    ] = False,
     show_help: Annotated[
         bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
     ] = False,
@@ -134,6 +138,8 @@ def command(
     from bayes_snn.noisy import choose_noise
 
     left: Checkpoint | None = context.obj  # that of a stopped fit
+    if trust and left is None:
+        raise InputError("--trust came without --resume, which names the fit to go on with: give both, or neither.")
     check_sampling(sampler, draws, tune, chains, seed)
     if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
@@ -158,8 +164,14 @@ def command(
     if check:
         _tell_behaviour(chip, checked, split)
         return
-    folder = left.folder.parent if left else _choose_folder(out, overwrite, f"{split.name}-{name}")
-    with _made(folder), storing(left, folder, sampler, context.params) as checkpoint, draws_saved(folder):
+    chosen = left.folder.parent if left else _choose_folder(out, overwrite)
+    with (
+        _made(chosen, f"{split.name}-{name}") as folder,
+        storing(left, folder, sampler, context.params, overwrite, split) as checkpoint,
+        draws_saved(folder),
+    ):
+        if left is None and not overwrite:
+            _refuse_taken(folder)  # by a fit that ended while this one waited for its folder
         console.print(
             f"{split.name}: {split.n_train} training and {split.n_test} test samples, {split.n_features} features, "
             f"{split.n_classes} classes\n{chip!r}; {chip.spec.n_weights} weights, prior {model}, sampler {sampler}",
@@ -283,25 +295,24 @@ def _hidden_layers(text: str) -> list[int]:
     return layers
 
 
-def _choose_folder(out: str | None, overwrite: bool, name: str) -> Path:
-    """The fit's folder: what --out names, or the first free name below fits/."""
+def _choose_folder(out: str | None, overwrite: bool) -> Path | None:
+    """The fit's folder that --out names, None without."""
     if out is not None:
         if not out.strip():
             raise InputError("--out was empty, but the name of a folder is expected: give one, or leave --out away.")
         folder = Path(os.path.expanduser(out))
-        if not overwrite and any(os.path.lexists(folder / file) for file in FILES):
-            raise InputError(f"{folder} already holds a fit: give another folder, or --overwrite to replace it.")
-        if not overwrite and os.path.lexists(folder / CHECKPOINT):
-            raise InputError(
-                f"{folder} holds a fit that was stopped: go on with --resume {folder}, or --overwrite to begin anew."
-            )
+        if not overwrite and not os.path.lexists(folder / CHECKPOINT):  # else its fit may still run, or be stopped
+            _refuse_taken(folder)
         return folder
     if overwrite:
         raise InputError("--overwrite came without --out, which names the fit to replace: give both, or neither.")
-    folder, i = Path("fits") / name, 2
-    while os.path.lexists(folder):
-        folder, i = Path("fits") / f"{name}-{i}", i + 1
-    return folder
+    return None
+
+
+def _refuse_taken(folder: Path) -> None:
+    """Raise an `InputError` when a folder holds a fit."""
+    if any(os.path.lexists(folder / file) for file in FILES):
+        raise InputError(f"{folder} already holds a fit: give another folder, or --overwrite to replace it.")
 
 
 def _compile(chip: Chip, split: Split) -> None:
@@ -322,16 +333,40 @@ def _compile(chip: Chip, split: Split) -> None:
 
 
 @contextlib.contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Make a folder, and take it away again if it is still empty at the end: a fit came to nothing."""
-    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+def _made(folder: Path | None, name: str) -> Iterator[Path]:
+    """Make a folder, or the first free one of this name below fits/, which no other process then takes.
+
+    It is taken away again if it is still empty at the end: a fit came to nothing.
+    """
+    fits = Path("fits")
+    wanted = (fits, *fits.parents) if folder is None else (folder, *folder.parents)
+    missing = [path for path in wanted if not os.path.lexists(path)]
     try:
+        if folder is None:
+            folder = _make_new(fits, name)
+            missing.insert(0, folder)
         make_folder(folder)
-        yield
+        yield folder
     finally:
         for path in missing:
             with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+def _make_new(parent: Path, name: str) -> Path:
+    """Make a folder that was not there: `name`, or with the first number behind it that is free."""
+    folder, i = parent / name, 2
+    while True:
+        make_folder(parent)
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            folder, i = parent / f"{name}-{i}", i + 1
+        except FileNotFoundError:
+            continue  # another fit came to nothing and took the parent away
+        except OSError:
+            return make_folder(folder)  # which says why not
 
 
 def _progress(chains: int) -> str:

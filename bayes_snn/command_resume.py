@@ -9,45 +9,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from bayes_snn.errors import CheckpointError, InputError
-from bayes_snn.names import BUILT_IN, available_models
+from bayes_snn.names import BUILT_IN, CHECKPOINT, available_models
+from bayes_snn.terminal import say_last
 
 if TYPE_CHECKING:
     from bayes_snn.checkpoint import Checkpoint
+    from bayes_snn.data import Split
 
-CHECKPOINT = "checkpoint"  # in the fit folder, until the fit is written
 _NOT_STORED = ("resume", "show_help", "out", "overwrite", "check")  # options that do not say what the fit is
-_FREE = ("token_file",)  # how the chip is reached today
+_FREE = ("token_file", "trust")  # how the chip is reached today, and what is thought of the folder
 
 
 @contextlib.contextmanager
 def storing(
-    left: Checkpoint | None, folder: Path, sampler: str, options: dict[str, Any]
+    left: Checkpoint | None, folder: Path, sampler: str, options: dict[str, Any], overwrite: bool, split: Split
 ) -> Iterator[Checkpoint | None]:
     """The checkpoint of a fit that is about to begin or to go on; None with "smc", which cannot be stored.
 
-    When the fit fails, what is in it is kept and told, if there is a draw in it.
+    No other fit can use the folder meanwhile. When the fit fails, what it has stored is kept and told, if there is a
+    draw in it. What another fit has stored is deleted only where it is overwritten.
     """
     from bayes_snn.checkpoint import Checkpoint
+    from bayes_snn.identity import digest_of_arrays
 
-    if sampler == "smc":
-        yield None
-        return
     stored = {name: value for name, value in options.items() if name not in (*_NOT_STORED, *_FREE)}
-    checkpoint = left or Checkpoint(folder / CHECKPOINT, options=stored)
-    if left is None:
-        checkpoint.discard()  # that of a fit to be overwritten
-    try:
-        yield checkpoint
-    except BaseException as error:
-        checkpoint.close()
-        if left is None and not checkpoint.is_worth_keeping:
-            checkpoint.discard()
-        elif not isinstance(error, CheckpointError):  # which says it itself
-            Console(stderr=True).print(how_to_go_on(folder), highlight=False, markup=False, soft_wrap=True)
-        raise
+    checkpoint = left or Checkpoint(folder / CHECKPOINT, options=stored, replace=overwrite)
+    checkpoint.test = digest_of_arrays([split.test_inputs, split.test_labels])
+    with checkpoint.locked():
+        if left is None and not overwrite and checkpoint.holds_fit:
+            raise InputError(
+                f"{folder} holds a fit that was stopped: go on with --resume {folder}, or --overwrite to begin anew."
+            )
+        try:
+            yield None if sampler == "smc" else checkpoint
+        except BaseException as error:
+            checkpoint.close()
+            if checkpoint.begun and not checkpoint.is_worth_keeping:
+                checkpoint.discard()
+            elif (left is not None or checkpoint.begun) and not isinstance(error, CheckpointError):  # it says it itself
+                say_last(how_to_go_on(folder))
+            raise
+        if sampler == "smc":
+            checkpoint.discard()  # that of the fit which was overwritten
 
 
 def how_to_go_on(folder: Path) -> str:
@@ -58,6 +63,7 @@ def how_to_go_on(folder: Path) -> str:
 def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
     """Run the command again with the options of a stopped fit; an `InputError` where others were given with them."""
     from bayes_snn.checkpoint import Checkpoint
+    from bayes_snn.identity import check_model_file
 
     if not folder.strip():
         raise InputError("--resume was empty, but the folder of a fit that was stopped is expected: give it.")
@@ -83,8 +89,18 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
     directory = Path(checkpoint.known["directory"])
     if options["data"] not in BUILT_IN:
         options["data"] = str(directory / options["data"])
-    if options["model"].endswith(".py") or options["model"] not in available_models():
+    runs = [] if options["own_chip"] is None else [f"use the chip {options['own_chip']}"]
+    is_file = options["model"].endswith(".py") or options["model"] not in available_models()
+    if is_file:
         options["model"] = str(directory / options["model"])
+        runs.append(f"run the model file {options['model']}")
+    if runs and not (checkpoint.is_own or options["trust"]):
+        raise CheckpointError(
+            f"The fit in {checkpoint.folder.parent} was not begun by this user on this computer, and to go on with it "
+            f"would {' and '.join(runs)}, which may be any program: look at it first, then add --trust."
+        )
+    if is_file:
+        check_model_file(checkpoint.known, options["model"], checkpoint.folder)
     context.obj = checkpoint
     command(context, **options)
 

@@ -22,6 +22,10 @@ class ChipError(RuntimeError):
     """A chip answered something that is not a spike count matrix; it never enters a chain as a likelihood."""
 
 
+class ChipRaisedError(ChipError):
+    """A chip raised an exception of its own, which is the cause of this one."""
+
+
 class VersionWarning(UserWarning):
     """A fit folder was written by another version of bayes_snn than the one that reads it."""
 

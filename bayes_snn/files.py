@@ -75,19 +75,35 @@ def write_durably(path: Path, data: bytes) -> None:
 def take_lock(path: Path, patience: float, busy: InputError) -> int:
     """Lock a file for this process; the open file whose closing gives it free, as the end of the process does.
 
+    Its folder is made where it is missing. Whoever has the lock may delete the file: one who waited for it locks the
+    file that is there then.
+
     Raises `busy` when another process still has it after so many seconds, and one of its kind when it cannot be opened.
     """
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise type(busy)(f"{path} cannot be opened ({error.strerror}): change its permissions.") from None
     deadline = time.monotonic() + patience
-    while not _locked(handle):
-        if time.monotonic() > deadline:
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # deleted, folder and all, between the two calls
+            handle = None
+        except OSError as error:
+            raise type(busy)(f"{path} cannot be opened ({error.strerror}): change its permissions.") from None
+        if handle is not None:
+            if _locked(handle) and _is_at(handle, path):
+                return handle
             os.close(handle)
+        if time.monotonic() > deadline:
             raise busy
         time.sleep(0.05)
-    return handle
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is the one at this path, and was not deleted."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except OSError:
+        return False
 
 
 def _locked(handle: int) -> bool:

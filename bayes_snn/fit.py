@@ -115,7 +115,7 @@ def fit(
     InputError
         When an argument cannot be used.
     ChipError
-        When the chip answers something else than spike counts.
+        When the chip answers something else than spike counts, or raises an exception, which is the error's cause.
     LinkError
         When the chip is a `Link` and cannot be reached; `draws` of the error holds the draws so far, but with "smc".
     KeyboardInterrupt
@@ -183,7 +183,11 @@ def fit(
         chip=chip,
         posterior=trace,
         arguments=arguments,
-        cost=Presentations(training=presentations, log_likelihood=sum(recording)),
+        cost=Presentations(
+            training=presentations,
+            log_likelihood=sum(recording),
+            checks=saving.presentations if saving else 0,
+        ),
         seconds=time.perf_counter() - started + (saving.spent if saving else 0.0),
         interrupted=interrupted,
     )
@@ -322,6 +326,8 @@ def _cause(error: BaseException) -> BaseException:
         if isinstance(seen, InputError | ChipError):
             cause = type(seen)(str(seen).split("\n")[0])  # PyTensor adds a dump of the graph behind it
             cause.__dict__.update(vars(seen))
+            cause.__dict__.pop("__notes__", None)  # PyTensor's
+            cause.__cause__ = seen.__cause__
             return cause
         seen = seen.__cause__ or seen.__context__
     # a chip's own error, raised in another process, is the cause of PyMC's

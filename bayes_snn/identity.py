@@ -1,11 +1,19 @@
-"""Which fit a checkpoint belongs to: all that decides about its draws, and how two fits differ, in words."""
+"""Which fit a checkpoint belongs to: all that decides about its draws, and how two fits differ, in words.
+
+It is signed with a secret of the user on this computer, so that one is known that comes from somewhere else.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import hmac
 import inspect
 import json
+import os
 import platform
+import re
+import secrets
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -22,7 +30,12 @@ from bayes_snn.model import WeightsFunction
 from bayes_snn.packing import pack
 from bayes_snn.result import PACKAGES, describe_chip
 
-FORMAT = 1  # of a checkpoint
+FORMAT = 2  # of a checkpoint
+# what draws is in these modules and in what they import; the first alone, for it imports how results are kept too
+_ALONE, _DRAWING = "bayes_snn.fit", ("bayes_snn.model", "bayes_snn.evaluation", "bayes_snn.steps")
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from|import)[ \t]+(bayes_snn(?:\.\w+)*)(?:[ \t]+import[ \t]+([\w, \t]+))?", re.MULTILINE
+)
 
 
 def describe_fit(
@@ -31,22 +44,49 @@ def describe_fit(
     function: WeightsFunction,
     starts: list[dict[str, Any]],
     arguments: dict[str, Any],
+    names: dict[str, Sequence[str] | None],
 ) -> dict[str, Any]:
-    """A fit in plain values; `starts` are the draws from the prior at which its chains start."""
+    """A fit in plain values; `starts` are the draws from the prior at which its chains start.
+
+    `names` are those of features and classes.
+    """
     return {
         "format": FORMAT,
         "arguments": {name: value for name, value in _plain(arguments).items() if name != "model"},
         "chip": _plain(describe_chip(chip)),
         "prior": _source(function),
-        "starts": _digest_of_arrays([value for start in starts for value in start.values()]),
-        "inputs": _digest_of_arrays([model.chip_op.inputs]),
-        "labels": _digest_of_arrays([model.chip_labels]),
+        "starts": digest_of_arrays([value for start in starts for value in start.values()]),
+        "inputs": digest_of_arrays([model.chip_op.inputs]),
+        "labels": digest_of_arrays([model.chip_labels]),
+        **{what: None if given is None else [str(name) for name in given] for what, given in names.items()},
+        "code": code_digests(chip),
         "versions": {
             "bayes_snn": __version__,
             "python": ".".join(platform.python_version_tuple()[:2]),
             **{name: version(name) for name in PACKAGES},
         },
     }
+
+
+def code_digests(chip: Chip) -> dict[str, str]:
+    """Digests of the source files of this package that decide about draws: samplers, model, and a simulated chip.
+
+    Those of a user's chip are not among them: a driver may be repaired between two parts of a fit.
+    """
+    chip = getattr(chip, "chip", chip)  # of a link
+    root, found, todo = Path(__file__).parent, {}, [*_DRAWING, type(chip).__module__]
+    while todo:
+        name = todo.pop()
+        path = root.joinpath(*name.split(".")[1:])
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in found or not name.startswith("bayes_snn.") or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8")
+        found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        for module, listed in _IMPORT.findall(text):
+            todo += [module, *(f"{module}.{part.strip()}" for part in listed.split(","))]
+    found[_ALONE] = hashlib.sha256((root / "fit.py").read_bytes()).hexdigest()[:16]
+    return dict(sorted(found.items()))
 
 
 def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None:
@@ -60,16 +100,75 @@ def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None
                     f"The fit in {folder} was begun with another {what} ({before!s:.200}, now {now!s:.200}), and "
                     "the draws would not be the same: go on with what it was begun with, or fit again."
                 )
+    if changed := sorted(
+        name for name in {**known["code"], **fit["code"]} if known["code"].get(name) != fit["code"].get(name)
+    ):
+        raise CheckpointError(
+            f"The fit in {folder} was begun with other code of bayes_snn {__version__} (another {changed[0]}), and the "
+            "draws might not be the same: go on with the code that it was begun with, or fit again."
+        )
     for part, what in (
         ("inputs", "other training inputs"),
         ("labels", "other training labels"),
         ("prior", "another model file or prior function"),
         ("starts", "another prior"),
+        ("test", "other test samples"),
     ):
         if known[part] != fit[part]:
             raise CheckpointError(
                 f"The fit in {folder} was begun with {what}: go on with what it was begun with, or fit again."
             )
+    for part in ("feature_names", "class_names"):
+        if known[part] != fit[part]:
+            pairs = zip(known[part] or [], fit[part] or [], strict=False)
+            before, now = next((pair for pair in pairs if pair[0] != pair[1]), ("names", "none"))
+            raise CheckpointError(
+                f"The fit in {folder} was begun with other {part.replace('_', ' ')} ({before!r}, now {now!r}): name "
+                "them as they were, or fit again."
+            )
+
+
+def check_model_file(known: dict[str, Any], path: str | Path, folder: Path) -> None:
+    """A `CheckpointError` when a model file is not the one of the fit; it is only read, not run."""
+    try:
+        digest = _digest_of_text(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # the reader of model files says why
+    if digest != known["prior"]:
+        raise CheckpointError(
+            f"The fit in {folder} was begun with another model file or prior function than {path} holds now: go on "
+            "with what it was begun with, or fit again."
+        )
+
+
+def sign(digest: str) -> str | None:
+    """A seal on a digest that only this user can make on this computer; None where no secret can be kept."""
+    secret = _secret()
+    return None if secret is None else hmac.new(secret, digest.encode(), "sha256").hexdigest()
+
+
+def is_signed(digest: str, seal: object) -> bool:
+    """Whether this user has made the seal, on this computer."""
+    own = sign(digest)
+    return own is not None and isinstance(seal, str) and hmac.compare_digest(own.encode(), seal.encode())
+
+
+def _secret() -> bytes | None:
+    """32 random bytes in the user's home that no other user can read, made at the first call."""
+    try:
+        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        path = base / "bayes_snn" / "secret"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.write(handle, secrets.token_bytes(32))
+            finally:
+                os.close(handle)
+        secret = path.read_bytes()
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return None
+    return secret if len(secret) == 32 else None
 
 
 def _source(function: WeightsFunction) -> str | None:
@@ -82,6 +181,10 @@ def _source(function: WeightsFunction) -> str | None:
             text = inspect.getsource(function)
     except (OSError, TypeError, ValueError):
         return None
+    return _digest_of_text(text)
+
+
+def _digest_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -89,7 +192,8 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _digest_of_arrays(arrays: Sequence[Any]) -> str:
+def digest_of_arrays(arrays: Sequence[Any]) -> str:
+    """Of arrays, their shapes and dtypes."""
     return hashlib.sha256(pack([np.asarray(array) for array in arrays])).hexdigest()
 
 

@@ -28,6 +28,7 @@ NOISE_KINDS = (PSEUDO_MARGINAL, MCWM)
 BACKPROP = ("backprop-offline", "backprop-outputs", "backprop-spikes", "backprop-noise-aware")
 METHODS = ("mh", *BACKPROP, "logistic")  # of a sweep
 
+CHECKPOINT = "checkpoint"  # folder in a fit folder, while the fit runs and after it was stopped
 REPORT = "report.html"  # the file of a report
 
 TOKEN = "BAYES_SNN_TOKEN"  # environment variable with the token of a server

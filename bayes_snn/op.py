@@ -125,7 +125,7 @@ class ChipLogLikelihood(Op):
     def answers(self, weights: Sequence[FloatArray], inputs: FloatArray) -> list[IntArray]:
         """Run the chip on some inputs, `noise.repeats` times, and charge for them: spike counts of each run.
 
-        Raises a `ChipError` when the chip answers nonsense.
+        Raises a `ChipError` when the chip answers nonsense or raises an exception.
         """
         weights, inputs = [frozen(matrix) for matrix in weights], frozen(inputs)
         runs: list[IntArray] = []

@@ -44,7 +44,7 @@ class Presentations:
     distilling
         `FitResult.distil`.
     checks
-        How the chip behaves, asked before the sampling.
+        How the chip behaves, and of a resumed fit whether it is the same chip, asked before the sampling.
     """
 
     training: int = 0

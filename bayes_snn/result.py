@@ -8,6 +8,7 @@ is written under a temporary name and then renamed, so that none is ever half-wr
 from __future__ import annotations
 
 import json
+import os
 import platform
 import warnings
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from bayes_snn.lif import LIFChip
 from bayes_snn.link import Link
 from bayes_snn.link_faults import fault_counts
 from bayes_snn.metrics import evaluate
+from bayes_snn.names import CHECKPOINT
 from bayes_snn.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.predict import (
     ALL_ESTIMATES,
@@ -91,6 +93,7 @@ class FitResult:
     scores: dict[str, Any] = field(default_factory=dict)
     version: str | None = __version__
     memory: AnswerMemory = field(default_factory=AnswerMemory, init=False, repr=False, compare=False)
+    _stamps: set[tuple[int, ...] | None] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
     def presentations(self) -> int:
@@ -304,12 +307,52 @@ class FitResult:
             "diagnosis": self.diagnosis.as_dict(),
         }
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write `posterior.nc` and `fit.json` into a folder, which is made when it is missing.
 
-        Raises `InputError` when the folder cannot be written to; files already there stay whole.
+        Parameters
+        ----------
+        folder
+            Where this fit was saved before, or read from, it is replaced without a question.
+        overwrite
+            Replace another fit that is in the folder; one that was stopped and could be resumed goes too.
+
+        Raises
+        ------
+        InputError
+            When the folder holds another fit, a fit is running in it, or it cannot be written to; files already there
+            stay whole.
         """
-        folder = make_folder(folder)
+        folder = Path(folder)
+        unfinished = os.path.lexists(folder / CHECKPOINT / "lock")
+        if self._stamp(folder) in self._stamps or not (unfinished or any(map(os.path.lexists, _own_files(folder)))):
+            return self._write(folder)
+        if not overwrite:
+            state = "a fit that is running or was stopped" if unfinished else "another fit"
+            raise InputError(
+                f"{folder} holds {state}: give another folder, or save(..., overwrite=True) to replace it."
+            )
+        if not unfinished:
+            return self._write(folder)
+        from bayes_snn.checkpoint import Checkpoint  # it comes with PyMC, which other fits do not need
+
+        checkpoint = Checkpoint(folder / CHECKPOINT)
+        with checkpoint.locked():
+            self._write(folder)
+            checkpoint.discard()  # else it could be resumed, and would replace this fit
+        return folder
+
+    @staticmethod
+    def _stamp(folder: Path) -> tuple[int, ...] | None:
+        """What tells whether the fit in a folder is still the one that was written there or read; None without one."""
+        try:
+            found = os.stat(folder / "fit.json")
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _write(self, folder: Path) -> Path:
+        make_folder(folder)
         encoding = {
             f"/{group}": {name: {"zlib": True, "complevel": 1} for name in self.posterior[group].data_vars}
             for group in ("log_likelihood", "constant_data")
@@ -326,6 +369,7 @@ class FitResult:
 
         # both are complete before either is renamed: an old fit.json never stands beside a new posterior.nc
         write_then_rename(folder / "fit.json", write_both)
+        self._stamps.add(self._stamp(folder))
         return folder
 
 
@@ -350,6 +394,7 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
         When another version of bayes_snn wrote the folder.
     """
     folder = Path(folder)
+    stamp = FitResult._stamp(folder)
     try:
         stored = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
         found = stored["format"]
@@ -393,7 +438,7 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
     if (note := version_note(version)) is not None:
         warnings.warn(f"{folder} {note}", VersionWarning, stacklevel=2)
     scores = {part: stored[part] for part in ("train", "test", "baselines") if part in stored}
-    return FitResult(
+    result = FitResult(
         chip,
         posterior,
         stored["arguments"],
@@ -403,6 +448,12 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
         scores,
         version,
     )
+    result._stamps.add(stamp)
+    return result
+
+
+def _own_files(folder: Path) -> tuple[Path, Path]:
+    return folder / "posterior.nc", folder / "fit.json"
 
 
 def _cost(stored: dict[str, Any], posterior: xr.DataTree) -> Presentations:

@@ -9,6 +9,7 @@ from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip
 from bayes_snn.errors import CheckpointError
 from bayes_snn.fit import fit
+from bayes_snn.identity import check_model_file
 from bayes_snn.model import WeightsFunction
 from bayes_snn.result import FitResult, make_chip
 
@@ -18,6 +19,7 @@ def resume(
     chip: Chip | None = None,
     weights: str | Path | WeightsFunction | None = None,
     *,
+    trust: bool = False,
     cores: int | None = None,
     progress: bool | str = False,
 ) -> FitResult:
@@ -35,6 +37,9 @@ def resume(
         The chip, where it was not a `LIFChip`: only a simulated chip can be made again from its description.
     weights
         The prior, where it was a function and not the name or path of a model file.
+    trust
+        Run the model file that the folder names even where the fit was begun by another user or on another computer.
+        Read the file first: it is a program.
     cores, progress
         As for `fit`.
 
@@ -45,8 +50,8 @@ def resume(
     Raises
     ------
     InputError
-        When the folder holds no checkpoint that can be read, chip or prior are not those of the fit, or versions of
-        the packages that compute differ.
+        When the folder holds no checkpoint that can be read, chip or prior are not those of the fit, the code or
+        versions of the packages that compute differ, or a model file would have to be trusted.
     ChipError, KeyboardInterrupt
         As `fit` does.
     """
@@ -58,7 +63,15 @@ def resume(
             raise CheckpointError(
                 f"The prior of the fit in {saved.folder} was a function, which is not stored: pass weights=."
             )
-        weights = str(Path(saved.known["directory"]) / name) if name.endswith(".py") or "/" in name else name
+        weights = name
+        if name.endswith(".py") or "/" in name or "\\" in name:
+            weights = str(Path(saved.known["directory"]) / name)
+            if not (trust or saved.is_own):
+                raise CheckpointError(
+                    f"The fit in {saved.folder} was not begun by this user on this computer, and to go on with it "
+                    f"would run the model file {weights}, a program: read it, then pass trust=True, or pass weights=."
+                )
+            check_model_file(saved.known, weights, saved.folder)
     if chip is None:
         chip = make_chip(saved.known["chip"])
     data = saved.data()

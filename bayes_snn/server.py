@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chip import Chip, ask_counts, check_chip, check_inputs, frozen
-from bayes_snn.errors import ChipError, InputError
+from bayes_snn.errors import ChipError, ChipRaisedError, InputError
 from bayes_snn.grid import spec_with_levels
 from bayes_snn.link import tell_on_stderr
 from bayes_snn.turns import Turns
@@ -209,10 +209,12 @@ class Server:
             raise
         except InputError as error:
             raise _RefusedError("input", str(error)) from None
+        except ChipRaisedError as error:
+            cause = error.__cause__
+            code = "link" if isinstance(cause, OSError | EOFError) else "program"
+            sentence = f"{type(cause).__name__}: {cause}"
         except ChipError as error:
             code, sentence = "chip", str(error)
-        except (OSError, EOFError) as error:
-            code, sentence = "link", f"{type(error).__name__}: {error}"
         except Exception as error:
             code, sentence = "program", f"{type(error).__name__}: {error}"
         self.log(f"The chip failed: {sentence}")

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from bayes_snn.errors import ChipError, DataWarning, InputError, VersionWarning
 
+_last_words: list[str] = []
 INTERRUPTED = 130  # exit code, as shells have it
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # which Typer does not export
 
@@ -39,6 +40,7 @@ def run_app(app: typer.Typer, program: str, interrupted: str, too_large: str) ->
     warnings.showwarning = lambda message, category, *place, **rest: (
         tell_warning(message) if issubclass(category, ours) else shown(message, category, *place, **rest)
     )
+    _last_words.clear()
     try:
         code = app(standalone_mode=False, prog_name=program)
     except (InputError, ChipError) as error:
@@ -49,6 +51,10 @@ def run_app(app: typer.Typer, program: str, interrupted: str, too_large: str) ->
         say(too_large, 2)
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    except Exception as error:  # of the program itself, whose traceback is shown
+        for sentence in _last_words:
+            error.add_note(sentence)
+        raise
     finally:
         warnings.showwarning = shown
     if code == INTERRUPTED:  # Typer makes an Exit or an Abort of Ctrl-C, as its version goes
@@ -75,7 +81,13 @@ def tell_warning(message: object) -> None:
 
 
 def say(sentence: str, code: int) -> NoReturn:
-    """Print a sentence to standard error and end the program."""
+    """Print a sentence to standard error, what was left for the end behind it, and end the program."""
     style = "[bold red]Error:[/bold red] " if code == 2 else ""
-    Console(stderr=True).print(style + escape(sentence), highlight=False, soft_wrap=True)
+    for line in (style + escape(sentence), *map(escape, _last_words)):
+        Console(stderr=True).print(line, highlight=False, soft_wrap=True)
     sys.exit(code)
+
+
+def say_last(sentence: str) -> None:
+    """Have a sentence printed behind all else when the command ends with an error, a traceback included."""
+    _last_words.append(sentence)

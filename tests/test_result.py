@@ -370,13 +370,50 @@ def test_a_failing_write_leaves_the_files_of_before(result, tmp_path, monkeypatc
     owner = {"to_netcdf": xr.DataTree, "replace": os}.get(what, type(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(owner, what, no_space)
-        message = refusal(other.save, folder)
+        message = refusal(other.save, folder, overwrite=True)
     assert "cannot be written (No space left on device): make room on the disk" in message
     assert contents(folder) == before
     np.testing.assert_array_equal(load_fit(folder).predict(NEW), result.predict(NEW))
-    other.save(folder)
+    other.save(folder, overwrite=True)
     assert contents(folder).keys() == before.keys()
     assert contents(folder)["posterior.nc"] != before["posterior.nc"]
+
+
+def test_another_fit_is_not_replaced_unasked(result, tmp_path):
+    folder = result.save(tmp_path / "fit")
+    other = hand_made_fit(result.chip, X, Y, seed=9)
+    before = contents(folder)
+    for left in ("fit.json", "posterior.nc", None):  # one of them alone is enough
+        (moved := tmp_path / "moved").mkdir(exist_ok=True)
+        if left is not None:
+            (folder / left).rename(moved / left)
+        assert f"{folder} holds another fit: give another folder, or save(..., overwrite=True)" in refusal(
+            other.save, folder
+        )
+        if left is not None:
+            (moved / left).rename(folder / left)
+    assert contents(folder) == before
+    # the same fit again, from where it was made and from where it was read
+    result.scores = {"test": result.evaluate(NEW, np.arange(9) % 2)}
+    result.save(folder)
+    loaded = load_fit(folder)
+    assert loaded.scores == result.scores
+    loaded.save(folder)
+    # but not once another has taken its place
+    other.save(folder, overwrite=True)
+    for fit in (result, loaded):
+        assert "holds another fit" in refusal(fit.save, folder)
+    np.testing.assert_array_equal(load_fit(folder).predict(NEW), other.predict(NEW))
+
+
+def test_a_fit_that_was_stopped_is_not_replaced_unasked(result, tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    for name in ("lock", "checkpoint.json"):
+        (tmp_path / "checkpoint" / name).write_text("{}")
+    assert "holds a fit that is running or was stopped: " in refusal(result.save, tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["checkpoint", "checkpoint.json", "lock"]
+    result.save(tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["fit.json", "posterior.nc"]
 
 
 def test_a_bug_in_a_writer_is_not_taken_for_a_full_disk(tmp_path):

@@ -16,6 +16,7 @@ import pymc as pm
 import pytest
 
 import bayes_snn.chain_store
+from bayes_snn import identity
 from bayes_snn.chain_store import ChainStore
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import ChipSpec
@@ -23,6 +24,7 @@ from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.resuming import resume
+from bayes_snn.steps import SAMPLERS
 from bayes_snn.steps.tally import Tally
 from tests.fits import InterruptingChip
 from tests.toys import INPUTS, LABELS, SigmoidChip
@@ -45,7 +47,10 @@ def every_few(folder, draws):
     return Checkpoint(folder, seconds=1e9, draws=draws)
 
 
-def assert_same(first, second):
+def assert_same(first, second, folder=None):
+    """Two fits with the same draws; the folder of the first has what it was shown to see that the chip is the same."""
+    asked = 0 if folder is None else int((folder / "asked").read_text())
+    assert first.cost.checks == second.cost.checks + asked
     assert first.presentations == second.presentations
     assert first.arguments == second.arguments
     for group in ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data"):
@@ -60,7 +65,7 @@ class FailingChip(SigmoidChip):
 
     def __init__(self, at=None):
         super().__init__()
-        self.at = at
+        self.at, self.gain = at, 1.0
 
     def with_steps(self, n_steps):
         self.spec = ChipSpec((1, 2), n_steps)
@@ -69,10 +74,10 @@ class FailingChip(SigmoidChip):
     def run(self, weights, inputs):
         if self.runs == self.at:
             raise ChipError("The link broke.")
-        return super().run(weights, inputs)
+        return super().run([self.gain * np.asarray(w) for w in weights], inputs)
 
 
-@pytest.mark.parametrize(("at", "every", "stored"), [(350, 3, 3), (1234, 1, 12), (350, 9, 0)])
+@pytest.mark.parametrize(("at", "every", "stored"), [(350, 2, 3), (1234, 1, 12), (350, 9, 1)])
 def test_a_fit_that_failed_goes_on(at, every, stored, tmp_path):
     untouched = FailingChip()
     whole = small(untouched, sampler="block")
@@ -80,8 +85,8 @@ def test_a_fit_that_failed_goes_on(at, every, stored, tmp_path):
         small(FailingChip(at), sampler="block", checkpoint=every_few(tmp_path, every))
     chip = FailingChip()
     result = resume(tmp_path, chip)
-    assert_same(result, whole)
-    assert chip.runs <= untouched.runs - 100 * stored  # draws that are stored are not run again: 100 runs each
+    assert_same(result, whole, tmp_path)
+    assert chip.runs <= untouched.runs - 100 * stored + 2  # draws that are stored are not run again: 100 runs each
     assert result.seconds > 0
 
 
@@ -94,7 +99,7 @@ def test_ctrl_c_leaves_a_fit_that_can_go_on(tmp_path):
     assert 1 <= kept < 6
     result = resume(tmp_path, InterruptingChip())
     assert not result.interrupted
-    assert_same(result, whole)
+    assert_same(result, whole, tmp_path)
     np.testing.assert_array_equal(first.posterior.posterior["w_1"][0], whole.posterior.posterior["w_1"][0, :kept])
     # the draws that were kept are stored, to the last one
     states = {state["chain"]: state["draws"] for state in Checkpoint.open(tmp_path).states()}
@@ -105,7 +110,7 @@ def test_ctrl_c_in_the_warm_up_leaves_one_too(tmp_path):
     whole = small(InterruptingChip(), sampler="block")
     with pytest.raises(KeyboardInterrupt):
         small(InterruptingChip(250), sampler="block", checkpoint=tmp_path)
-    assert_same(resume(tmp_path, InterruptingChip()), whole)
+    assert_same(resume(tmp_path, InterruptingChip()), whole, tmp_path)
 
 
 def test_a_chip_and_a_prior_are_made_again_and_a_whole_fit_only_replayed(tmp_path, monkeypatch):
@@ -169,7 +174,7 @@ def test_chains_in_processes_that_are_killed_go_on(tmp_path):
         os.kill(pid, signal.SIGKILL)  # alone: its chains end by themselves
         os.waitpid(pid, 0)
         assert least <= drawn(tmp_path) < 100
-    assert_same(resume(tmp_path, cores=2), whole)
+    assert_same(resume(tmp_path, cores=2), whole, tmp_path)
 
 
 @forks
@@ -180,7 +185,7 @@ def test_a_checkpoint_in_use_is_refused(tmp_path, monkeypatch):
         small(chip, sampler="block", checkpoint=tmp_path)
     handle = os.open(tmp_path / "lock", os.O_RDWR)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(CheckpointError, match="in use by another process"):
+    with pytest.raises(CheckpointError, match="A fit is running in "):
         resume(tmp_path, FailingChip())
     os.close(handle)
     assert resume(tmp_path, FailingChip()).passes > 1000
@@ -216,6 +221,81 @@ def test_another_chip_or_prior_is_refused(other, stopped):
         resume(stopped, **make())
 
 
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "smc"])
+def test_another_chip_of_the_same_description_is_refused(sampler, tmp_path):
+    untouched = FailingChip()
+    whole = small(untouched, sampler=sampler)
+    last = untouched.runs - 2 * 6 - 1  # after it, only the draws are evaluated
+    with pytest.raises(ChipError):
+        small(FailingChip(last), sampler=sampler, checkpoint=every_few(tmp_path, 1))
+    other = FailingChip()
+    other.gain = 1.2
+    with pytest.raises(CheckpointError, match=r"The chip is not the one .* or has changed: at the weights where chain"):
+        resume(tmp_path, other)
+    assert 1 <= other.runs <= 2
+    chip = FailingChip()
+    result = resume(tmp_path, chip)
+    assert_same(result, whole, tmp_path)
+    asked = int((tmp_path / "asked").read_text())
+    assert asked == 2 * len(INPUTS)  # a pass for each chain: both had begun
+    assert resume(tmp_path, chip).cost.checks == result.cost.checks + asked  # read again, asked again
+
+
+def test_a_chip_that_is_noisy_cannot_be_asked(tmp_path):
+    chip = LIFChip((3, 4, 3), "noise", 0.3, n_steps=8)
+    small(chip, sampler="block", checkpoint=tmp_path, draws=2, tune=2)
+    resume(tmp_path)
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize(("given", "said"), [("feature_names", "'x', now 'z'"), ("class_names", "'no', now 'nein'")])
+def test_other_names_are_refused(given, said, tmp_path):
+    names = {"feature_names": ["x"], "class_names": ["no", "yes"]}
+    with pytest.raises(ChipError):
+        small(FailingChip(250), sampler="block", checkpoint=tmp_path, **names)
+    names[given] = {"feature_names": ["z"], "class_names": ["nein", "yes"]}[given]
+    what = given.replace("_", " ")
+    with pytest.raises(CheckpointError, match=rf"begun with other {what} \({said}\): name them as they were"):
+        small(FailingChip(), sampler="block", checkpoint=Checkpoint.open(tmp_path), **names)
+
+
+def test_other_code_of_the_same_version_is_refused(stopped, monkeypatch):
+    digests = identity.code_digests(FailingChip())
+    assert digests.keys() >= {f"bayes_snn.{name}" for name in ("fit", "op", "model", "steps", "steps.sitewise")}
+    assert not digests.keys() & {f"bayes_snn.{name}" for name in ("report", "command", "diagnostics", "lif")}
+    assert identity.code_digests(LIFChip((3, 2))).keys() >= {"bayes_snn.lif", "bayes_snn.lif_kernels"}
+    changed = {**digests, "bayes_snn.steps.block": "another"}
+    monkeypatch.setattr("bayes_snn.identity.code_digests", lambda chip: changed)
+    with pytest.raises(
+        CheckpointError, match=r"other code of bayes_snn .* \(another bayes_snn.steps.block\).* fit again"
+    ):
+        resume(stopped, FailingChip())
+
+
+def test_a_fit_from_elsewhere_runs_its_model_file_only_when_it_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (
+        "import pathlib\n\nimport pymc as pm\n\npathlib.Path('ran').touch()\n\n\n"
+        "def weights(chip):\n    return [pm.Normal('w_1', 0, 2, shape=(1, 2))]\n"
+    )
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(ChipError):
+        small(FailingChip(250), sampler="block", weights="mine.py", checkpoint=tmp_path / "it")
+    (tmp_path / "ran").unlink()
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path / "another user"))
+        with pytest.raises(CheckpointError, match=r"not begun by this user .* run the model file .*mine.py"):
+            resume(tmp_path / "it", FailingChip())
+        (tmp_path / "mine.py").write_text(text + "# changed\n")
+        with pytest.raises(CheckpointError, match="begun with another model file"):
+            resume(tmp_path / "it", FailingChip(), trust=True)
+        assert not (tmp_path / "ran").exists()
+        (tmp_path / "mine.py").write_text(text)
+        assert resume(tmp_path / "it", FailingChip(), trust=True).passes > 1000
+    assert (tmp_path / "ran").exists()
+    assert resume(tmp_path / "it", FailingChip()).passes > 1000  # of this user
+
+
 def test_another_version_is_refused(stopped, monkeypatch):
     monkeypatch.setattr("bayes_snn.identity.version", lambda name: "0.0" if name == "numba" else version(name))
     with pytest.raises(CheckpointError, match=r"another version of numba \(.*, now 0.0\)"):
@@ -236,7 +316,7 @@ def test_a_prior_that_is_a_function_must_be_passed(tmp_path):
     with pytest.raises(CheckpointError, match=r"was a function.*pass weights="):
         resume(tmp_path, FailingChip())
     result = resume(tmp_path, FailingChip(), mine)
-    assert_same(result, small(FailingChip(), sampler="block", weights=mine))
+    assert_same(result, small(FailingChip(), sampler="block", weights=mine), tmp_path)
 
 
 def test_a_folder_with_a_checkpoint_is_not_taken_for_another_fit(stopped):
@@ -289,7 +369,7 @@ def test_a_torn_state_is_told_and_the_one_before_it_used(stopped, tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.warns(UserWarning, match=r"Chain 0 goes on from the state before the last one, at draw \d+, since .*"):
         result = resume(folder, FailingChip())
-    assert_same(result, small(FailingChip(), sampler="block"))
+    assert_same(result, small(FailingChip(), sampler="block"), folder)
 
 
 def test_a_full_disk_ends_the_fit_in_one_sentence_and_it_goes_on(tmp_path, monkeypatch):
@@ -307,6 +387,6 @@ def test_a_full_disk_ends_the_fit_in_one_sentence_and_it_goes_on(tmp_path, monke
         patch.setattr("bayes_snn.chain_store.write_durably", full)
         with pytest.warns(UserWarning, match="No space left"), pytest.raises(CheckpointError) as raised:
             small(FailingChip(), sampler="block", checkpoint=every_few(tmp_path, 2))
-    said = "No space left on device), but draws up to 4 of 10 of chain 0 are safe there: make room on the disk"
+    said = "No space left on device), but draws up to 3 of 10 of chain 0 are safe there: make room on the disk"
     assert said in str(raised.value)
-    assert_same(resume(tmp_path, FailingChip()), small(FailingChip(), sampler="block"))
+    assert_same(resume(tmp_path, FailingChip()), small(FailingChip(), sampler="block"), tmp_path)

@@ -49,7 +49,7 @@ def test_faults_of_both_parts_are_told(cores, tmp_path):
     assert first["nan"] > 0
     link, faulty = linked(seed=1)
     result = resume(tmp_path, link, cores=cores)
-    assert_same(result, whole)
+    assert_same(result, whole, tmp_path)
     assert result.faults["nan"] > first["nan"]
     assert {kind: result.faults[kind] for kind in RATES} == {kind: link.faults.counts[kind] for kind in RATES}
     if cores == 1:  # a copy's record is not seen here

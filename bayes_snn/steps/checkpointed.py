@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pymc as pm
 from pymc.step_methods.compound import CompoundStep, flatten_steps
 
 from bayes_snn.chain_store import ChainStore
+from bayes_snn.chip import as_matrices
 from bayes_snn.errors import CheckpointError, InputError
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.steps.resumable import restore_step, step_state, why_not_resumable
@@ -172,7 +174,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
         self._pause = LEAST_PAUSE * (self._saved_at - began)
 
     def _is_due(self, store: ChainStore) -> bool:
-        if store.n_draws == store.total:
+        if store.n_draws == store.total or store.n_saved == 0:  # from the first draw on there is a fit to go on with
             return True
         if self._draws is not None and store.n_draws - store.n_saved >= self._draws:
             return True
@@ -204,6 +206,27 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
                 i, _, name = name.partition(" ")
                 stats[int(i)][name] = value[()]
         return point, stats
+
+
+def known_answer(
+    model: pm.Model, record: dict[str, np.ndarray], remembered: Sequence[tuple[bytes, np.ndarray]]
+) -> tuple[list[np.ndarray] | None, float]:
+    """Weights that the chip of a stored chain was run with, and log L of its answer; None where none is known.
+
+    Those of its last draw, where the sampler tells log L, else the last ones that the Op remembers.
+    """
+    shapes = model.chip_op.chip.spec.weight_shapes
+    told = [name for name in record if name.startswith("stat ") and name.endswith(" log_likelihood")]
+    if told:
+        matrices = model.replace_rvs_by_values(model.chip_weights)
+        weights_of = model.compile_fn(matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")
+        point = {name: record[f"point {name}"] for name in (variable.name for variable in model.value_vars)}
+        return [np.asarray(matrix) for matrix in weights_of(point)], float(record[told[-1]])
+    n = sum(int(np.prod(shape)) for shape in shapes)
+    if not remembered:
+        return None, float("nan")
+    key, terms = remembered[-1]
+    return as_matrices(np.frombuffer(key, np.float64, n), shapes), float(terms.sum())
 
 
 def _end_with_parent() -> None:
