@@ -34,18 +34,21 @@ from bayes_snn.evaluation import add_inputs, evaluate_draws
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.link_draws import Traces, draws_kept
 from bayes_snn.link_faults import keeping_faults
-from bayes_snn.model import WeightsFunction, build_model, load_weights
+from bayes_snn.model import WeightsFunction, build_model, load_weights, other_terms
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
 from bayes_snn.noisy import choose_noise
 from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.rehearsal import rehearse
 from bayes_snn.result import FitResult
 from bayes_snn.steps import make_step, sample_smc
+from bayes_snn.steps.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
 from bayes_snn.tracking import collect
 from bayes_snn.waiting import progress_shown
 
 _FAR = 5.0  # thresholds: a mean or standard deviation that no standardised column has
 _FLAT = 0.01  # a standard deviation that no weight in a usual range makes spikes of
+START_DRAWS = (100, 1000, 10_000)  # from the prior, for chains whose first draw the model's other terms rule out
+MOST_START_VALUES = 10**7  # in memory at once
 
 
 @keeping_faults
@@ -284,39 +287,79 @@ def _choose_cores(chip: Chip, chains: int, cores: int | None) -> int:
 
 
 def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> list[dict[str, Any]]:
-    """A draw from the prior for each chain to start at: wider than any posterior, so that R-hat can tell."""
-    variables = model.free_RVs
+    """A draw from the prior for each chain to start at: wider than any posterior, so that R-hat can tell.
+
+    A draw that the model's other terms, such as a `pm.Potential`, give density 0 is drawn again.
+    """
+    variables, others = model.free_RVs, other_terms(model)
+    rng = np.random.default_rng(seed)
+    starts = _prior_draws(variables, chains, rng)
+    densities = [pm.logp(variable, variable).sum() for variable in variables]
+    # PyMC checks its starting points only when it picks the steps itself
+    log_densities = compile_function(
+        variables, [*densities, *others.values()], mode="FAST_COMPILE", on_unused_input="ignore"
+    )
+
+    def possible(start: list[Any]) -> bool:
+        found = log_densities(*start)
+        for variable, value in zip(variables, found, strict=False):
+            if not np.isfinite(value):
+                raise InputError(
+                    f"The prior's log-density of {variable.name!r} is {value} at a draw from it, but must be finite: "
+                    "check its parameters, such as a negative standard deviation."
+                )
+        return all(map(np.isfinite, found[len(variables) :]))
+
+    again = [chain for chain, start in enumerate(starts) if not possible(start)]
+    size = sum(int(np.size(draw)) for draw in starts[0])
+    n_drawn = chains
+    for n in START_DRAWS:
+        if not again:
+            break
+        n = max(1, min(n, MOST_START_VALUES // size))
+        n_drawn += n
+        for start in _prior_draws(variables, n, rng):
+            if again and possible(start):
+                starts[again.pop(0)] = start
+    if again:
+        raise InputError(
+            f"The model's other terms ({', '.join(map(repr, others))}) have a finite log-density at "
+            f"{chains - len(again)} of {n_drawn:,} draws from the prior, but each of {chains} chains starts at one: "
+            "put the constraint into the distribution of the weights (pm.Truncated or pm.HalfNormal, for example), or "
+            "weaken it."
+        )
+    return [dict(zip((variable.name for variable in variables), start, strict=True)) for start in starts]
+
+
+def _prior_draws(variables: Sequence[Any], n: int, rng: np.random.Generator) -> list[list[Any]]:
+    """Values of these variables in each of n draws."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
-            draws = pm.draw(variables, draws=chains, random_seed=np.random.default_rng(seed))
+            draws = pm.draw(variables, draws=n, random_seed=rng)
     except NotImplementedError as error:
         raise InputError(
             f"The prior cannot be drawn from ({error}), but every chain starts at a draw from it: give each of its "
             "variables a proper distribution, a wide Normal instead of a Flat one for example."
         ) from error
     # PyMC leaves the axis out where it is of length 1
-    starts = [[draw if chains == 1 else draw[chain] for draw in draws] for chain in range(chains)]
-    densities = [pm.logp(variable, variable).sum() for variable in variables]
-    # PyMC checks its starting points only when it picks the steps itself
-    log_prior = compile_function(variables, densities, mode="FAST_COMPILE", on_unused_input="ignore")
-    for start in starts:
-        for variable, value in zip(variables, log_prior(*start), strict=True):
-            if not np.isfinite(value):
-                raise InputError(
-                    f"The prior's log-density of {variable.name!r} is {value} at a draw from it, but must be finite: "
-                    "check its parameters, such as a negative standard deviation."
-                )
-    return [dict(zip((variable.name for variable in variables), start, strict=True)) for start in starts]
+    return [[draw if n == 1 else draw[i] for draw in draws] for i in range(n)]
 
 
 def _other_steps(model: pm.Model, step: Any) -> list[Any]:
-    """Steps that PyMC picks for the variables that `step` leaves: hyperparameters, mostly."""
+    """Steps for the variables that `step` leaves, hyperparameters mostly: slices, else what PyMC picks."""
     _, selected = assign_step_methods(model, step)
+    smooth = selected.pop(pm.NUTS, [])
+    sliced = [value for value in smooth if independent_terms(model, value) is not None]
+    steps: list[Any] = [HyperparameterSlice(sliced, model=model)] if sliced else []
+    if tied := [value for value in smooth if value not in sliced]:
+        selected[pm.NUTS] = tied
     if not selected:
-        return []
-    steps = instantiate_steppers(model, [], selected)
-    return steps if isinstance(steps, list) else [steps]
+        return steps
+    picked = instantiate_steppers(
+        model, [], selected, step_kwargs={"nuts": {"target_accept": TARGET_ACCEPT}} if tied else None
+    )
+    return [*steps, *(picked if isinstance(picked, list) else [picked])]
 
 
 def _cause(error: BaseException) -> BaseException:

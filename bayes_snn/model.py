@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -173,6 +174,29 @@ def weight_variables(model: pm.Model) -> list[Any]:
             if variable in model.free_RVs and variable not in found:
                 found.append(variable)
     return [model.rvs_to_values[variable] for variable in found]
+
+
+def other_terms(model: pm.Model) -> dict[str, Any]:
+    """Log-density of all that is in the model beside the prior and the labels, by name: scalars made from `free_RVs`.
+
+    These are its `pm.Potential` terms, and observed variables of the model file's own.
+    """
+    terms = {potential.name: pt.sum(potential) for potential in model.potentials}
+    for rv in model.observed_RVs:
+        if rv is not model.chip_label:
+            terms[rv.name] = pt.sum(pm.logp(rv, model.rvs_to_values[rv]))
+    return terms
+
+
+def warn_of_potentials(model: pm.Model) -> None:
+    """The warning of PyMC, where draws from the prior are drawn without the model's potentials."""
+    if model.potentials:
+        warnings.warn(
+            "The effect of Potentials on other parameters is ignored during prior predictive sampling. This is likely "
+            "to lead to invalid or biased predictive samples.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _coordinates(

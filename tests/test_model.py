@@ -123,7 +123,7 @@ def test_hyperparameters_move_without_the_chip(name):
     assert {v.name for v in weight_variables(model)} == {"w_1", "w_2"}
     with model:
         others = _other_steps(model, make_step("block", model))
-    assert "NUTS" in {type(step).__name__ for step in others}
+    assert {type(step).__name__ for step in others} == {"HyperparameterSlice"}
     point = before = model.initial_point()
     for step in others:
         step.setup_chain(np.random.default_rng(0), 20, 0)
@@ -131,7 +131,7 @@ def test_hyperparameters_move_without_the_chip(name):
         runs = chip.runs
         for _ in range(20):
             point, _ = step.step(point)
-        assert chip.runs == runs <= 1
+        assert chip.runs == runs == 0
     assert all(np.array_equal(point[w], before[w]) for w in ("w_1", "w_2"))
     moved = {key for key in point if not np.array_equal(point[key], before[key])}
     assert moved == set(point) - {"w_1", "w_2"}
