@@ -9,6 +9,7 @@ used, and no test sample. The start is the member of the ensemble that gives its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,7 @@ def distil(
     n_inputs: int,
     sweeps: int,
     seed: int,
+    support: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
 ) -> Distilled:
     """Train one set of weights to give the answers of an ensemble; `FitResult.distil` is the way to call it.
 
@@ -58,6 +60,9 @@ def distil(
         How a noisy chip was treated in the fit.
     sweeps
         Sweeps over all weights.
+    support
+        Lower and upper ends, (n_pre, n_post) each, of every layer's weights under the prior, as `find_support` finds
+        them; none by default. A weight that it fixes, or ties to others, stays as in the draw that training starts at.
 
     Raises
     ------
@@ -79,28 +84,41 @@ def distil(
     op = ChipLogLikelihood(chip, inputs)
     op.noise = noise
     op.presentations = len(members) * noise.repeats * len(inputs)
-    weights = _imitate(op, answers, start, sweeps, rng)
+    weights = _imitate(op, answers, start, sweeps, rng, support)
     agreed = np.mean(np.sum(op.answers(weights, inputs), axis=0).argmax(axis=1) == answers)
     return Distilled(weights, float(agreed), op.presentations)
 
 
 def _imitate(
-    op: ChipLogLikelihood, answers: NDArray[np.int64], start: Weights, sweeps: int, rng: np.random.Generator
+    op: ChipLogLikelihood,
+    answers: NDArray[np.int64],
+    start: Weights,
+    sweeps: int,
+    rng: np.random.Generator,
+    support: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
 ) -> Weights:
-    """Metropolis sweeps at the likelihood of the answers, each weight uniform over the chip's range.
+    """Metropolis sweeps at the likelihood of the answers, each weight uniform over the chip's range and its support.
 
     Thousands of answers leave a posterior so narrow that the last weights are as good as any.
     """
     low, high = op.chip.spec.weight_range
     shapes = op.chip.spec.weight_shapes
-    q = np.clip(np.concatenate([np.ravel(layer) for layer in start]), low, high)
+    q = np.concatenate([np.ravel(layer) for layer in start])
+    free = np.ones(len(q), np.bool_)
+    if support is None:
+        lowest, highest = np.full(len(q), low), np.full(len(q), high)
+    else:
+        ends = [np.concatenate([np.ravel(layer[side]) for layer in support]) for side in (0, 1)]
+        lowest, highest = np.maximum(ends[0], low), np.minimum(ends[1], high)
+        free = lowest < highest  # neither equal nor nan
+    q = np.where(free, np.clip(q, np.where(free, lowest, -np.inf), np.where(free, highest, np.inf)), q)
     sweeper, log_scales = make_sweeper(op, answers, early=True), np.zeros(len(q))
     if not sweeper.charges_op:  # its first start shows all inputs
         op.presentations += len(op.inputs)
     for number in tracked(range(sweeps), "Distilling, sweep by sweep"):
         sweeper.start(as_matrices(q, shapes))
         proposals, far = jump(rng, q, np.exp(log_scales))
-        inside = (proposals >= low) & (proposals <= high)
+        inside = free & (proposals >= lowest) & (proposals <= highest)
         bounds = np.where(inside, -rng.exponential(size=len(q)), np.inf)
         sweep = sweeper.sweep(np.where(inside, proposals, q), bounds, rng.permutation(len(q)))
         q = np.where(sweep.accepted, proposals, q)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pymc as pm
 import xarray as xr
+from pymc.pytensorf import compile as compile_function
 from pymc.stats import compute_log_prior
 
 from bayes_snn.chip import Chip, ask_counts
-from bayes_snn.model import LABELS
+from bayes_snn.model import LABELS, other_terms
+from bayes_snn.predict import OTHER_TERMS, SUPPORT
+from bayes_snn.support import find_support
 from bayes_snn.waiting import tracked
 
 OUTPUTS, CONSTANT = "outputs", "constant"  # group and variable
@@ -21,12 +26,18 @@ def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     training samples, so that nothing was learned through it.
 
     The chip is run once for each draw, `repeats` times where it is noisy, as it is at the end. Values of a variable are
-    summed in `log_prior`: it is their sum that `az.psense` and the best draw need.
+    summed in `log_prior`: it is their sum that `az.psense` and the best draw need. Where the model has terms beyond
+    prior and labels, potentials or observed variables of its own, their log-densities are the group `other_terms`.
+    Where the prior bounds, fixes or ties weights, the group `support` says so (see `find_support`).
     """
     record_likelihood(trace, model, chip)
     prior = compute_log_prior(trace, extend_inferencedata=False, model=model, progressbar=False)
     prior = xr.Dataset({name: a.sum([d for d in a.dims if d not in ("chain", "draw")]) for name, a in prior.items()})
     trace["log_prior"] = xr.DataTree(prior)
+    if (support := find_support(model)) is not None:
+        trace[SUPPORT] = xr.DataTree(support)
+    if others := other_terms(model):
+        trace[OTHER_TERMS] = xr.DataTree(_other_terms(trace, model, others))
 
 
 def add_inputs(trace: xr.DataTree, model: pm.Model) -> None:
@@ -57,3 +68,14 @@ def record_likelihood(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     neuron = f"post_{len(chip.spec.layers) - 1}"
     outputs = xr.DataArray(constant, {**chains, neuron: posterior[neuron]}, ("chain", "draw", neuron))
     trace[OUTPUTS] = xr.DataTree(outputs.to_dataset(name=CONSTANT))
+
+
+def _other_terms(trace: xr.DataTree, model: pm.Model, terms: dict[str, Any]) -> xr.Dataset:
+    """Each of these terms, (chain, draw)."""
+    posterior = trace.posterior.dataset
+    function = compile_function(model.free_RVs, list(terms.values()), mode="FAST_COMPILE", on_unused_input="ignore")
+    draws = [posterior[rv.name].transpose("chain", "draw", ...).values for rv in model.free_RVs]
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    found = np.array([function(*(values[draw] for values in draws)) for draw in np.ndindex(shape)], np.float64)
+    variables = {name: (("chain", "draw"), found[:, i].reshape(shape)) for i, name in enumerate(terms)}
+    return xr.Dataset(variables, posterior[["chain", "draw"]].coords)

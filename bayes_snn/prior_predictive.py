@@ -32,7 +32,7 @@ from bayes_snn.chip import (
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.likelihood import class_probabilities
 from bayes_snn.metrics import accuracy
-from bayes_snn.model import WeightsFunction, build_model
+from bayes_snn.model import WeightsFunction, build_model, warn_of_potentials
 
 SURE = 0.95  # a class probability from which an answer is called sure
 
@@ -149,6 +149,11 @@ def prior_predictive(
     class_names
         Coordinates of the dim `class`; numbers when left out.
 
+    Warns
+    -----
+    UserWarning
+        When the prior has potentials (`pm.Potential`), which draws from it ignore.
+
     Raises
     ------
     InputError
@@ -191,7 +196,11 @@ def prior_predictive(
 
 
 def draw_weights(model: pm.Model, draws: int, seed: int) -> list[NDArray[np.float64]]:
-    """Weights from the prior of a model: (draws, n_pre, n_post) of each layer, or an `InputError`."""
+    """Weights from the prior of a model: (draws, n_pre, n_post) of each layer, or an `InputError`.
+
+    Warns as PyMC does where the model has potentials, which such draws ignore.
+    """
+    warn_of_potentials(model)
     return [np.asarray(w, np.float64) for w in draw_prior(model.chip_weights, draws, np.random.default_rng(seed))]
 
 

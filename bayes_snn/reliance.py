@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bayes_snn.chip import FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.metrics import LEVEL, check_level, credit
-from bayes_snn.model import WeightsFunction, build_model
+from bayes_snn.model import WeightsFunction, build_model, warn_of_potentials
 from bayes_snn.predict import run_draws
 from bayes_snn.result import FitResult
 
@@ -134,6 +134,11 @@ def weight_signal(
     feature: `norm`, the posterior mean of the root mean square of its weights, `norm_low` and `norm_high`, and
     `prior_norm`, the prior mean. Only the norms are safe from neurons that swap roles and signs.
 
+    Warns
+    -----
+    UserWarning
+        When the prior has potentials (`pm.Potential`), which draws from it ignore.
+
     Raises
     ------
     InputError
@@ -176,6 +181,7 @@ def _prior_draws(
         model = build_model(result.chip, result.train_inputs, labels, weights)
     except InputError as error:
         raise InputError(f"The prior of the fit is needed to compare with: pass weights=. {error}") from error
+    warn_of_potentials(model)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
         draws = pm.draw(model.chip_weights[0], draws=n_prior, random_seed=np.random.default_rng(seed))

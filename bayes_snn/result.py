@@ -43,6 +43,10 @@ from bayes_snn.predict import (
     DISTILLED,
     ENSEMBLE_SIZE,
     ESTIMATES,
+    HIGH,
+    LOW,
+    OTHER_TERMS,
+    SUPPORT,
     Draws,
     Weights,
     best_draw,
@@ -180,6 +184,8 @@ class FitResult:
         weights = [posterior[name].values for name in self.chip.spec.weight_names]
         prior = sum(array.values for array in self.posterior.log_prior.dataset.values())
         logp = prior + self.posterior.log_likelihood["label"].sum("observation").values
+        if OTHER_TERMS in self.posterior.children:
+            logp = logp + sum(array.values for array in self.posterior[OTHER_TERMS].dataset.values())
         return Draws([layer.reshape(-1, *layer.shape[2:]) for layer in weights], np.ravel(logp))
 
     @cached_property
@@ -210,6 +216,9 @@ class FitResult:
         further presentations, which `cost` tells apart from those of training. `distilled` has those of the last
         call, and the share of inputs that it answers as the ensemble does.
 
+        The weights stay where the prior lets them be: bounds and signs are kept, and weights that the prior fixes, or
+        makes multiples of each other, stay as in the draw that distilling starts at.
+
         Parameters
         ----------
         n_inputs
@@ -228,7 +237,20 @@ class FitResult:
 
         kind = self.arguments.get("noise") or PSEUDO_MARGINAL
         noise = NoiseChoice(kind, self.repeats)
-        found = distil(self.chip, self.draws, self.train_inputs, noise, n_inputs=n_inputs, sweeps=sweeps, seed=seed)
+        support = None
+        if SUPPORT in self.posterior.children:
+            ends = self.posterior[SUPPORT].dataset
+            support = [(ends[LOW + name].values, ends[HIGH + name].values) for name in self.chip.spec.weight_names]
+        found = distil(
+            self.chip,
+            self.draws,
+            self.train_inputs,
+            noise,
+            n_inputs=n_inputs,
+            sweeps=sweeps,
+            seed=seed,
+            support=support,
+        )
         self.charge("distilling", found.presentations)
         spec = self.chip.spec
         names = zip(spec.weight_names, spec.weight_dims, found.weights, strict=True)

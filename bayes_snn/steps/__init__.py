@@ -46,6 +46,6 @@ def make_step(sampler: str, model: pm.Model) -> Any:
     if sampler not in STEPS:
         raise unknown_name("sampler", sampler, SAMPLERS)
     variables = weight_variables(model)
-    if sampler not in ("sitewise", "pymc") and is_discrete(variables):
+    if sampler not in ("sitewise", "pymc") and any(is_discrete([variable]) for variable in variables):
         raise InputError(NOT_DISCRETE.format(sampler))
     return STEPS[sampler](variables, model=model)

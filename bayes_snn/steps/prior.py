@@ -21,11 +21,21 @@ from pytensor.tensor.random.basic import NormalRV
 
 
 def why_not_separable(model: pm.Model, variables: Sequence[Any]) -> str | None:
-    """None when the prior is a product over these weights given all other variables, else the reason in words."""
+    """None when the prior is a product over these weights given all other variables, else the reason in words.
+
+    A layer may be fixed instead; one that is made from the variable of another is not.
+    """
+    rvs = [model.values_to_rvs[value] for value in variables]
+    layers = [matrix for matrix in model.chip_weights if not set(rvs).isdisjoint(ancestors([matrix]))]
+    for rv in rvs:
+        if rv not in layers:
+            return f"the weights are computed from {rv.name}"
+        if np.issubdtype(rv.dtype, np.integer):
+            return f"{rv.name} is a whole number and other weights are not"
+    if len(layers) > len(rvs):
+        return "a layer is made from the variables of another one"
     for value in variables:
         rv = model.values_to_rvs[value]
-        if rv not in model.chip_weights:
-            return f"the weights are computed from {rv.name}"
         if model.rvs_to_transforms[rv] is not None:
             return f"{rv.name} is sampled on a transformed scale"
         if getattr(rv.owner.op, "ndim_supp", 1) > 0:

@@ -24,7 +24,8 @@ from pymc.step_methods.state import dataclass_state
 from bayes_snn.chip import as_matrices
 from bayes_snn.steps.jumps import jump, tune_scales
 from bayes_snn.steps.prior import separable_log_prior, why_not_separable
-from bayes_snn.steps.shift import later_columns, shift_neurons
+from bayes_snn.steps.shift import shift_neurons
+from bayes_snn.steps.sites import Sites
 from bayes_snn.steps.sweepers import make_sweeper
 from bayes_snn.steps.tally import Tally
 from bayes_snn.steps.watch import Watched
@@ -82,14 +83,14 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         point = model.initial_point() if initial_point is None else initial_point
         shared = make_shared_replacements(point, vars, model)
         self.find_op(model)
-        self._shapes = [np.shape(point[v.name]) for v in vars]
+        self._sites = Sites(model, vars)
         self.log_prior = separable_log_prior(model, vars, shared, point)
         self._labels, self._early = model.chip_labels, early
         # hyperparameters, which are drawn at power 1, would follow the weights out, and the weights them
         self._has_hyperparameters = len(model.free_RVs) > len(vars)
         self._widest = 1.0 if self._has_hyperparameters else WIDEST
-        self._zeros = np.zeros(sum(int(np.prod(shape)) for shape in self._shapes))
-        self._columns = later_columns(self._shapes)
+        self._zeros = np.zeros(len(self._sites.swept))
+        self._columns = self._sites.columns()
         self._sweeper: Any = None
         self._has_begun = False
         self._last_run: tuple[list[np.ndarray], np.ndarray] = [], np.zeros(0)
@@ -146,18 +147,20 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         log_ratio[np.isnan(log_ratio)] = -np.inf
         bounds = (-self.rng.exponential(size=len(q)) - prior_power * log_ratio) / likelihood_power
         # 3. visit every weight: the chip is run where a proposal is not lost already
-        sweep = sweeper.sweep(self.weights_of(proposals, bounds < np.inf, q), bounds, order)
-        q = np.where(sweep.accepted, proposals, q)
+        proposed = self.weights_of(proposals, bounds < np.inf, q)
+        sweep = sweeper.sweep(proposed, *self._sites.visits(bounds, order))
+        accepted = sweep.accepted[self._sites.swept]
+        q = np.where(accepted, proposals, q)
         if not sweeper.charges_op:
             self.op.presentations += sweep.presentations
         runs = len(q) * self.op.noise.repeats * (2 if refreshes else 1)
         self._saved += runs * len(self.op.inputs) - sweep.presentations
         # 4. in the warm-up alone, tune the step sizes
         if self.tune:
-            tune_scales(self.log_scales, self.n_sweeps, sweep.accepted, far)
+            tune_scales(self.log_scales, self.n_sweeps, accepted, far)
         self.n_sweeps += 1
         stats = {
-            "accept": float(sweep.accepted.mean()),
+            "accept": float(accepted.mean()),
             "scale": float(step_sizes.mean()),
             "log_likelihood": sweep.log_likelihood,
             "saved": self._saved,
@@ -196,8 +199,8 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         return q, moved
 
     def weights_of(self, q: np.ndarray, possible: np.ndarray | None = None, otherwise: Any = None) -> np.ndarray:
-        """Weights (n_weights,) of the variables q (n_weights,), the same here; of `otherwise` where not possible."""
-        return q
+        """All weights, (n_sites,), of variables q (n_weights,), here the same; of `otherwise` where not possible."""
+        return self._sites.all_weights(q)
 
     def _run(self, q: np.ndarray) -> float:
         """log L of these weights: a run of the chip, whose answer the sweeper goes on from if they are accepted."""
@@ -228,7 +231,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         return float(COLDEST**left), float(self._widest**left)
 
     def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
-        return as_matrices(self.weights_of(q), self._shapes)
+        return as_matrices(self.weights_of(q), self._sites.shapes)
 
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:

@@ -132,9 +132,10 @@ def is_discrete(variables: Sequence[Any]) -> bool:
 def why_not_on_grid(model: pm.Model, variables: Sequence[Any]) -> str | None:
     """None when each weight is made from one whole number of its own, else the reason in words."""
     rvs = [model.values_to_rvs[value] for value in variables]
-    if len(rvs) != len(model.chip_weights):
-        return f"{len(rvs)} variables make {len(model.chip_weights)} weight matrices"
-    for rv, matrix in zip(rvs, model.chip_weights, strict=True):
+    layers = [matrix for matrix in model.chip_weights if not set(rvs).isdisjoint(ancestors([matrix]))]
+    if len(rvs) != len(layers):
+        return f"{len(rvs)} variables make {len(layers)} weight matrices"
+    for rv, matrix in zip(rvs, layers, strict=True):
         if model.rvs_to_transforms[rv] is not None:
             return f"{rv.name} is sampled on a transformed scale"
         if getattr(rv.owner.op, "ndim_supp", 1) > 0:

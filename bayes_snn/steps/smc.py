@@ -23,6 +23,7 @@ from bayes_snn.steps.tally import Tally
 # a stage's moves end when the particles' correlation with where they began falls by less than this in a move; PyMC's
 # 0.01 ends them after two where there are tens of weights, with copies of particles still side by side
 CORRELATION_THRESHOLD = 1e-4
+LEAST_ALIVE = 0.1  # share of the first particles that must have a density above 0
 
 
 class CountingMH(Tally, MH):
@@ -38,6 +39,19 @@ class CountingMH(Tally, MH):
     def __init__(self, *args: Any, model: pm.Model | None = None, **kwargs: Any) -> None:
         super().__init__(*args, model=model, **kwargs)
         self.find_op(model)
+
+    def _initialize_kernel(self) -> None:
+        """Particles that the model's other terms rule out are there, but count for nothing from the first stage on."""
+        super()._initialize_kernel()
+        prior, likelihood = np.atleast_1d(self.prior_logp), np.atleast_1d(self.likelihood_logp)  # type: ignore[has-type]
+        alive = np.isfinite(prior) & ~np.isnan(likelihood) & ~np.isneginf(likelihood)
+        self.likelihood_logp = np.where(alive, likelihood, -np.inf)  # nan would spread to the weights of all
+        if alive.sum() < max(2, LEAST_ALIVE * self.draws):
+            raise InputError(
+                f"smc begins with draws from the prior, but the model's other terms, such as a pm.Potential, leave "
+                f"{alive.sum()} of {self.draws} with a density above 0: put the constraint into the distribution of "
+                "the weights (pm.Truncated or pm.HalfNormal, for example), or take another sampler."
+            )
 
     def initialize(self, start: dict[str, Any] | None, rng: np.random.Generator) -> None:
         """Draw a population from the prior; it is run too."""
