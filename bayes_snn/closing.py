@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) ->
     if saved := result.presentations_saved:
         share = saved / (saved + result.presentations)
         cost += f", {share:.1%} fewer than showing every sample for every proposal,"
-    console.print(f"{cost} and {result.seconds:.0f} s.", highlight=False)
+    compiling = "" if math.isnan(result.compile_seconds) else f", compiling before it {result.compile_seconds:.0f} s"
+    console.print(f"{cost} and {result.seconds:.0f} s{compiling}.", highlight=False)
     if (distilled := result.distilled) is not None:
         console.print(
             f"The distilled weights answer {distilled['agreement']:.1%} of the inputs as the ensemble does, and took "

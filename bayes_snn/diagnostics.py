@@ -8,6 +8,8 @@ Gelman, Simpson, Carpenter, Buerkner, Bayesian Analysis 2021).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -20,6 +22,7 @@ from bayes_snn.tracking import Drift, judge
 
 R_HAT_LIMIT = 1.05  # Vehtari et al. ask for 1.01; that is for means to be quoted, this for predictions to be used
 ESS_PER_CHAIN = 50  # enough for R-hat and ESS themselves to be read
+_PREDICTIVE = ("predictions", "log-likelihood")
 _MOST_PROBABILITIES = 100  # training samples whose probabilities are looked at, evenly spaced
 
 
@@ -41,7 +44,9 @@ class Diagnosis:
     converged, whatever else they look like. `constant_outputs` names the output neurons whose spike count was the
     same for all training samples in most draws of a chain, and in how many chains: they may well agree on that.
     `divergences` counts, for each chain, the kept draws in which NUTS diverged, which it can for hyperparameters alone;
-    empty where NUTS took no part. With any of them the draws have not converged.
+    empty where NUTS took no part. With any of them the draws have not converged. `hyperparameters` is None where the
+    prior has none; `weights_converged` is about them too. `failed` holds the criteria that failed, in the words of the
+    verdict: what was looked at, its value and its limit.
     """
 
     n_chains: int
@@ -55,6 +60,8 @@ class Diagnosis:
     drift: Drift | None = None
     constant_outputs: dict[str, int] = field(default_factory=dict)
     divergences: list[int] = field(default_factory=list)
+    hyperparameters: Space | None = None
+    failed: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, for JSON."""
@@ -67,6 +74,7 @@ def diagnose(
     looks: xr.Dataset | None = None,
     constant: xr.DataArray | None = None,
     diverging: xr.DataArray | None = None,
+    hyperparameters: xr.Dataset | None = None,
 ) -> Diagnosis:
     """Diagnose a posterior.
 
@@ -82,16 +90,31 @@ def diagnose(
         Whether an output neuron's spike count was the same for all training samples, dims (chain, draw, neuron).
     diverging
         Whether NUTS diverged in a draw, dims (chain, draw), and a third one where several steps are NUTS.
+    hyperparameters
+        All other variables of the prior, each with dims (chain, draw, ...).
     """
     total = log_likelihood.sum(dim="observation")
     step = max(1, log_likelihood.sizes["observation"] // _MOST_PROBABILITIES)
     labels = np.exp(log_likelihood.isel(observation=slice(None, None, step)))
     n_chains, n_draws = total.sizes["chain"], total.sizes["draw"]
-    weights, function, whole = _space(posterior), _space(xr.Dataset({"p": labels})), _space(xr.Dataset({"l": total}))
-    weights_good, function_good, whole_good = (_good(space, n_chains) for space in (weights, function, whole))
-    verdict = _verdict(n_chains, n_draws, weights, function, whole)
-    converged = n_chains > 1 and function_good and whole_good
-    found = Diagnosis(n_chains, n_draws, weights, function, whole, verdict, converged, n_chains > 1 and weights_good)
+    spaces = {"predictions": _space(xr.Dataset({"p": labels})), "log-likelihood": _space(xr.Dataset({"l": total}))}
+    spaces["weights"] = _space(posterior)
+    if hyperparameters is not None and len(hyperparameters.data_vars):
+        spaces["hyperparameters"] = _space(hyperparameters)
+    verdict, failed = _verdict(n_draws, n_chains, spaces)
+    good = {label: n_chains > 1 and _good(space, n_chains) for label, space in spaces.items()}
+    found = Diagnosis(
+        n_chains,
+        n_draws,
+        weights=spaces["weights"],
+        function=spaces["predictions"],
+        log_likelihood=spaces["log-likelihood"],
+        verdict=verdict,
+        converged=all(good[label] for label in _PREDICTIVE),
+        weights_converged=all(well for label, well in good.items() if label not in _PREDICTIVE),
+        hyperparameters=spaces.get("hyperparameters"),
+        failed=failed,
+    )
     found = found if constant is None else _with_constant_outputs(found, constant)
     found = found if diverging is None else _with_divergences(found, diverging)
     return found if looks is None else _with_drift(found, judge(looks))
@@ -124,7 +147,8 @@ def _with_divergences(found: Diagnosis, diverging: xr.DataArray) -> Diagnosis:
         "part of the posterior, which R-hat does not show: double tune, and if that does not end it, take a prior with "
         f"less mass near 0 and lighter tails for each scale. {found.verdict}"
     )
-    return replace(found, verdict=verdict, converged=False, weights_converged=False)
+    failed = [f"divergences {sum(counts):,} (limit 0)", *found.failed]
+    return replace(found, verdict=verdict, converged=False, weights_converged=False, failed=failed)
 
 
 def _with_drift(found: Diagnosis, drift: Drift) -> Diagnosis:
@@ -169,34 +193,67 @@ def _good(space: Space, n_chains: int) -> bool:
     return bool(space.r_hat <= R_HAT_LIMIT and space.ess >= ESS_PER_CHAIN * n_chains)
 
 
-def _shown(space: Space) -> str:
-    return f"{space.r_hat:.2f}" if space.r_hat < 100 else "above 100"
+def shown_r_hat(r_hat: float) -> str:
+    """R-hat with two decimals, or with four where two would not tell on which side of the limit it is."""
+    if not r_hat < 100:
+        return "above 100"
+    two = f"{r_hat:.2f}"
+    return two if (float(two) <= R_HAT_LIMIT) == (r_hat <= R_HAT_LIMIT) else f"{r_hat:.4f}"
 
 
-def _verdict(n_chains: int, n_draws: int, weights: Space, function: Space, whole: Space) -> str:
+def shown_ess(ess: float) -> str:
+    """Effective draws, rounded down, so that too few never look like enough."""
+    return f"{int(ess):,}"
+
+
+def _criteria(spaces: Mapping[str, Space], n_chains: int) -> tuple[list[str], list[str]]:
+    """The criteria that failed and those that are met, each with its value and its limit."""
+    failed: list[str] = []
+    met: list[str] = []
+    wanted = ESS_PER_CHAIN * n_chains
+    for label, space in spaces.items():
+        text = f"R-hat of the {label} {shown_r_hat(space.r_hat)} (limit {R_HAT_LIMIT:.2f})"
+        (met if space.r_hat <= R_HAT_LIMIT else failed).append(text)
+    for label, space in spaces.items():
+        text = f"effective draws of the {label} {shown_ess(space.ess)} (wanted {wanted:,})"
+        (met if space.ess >= wanted else failed).append(text)
+    return failed, met
+
+
+def _verdict(n_draws: int, n_chains: int, spaces: Mapping[str, Space]) -> tuple[str, list[str]]:
+    """The verdict, and the criteria that failed; `spaces` by what is looked at in them."""
     if n_draws < 4:
-        return f"{n_draws} draws are too few to tell anything: ask for at least 100 draws in each of 4 chains."
+        few = f"{n_draws} draws are too few to tell anything"
+        return f"{few}: ask for at least 100 draws in each of 4 chains.", [few]
     if n_chains < 2:
-        return (
-            f"A single chain of {n_draws} draws cannot be checked for convergence (R-hat compares chains): run at "
-            "least 2, better 4 chains."
+        single = f"A single chain of {n_draws} draws cannot be checked for convergence"
+        return f"{single} (R-hat compares chains): run at least 2, better 4 chains.", [single]
+    failed, met = _criteria(spaces, n_chains)
+    bad = [label for label, space in spaces.items() if not _good(space, n_chains)]
+    of_predictions = [spaces[label] for label in _PREDICTIVE]
+    inner = _joined([f"the {label}" for label in bad if label not in _PREDICTIVE])
+    if not bad:
+        parts = _joined([label for label in ("weights", "hyperparameters", "predictions") if label in spaces])
+        return f"{parts.capitalize()} have mixed. {'; '.join(met)}.", failed
+    if not any(label in bad for label in _PREDICTIVE):
+        verdict = (
+            f"{inner[:1].upper()}{inner[1:]} have not mixed, the predictions have: use the ensemble, which averages "
+            f"predictions, and do not read {'single weights or their mean' if 'weights' in bad else inner}."
         )
-    seen = (
-        f"R-hat of the predictions {_shown(function)}, of the log-likelihood {_shown(whole)}, of the weights "
-        f"{_shown(weights)} (limit {R_HAT_LIMIT:.2f}); effective draws {function.ess:.0f}, {whole.ess:.0f} and "
-        f"{weights.ess:.0f} (wanted {ESS_PER_CHAIN * n_chains})"
-    )
-    predictions_good = _good(function, n_chains) and _good(whole, n_chains)
-    if predictions_good and _good(weights, n_chains):
-        return f"Weights and predictions have mixed. {seen}."
-    if predictions_good:
-        return (
-            "The weights have not mixed, the predictions have: use the ensemble, which averages predictions, and do "
-            f"not read single weights or their mean. {seen}."
+    elif max(space.r_hat for space in of_predictions) <= R_HAT_LIMIT:
+        least = min(space.ess for space in of_predictions)
+        times = math.ceil(ESS_PER_CHAIN * n_chains / max(least, 1.0))
+        verdict = (
+            "The chains agree, but their draws are too correlated for error bars: draw longer, about "
+            f"{times:,} times as many draws."
         )
-    if max(function.r_hat, whole.r_hat) <= R_HAT_LIMIT:
-        return f"The chains agree, but their draws are too correlated for error bars: draw longer. {seen}."
-    return (
-        "The chains have not mixed, neither in the weights nor in the predictions: double tune and draws, and compare "
-        f"accuracies with this in mind. {seen}."
-    )
+    else:
+        where = f", neither in {inner} nor in the predictions" if inner else " in the predictions"
+        verdict = (
+            f"The chains have not mixed{where}: double tune and draws, and compare accuracies with this in mind."
+        )
+    return f"{verdict} Failed: {'; '.join(failed)}. Met: {'; '.join(met) if met else 'none'}.", failed
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

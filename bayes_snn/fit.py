@@ -29,8 +29,10 @@ from rich.console import Console
 
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
+from bayes_snn.compiling import Compiling, compile_steps
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name
 from bayes_snn.evaluation import add_inputs, evaluate_draws
+from bayes_snn.interleaved import can_take_turns, sample_in_turns
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.link_draws import Traces, draws_kept
 from bayes_snn.link_faults import keeping_faults
@@ -93,8 +95,9 @@ def fit(
         Of everything random: starting points and steps. The draws do not depend on `cores`.
     cores
         Chains that run at once, each in a process with a copy of the chip; by default as many as there are, but 1 for a
-        chip that does not say it is `copyable`, as a chip on a bench is not. A drifting chip is one chip, whose copies
-        would drift apart: its chains run one after the other, and `cores` can only be 1.
+        chip that does not say it is `copyable`, as a chip on a bench is not. With 1 the chains take turns, a draw each,
+        so that a fit that is stopped has draws of all of them. A drifting chip is one chip, whose copies would drift
+        apart: its chains run one after the other, and `cores` can only be 1.
     noise, repeats
         For a noisy chip: "pseudo-marginal" (the current point keeps its estimate of the likelihood) or "mcwm" (it is
         run again at each proposal), and how many runs an estimate averages; see `bayes_snn.noisy`.
@@ -134,6 +137,7 @@ def fit(
     model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names)
     _warn_of_scale(model.chip_op.inputs, feature_names)
     model.chip_op.noise = choice
+    compiling = Compiling(started, shown=bool(progress))
     start_seed, sample_seed, noise_seed = np.random.SeedSequence(seed).spawn(3)
     if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then go on where the one before them ended
         chip.restart_noise(int(noise_seed.generate_state(1)[0]))
@@ -149,8 +153,9 @@ def fit(
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
         try:
-            starts = prior_starts(model, chains, start_seed)
-            rehearse(model, chip, starts[0], arguments)  # before the first run: no draw is lost at the end
+            with compiling:
+                starts = prior_starts(model, chains, start_seed)
+                rehearse(model, chip, starts[0], arguments)  # before the first run: no draw is lost at the end
             if saving is not None:
                 names = {"feature_names": feature_names, "class_names": class_names}
                 saving.begin(chip, model, function, not callable(weights), starts, arguments, names)
@@ -164,6 +169,7 @@ def fit(
                     sampler,
                     starts,
                     saving,
+                    compiling,
                     draws=draws,
                     tune=tune,
                     chains=chains,
@@ -191,8 +197,9 @@ def fit(
             log_likelihood=sum(recording),
             checks=saving.presentations if saving else 0,
         ),
-        seconds=time.perf_counter() - started + (saving.spent if saving else 0.0),
+        seconds=time.perf_counter() - started - compiling.seconds + (saving.spent if saving else 0.0),
         interrupted=interrupted,
+        compile_seconds=compiling.seconds,
     )
     result.memory = asked.memory  # the draws that were recorded are those that predict
     return result
@@ -227,7 +234,12 @@ def _warn_of_scale(inputs: FloatArray, feature_names: Sequence[str] | None) -> N
 
 
 def _sample_chains(
-    model: pm.Model, sampler: str, starts: list[dict[str, Any]], saving: Checkpoint | None, **arguments: Any
+    model: pm.Model,
+    sampler: str,
+    starts: list[dict[str, Any]],
+    saving: Checkpoint | None,
+    compiling: Compiling,
+    **arguments: Any,
 ) -> tuple[xr.DataTree, int, bool]:
     """Chains of a step method: the trace, presentations, and whether Ctrl-C ended them early; `arguments` of PyMC."""
     guard, traces = InterruptGuard(), Traces(model, arguments["tune"])
@@ -239,14 +251,20 @@ def _sample_chains(
         guard.callback(trace, draw)
 
     with guard:
-        step = make_step(sampler, model)
-        # the chip's steps come last, so that their count of presentations includes those of all others
-        steps = [*_other_steps(model, step), step]
+        with compiling:
+            step = make_step(sampler, model)
+            # the chip's steps come last, so that their count of presentations includes those of all others
+            steps = [*_other_steps(model, step), step]
+            compile_steps(model, steps)
         try:
             steps = steps if saving is None else saving.wrap(steps, model)
-            trace = pm.sample(
-                step=steps, initvals=starts, callback=callback, compute_convergence_checks=False, **arguments
-            )
+            if arguments["cores"] == 1 and arguments["chains"] > 1 and can_take_turns(model.chip_op):
+                in_turns = {name: value for name, value in arguments.items() if name != "cores"}
+                trace = sample_in_turns(model, steps, starts, callback=callback, **in_turns)
+            else:
+                trace = pm.sample(
+                    step=steps, initvals=starts, callback=callback, compute_convergence_checks=False, **arguments
+                )
         except Exception as error:
             if isinstance(cause := _cause(error), LinkError):
                 cause.draws = traces.draws()

@@ -18,7 +18,7 @@ def interrupted() -> bool:
 
 
 class InterruptGuard:
-    """Context manager around `pm.sample`; pass `callback` to it.
+    """Context manager around `pm.sample` or `sample_in_turns`; pass `callback` to it.
 
     PyMC ends only the running chain on Ctrl-C when chains run one after the other; the callback ends all of them.
     """

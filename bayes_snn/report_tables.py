@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT
+from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
 from bayes_snn.link_faults import in_words
 from bayes_snn.noisy import told_noise
 from bayes_snn.presentations import NAMES
@@ -18,6 +18,12 @@ from bayes_snn.result import version_note, written_by
 
 _BASELINES = {"chance": "chance", "logistic": "logistic (digital)"}
 _NOT_KNOWN = "not known"
+_SPACES = {
+    "function": "predictions",
+    "log_likelihood": "log-likelihood",
+    "weights": "weights",
+    "hyperparameters": "hyperparameters",
+}
 
 
 def verdict(material: Material, sheet: Sheet) -> Html:
@@ -112,6 +118,8 @@ def cost(material: Material, sheet: Sheet) -> Html:
     if material.shown:  # the last section that runs the chip comes before this one
         rows.append(("presentations for this report", counted(float(material.shown))))
     rows.append(("wall time", _NOT_KNOWN if seconds is None else f"{seconds:,.1f} s"))
+    if (compiling := material.number("compile_seconds")) is not None:
+        rows.append(("wall time of compiling, before it", f"{compiling:,.1f} s"))
     return joined(
         [
             pairs("What training cost the chip, warm-up included, and what came after it.", rows),
@@ -207,18 +215,34 @@ def _flat(values: dict[str, Any], before: str = "") -> Iterable[tuple[str, Any]]
 
 
 def _chain_table(diagnosis: dict[str, Any]) -> Html:
-    rows = []
-    for space, label in (("function", "predictions"), ("log_likelihood", "log-likelihood"), ("weights", "weights")):
+    """R-hat and effective draws in the figures of the verdict, and whether they are within its limits."""
+    rows, n_chains = [], int(finite(diagnosis.get("n_chains")) or 1)
+    wanted = ESS_PER_CHAIN * n_chains
+    for space, label in _SPACES.items():
         found = diagnosis.get(space)
-        found = found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            if space != "hyperparameters":
+                rows.append([label, *[_NOT_KNOWN] * 5])
+            continue
         r_hat, ess, above, n = (finite(found.get(name)) for name in ("r_hat", "ess", "share_r_hat_above", "n"))
-        beyond = _NOT_KNOWN if above is None else f"{above:.0%}"
-        rows.append([label, two(r_hat), counted(ess), counted(n), beyond])
+        if r_hat is None and n and n_chains > 1:  # JSON has no infinity
+            r_hat = math.inf
+        known = r_hat is not None and ess is not None
+        rows.append(
+            [
+                label,
+                _NOT_KNOWN if r_hat is None else shown_r_hat(r_hat),
+                _NOT_KNOWN if ess is None else shown_ess(ess),
+                counted(n),
+                _NOT_KNOWN if above is None else f"{above:.0%}",
+                said(r_hat <= R_HAT_LIMIT and ess >= wanted) if known else _NOT_KNOWN,  # type: ignore[operator]
+            ]
+        )
     caption = (
-        f"The chains: R-hat (limit {R_HAT_LIMIT:.2f}) and effective draws (wanted {ESS_PER_CHAIN} for each chain), in "
-        "which 95% of the quantities are better, and the share of quantities beyond the limit of R-hat."
+        f"The chains: R-hat (limit {R_HAT_LIMIT:.2f}) and effective draws (wanted {wanted:,}), in which 95% of the "
+        "quantities are better, the share of quantities beyond the limit of R-hat, and whether both limits are met."
     )
-    return table(caption, ["", "R-hat", "effective draws", "quantities", "beyond"], rows)
+    return table(caption, ["", "R-hat", "effective draws", "quantities", "beyond", "met"], rows)
 
 
 def _saved(material: Material) -> float:

@@ -81,7 +81,10 @@ class FitResult:
     cost
         Samples shown to the chip so far, by what for.
     seconds
-        Wall time of the fit.
+        Wall time of the fit, without compiling.
+    compile_seconds
+        Wall time of compiling the model before the sampling, which later fits of the prior take from a cache; nan where
+        it is not known.
     interrupted
         True when Ctrl-C ended the sampling early.
     version
@@ -96,6 +99,7 @@ class FitResult:
     interrupted: bool = False
     scores: dict[str, Any] = field(default_factory=dict)
     version: str | None = __version__
+    compile_seconds: float = float("nan")
     memory: AnswerMemory = field(default_factory=AnswerMemory, init=False, repr=False, compare=False)
     _stamps: set[tuple[int, ...] | None] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -195,7 +199,16 @@ class FitResult:
         looks = self.posterior[REMEASURED].dataset if REMEASURED in self.posterior.children else None
         constant = self.posterior[OUTPUTS].dataset[CONSTANT] if OUTPUTS in self.posterior.children else None
         stats = self.posterior["sample_stats"].dataset if "sample_stats" in self.posterior.children else {}
-        return diagnose(weights, self.posterior.log_likelihood["label"], looks, constant, stats.get("diverging"))
+        likelihood, diverging = self.posterior.log_likelihood["label"], stats.get("diverging")
+        return diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters())
+
+    def _hyperparameters(self) -> xr.Dataset:
+        """All variables of the prior but the weights, and but what stands for single weights: their levels, say."""
+        posterior, names = self.posterior.posterior.dataset, self.chip.spec.weight_names
+        shapes = {posterior[name].shape for name in names}
+        others = [name for name, array in posterior.items() if name not in names and array.shape not in shapes]
+        found: xr.Dataset = posterior[[name for name in others if np.issubdtype(posterior[name].dtype, np.number)]]
+        return found
 
     @property
     def distilled(self) -> dict[str, Any] | None:
@@ -322,6 +335,7 @@ class FitResult:
             "passes": self.passes,
             "presentations_saved": self.presentations_saved,
             "seconds": self.seconds,
+            "compile_seconds": self.compile_seconds,
             "interrupted": self.interrupted,
             **({} if self.faults is None else {"faults": self.faults}),
             **({} if self.distilled is None else {"distilled": self.distilled}),
@@ -469,6 +483,7 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
         stored["interrupted"],
         scores,
         version,
+        float(stored.get("compile_seconds") or "nan"),  # older fits do not say
     )
     result._stamps.add(stamp)
     return result

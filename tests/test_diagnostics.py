@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, diagnose
+from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, diagnose, shown_ess, shown_r_hat
 
 CHAINS, DRAWS = 4, 500
 
@@ -265,3 +265,55 @@ def test_divergences_are_told_chain_by_chain_and_no_chain_with_any_has_converged
     # two steps of NUTS: a draw in which both diverged is one draw
     two = xr.DataArray(np.stack([diverging, diverging], axis=-1), dims=("chain", "draw", "step"))
     assert diagnose(posterior(w), likelihood(terms), diverging=two).divergences == [10, 0, 0, 1]
+
+
+def test_the_verdict_says_which_criterion_failed_its_value_and_its_limit():
+    w, terms = mixed(17)
+    w += 3.0 * np.arange(CHAINS)[:, None, None, None]
+    diagnosis = verdict(w, terms)
+    r_hat, ess = shown_r_hat(diagnosis.weights.r_hat), shown_ess(diagnosis.weights.ess)
+    assert diagnosis.failed == [
+        f"R-hat of the weights {r_hat} (limit 1.05)",
+        f"effective draws of the weights {ess} (wanted 200)",
+    ]
+    failed, _, met = diagnosis.verdict.partition(" Failed: ")[2].partition(" Met: ")
+    assert failed == "; ".join(diagnosis.failed) + "."
+    for space, label in ((diagnosis.function, "predictions"), (diagnosis.log_likelihood, "log-likelihood")):
+        assert f"R-hat of the {label} {shown_r_hat(space.r_hat)} (limit 1.05)" in met
+        assert f"effective draws of the {label} {shown_ess(space.ess)} (wanted 200)" in met
+    assert verdict(*mixed(17)).failed == []
+
+
+def test_a_verdict_on_predictions_does_not_blame_weights_that_have_mixed():
+    w, terms = mixed(3)
+    terms[0] -= 5.0
+    diagnosis = verdict(w, terms)
+    assert diagnosis.weights_converged
+    assert diagnosis.verdict.startswith("The chains have not mixed in the predictions: ")
+    assert not any("weights" in criterion for criterion in diagnosis.failed)
+
+
+def test_hyperparameters_are_in_the_verdict():
+    w, terms = mixed(18)
+    scales = np.abs(np.random.default_rng(18).normal(size=(CHAINS, DRAWS))) + 0.1
+    others = xr.Dataset({"scale": (("chain", "draw"), scales)})
+    good = diagnose(posterior(w), likelihood(terms), hyperparameters=others)
+    assert good.verdict.startswith("Weights, hyperparameters and predictions have mixed. ")
+    assert good.weights_converged
+    assert good.hyperparameters.n == 1
+    assert json.loads(json.dumps(good.as_dict()))["hyperparameters"]["n"] == 1
+    stuck = diagnose(posterior(w), likelihood(terms), hyperparameters=others + 3 * xr.DataArray(range(4), dims="chain"))
+    assert stuck.verdict.startswith("The hyperparameters have not mixed, the predictions have: ")
+    assert stuck.converged
+    assert not stuck.weights_converged
+    assert stuck.hyperparameters.r_hat > 1.5
+    assert all("hyperparameters" in criterion for criterion in stuck.failed)
+    assert diagnose(posterior(w), likelihood(terms), hyperparameters=xr.Dataset()).hyperparameters is None
+
+
+def test_no_rounding_hides_on_which_side_of_a_limit_a_value_is():
+    assert [shown_r_hat(x) for x in (1.0, 1.0499, 1.05, 1.0501, 1.0549, 1.06)] == (
+        ["1.00", "1.05", "1.05", "1.0501", "1.0549", "1.06"]
+    )
+    assert shown_r_hat(np.inf) == shown_r_hat(1e6) == "above 100"
+    assert (shown_ess(199.99), shown_ess(200.0)) == ("199", "200")

@@ -315,13 +315,13 @@ class DyingChip(SigmoidChip):
 @forks
 @pytest.mark.parametrize("cores", [1, 2])
 def test_a_fit_that_ends_so_keeps_its_draws(cores, tmp_path):
-    link, _ = quick_link(DyingChip(650, copyable=True), retries=1, patience=0.0)
+    link, _ = quick_link(DyingChip(1050 if cores == 1 else 650, copyable=True), retries=1, patience=0.0)
     with pytest.raises(LinkError, match="the chip is gone") as error:
         small_fit(link, draws=10, cores=cores)
     draws = error.value.draws
     whole = small_fit(SigmoidChip(), draws=10)
     n = draws.posterior.sizes["draw"]
-    assert 2 <= n < 10  # a draw is 100 runs, 2 are warm-up
+    assert 2 <= n < 10  # a draw is 100 runs, 2 are warm-up; in one process the two chains take turns
     chains = whole.posterior.posterior["w_1"].values[:, :n]
     for kept in draws.posterior["w_1"].values:
         assert any(np.array_equal(kept, chain) for chain in chains)

@@ -192,7 +192,10 @@ def test_the_numbers_are_those_of_the_fit(text, folder):
     for name, label in (("chance", "chance"), ("logistic", "logistic (digital)")):
         assert rows[label][1] == f"{stored['baselines'][name]['test']['accuracy']:.3f}"
     assert rows["presentations (a sample shown once)"] == [f"{stored['presentations']:,}"]
-    assert rows["weights"][1] == f"{stored['diagnosis']['weights']['ess']:.0f}"
+    verdict = stored["diagnosis"]["verdict"]
+    for name in ("predictions", "log-likelihood", "weights"):  # the table and the verdict show the same figures
+        assert f"R-hat of the {name} {rows[name][0]} (limit 1.05)" in verdict
+        assert f"effective draws of the {name} {rows[name][1]} (wanted 100)" in verdict
     assert rows["split_seed"] == ["0"]
     assert rows["distortions.comparator"] == ["2"]
     assert rows["pymc"] == [stored["versions"]["pymc"]]

@@ -68,6 +68,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
         self._op, self._folder, self._fit = op, folder, fit
         self._seconds, self._draws = seconds, draws
         self._began = time.time() - spent
+        self.n_in_turns = 1  # chains of this process that draw in turns, each of which saves
         self._store: ChainStore | None = None
         self._left: dict[str, Any] | None = None  # the state at the end of the replay
         self._done = 0
@@ -171,7 +172,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
             }
         )
         self._saved_at = time.monotonic()
-        self._pause = LEAST_PAUSE * (self._saved_at - began)
+        self._pause = LEAST_PAUSE * self.n_in_turns * (self._saved_at - began)
 
     def _is_due(self, store: ChainStore) -> bool:
         if store.n_draws == store.total or store.n_saved == 0:  # from the first draw on there is a fit to go on with
