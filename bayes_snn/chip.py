@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import ArrayError, as_array
-from bayes_snn.errors import ChipError, ChipRaisedError, InputError, check_whole
+from bayes_snn.errors import ChipError, ChipRaisedError, InputError, check_whole, text_of
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
@@ -385,16 +385,13 @@ def _at_work(method: str) -> Iterator[None]:
     except (ChipError, InputError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, ValueError) and any(word in str(error) for word in ("read-only", "WRITEABLE")):
+        text = text_of(error)
+        if isinstance(error, ValueError) and any(word in text for word in ("read-only", "WRITEABLE")):
             raise ChipError(
-                f"The chip's method `{method}` writes into its weights or inputs ({error}), but they are read-only, "
+                f"The chip's method `{method}` writes into its weights or inputs ({text}), but they are read-only, "
                 "since a chain goes on with them: let it work on a copy, for example np.array(weights[0])."
             ) from error
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        try:
-            text = " ".join(str(error).split()) or "without a word"
-        except Exception:
-            text = "its text cannot be read"
         raise ChipRaisedError(
             f"The chip raised {type(error).__name__} ({text}) in {os.path.basename(frame.filename)}, line "
             f"{frame.lineno}: see to the chip or its driver first."

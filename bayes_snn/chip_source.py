@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bayes_snn.data import Split
 
 
-def find_chip(source: str, token: str | None = None) -> Chip:
+def find_chip(source: str, token: str | None = None, curve: str | None = None) -> Chip:
     """The chip that a text names.
 
     Parameters
@@ -27,8 +27,8 @@ def find_chip(source: str, token: str | None = None) -> Chip:
     source
         "module:name", where the name is a chip or what makes one when it is called; or the address of a server,
         "tcp://HOST:PORT", whose chip comes wrapped in a `Link`.
-    token
-        For a server.
+    token, curve
+        For a server: its token, and the file with its public key.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def find_chip(source: str, token: str | None = None) -> Chip:
 
         try:
             # it keeps time itself, and is called in one thread
-            return Link(RemoteChip(source, token), timeout=None)
+            return Link(RemoteChip(source, token, curve=curve), timeout=None)
         except (OSError, ChipError) as error:
             raise InputError(str(error)) from None
     module_name, colon, name = source.partition(":")
@@ -77,13 +77,17 @@ def find_chip(source: str, token: str | None = None) -> Chip:
         raise InputError(f"{source} is no chip. {error}") from None
 
 
-def chip_for_data(source: str, token_file: str | None, split: Split, beside: Iterable[str]) -> Chip:
+def chip_for_data(
+    source: str, token_file: str | None, split: Split, beside: Iterable[str], curve: str | None = None
+) -> Chip:
     """The chip that --chip names, for these data; `beside` are options given with it that only simulated chips have."""
     if beside := list(beside):
         raise InputError(
             f"--chip came with {', '.join(beside)}, which describe a simulated chip: leave out the one or the other."
         )
-    chip = find_chip(source, read_token(token_file))
+    if curve is not None and "://" not in source:
+        raise InputError("--curve came without a server's address in --chip: give tcp://HOST:PORT, or leave it out.")
+    chip = find_chip(source, read_token(token_file), curve)
     found, wanted = (chip.spec.layers[0], chip.spec.layers[-1]), (split.n_features, split.n_classes)
     if found != wanted:
         raise InputError(

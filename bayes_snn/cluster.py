@@ -13,7 +13,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from bayes_snn.cell_run import in_one_sentence, package_versions
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, text_of
 
 CONNECT_TIMEOUT = 10  # s, for a scheduler to answer
 WORKERS_TIMEOUT = 60  # s, for the first worker to come
@@ -72,15 +72,12 @@ def _client_of(address: str) -> Iterator[Any]:
     """A client of a cluster that stands, once a worker of this version is there."""
     from distributed import Client
 
+    _check_address(address)
     try:
         # one that is Dask's default leaves Dask's configuration changed when it finds no scheduler
         client = Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"No Dask scheduler answers at {address} ({reason}): start one with 'dask scheduler' and give the address "
-            "that it prints, or leave --scheduler out."
-        ) from None
+        raise _no_scheduler(address, error) from None
     with client:
         try:
             client.wait_for_workers(1, timeout=WORKERS_TIMEOUT)
@@ -96,6 +93,30 @@ def _client_of(address: str) -> Iterator[Any]:
                     f"The worker {worker} does not have bayes_snn {mine} ({theirs}): install the same version there."
                 )
         yield client
+
+
+def _check_address(address: str) -> None:
+    """Refuse an address that no scheduler has: Dask makes half a client of it, waits, and fails in several threads."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, location = parse_address(address)
+        if scheme in ("http", "https"):
+            raise ValueError("that is the address of a dashboard or of a web page")
+        if scheme != "inproc":
+            parse_host_port(location)
+        with warnings.catch_warnings(action="error"):  # of a protocol that Dask has given up
+            get_backend(scheme).get_address_host(location)
+    except (ValueError, RuntimeError, ImportError, Warning) as error:
+        raise _no_scheduler(address, error) from None
+
+
+def _no_scheduler(address: str, error: BaseException) -> InputError:
+    return InputError(
+        f"No Dask scheduler answers at {address} ({text_of(error)}): start one with 'dask scheduler' and give the "
+        "address that it prints, or leave --scheduler out."
+    )
 
 
 def dashboard_link(client: Any) -> str | None:

@@ -88,6 +88,7 @@ def command(
     token_file: Annotated[
         str | None, option(_CHIP, "PATH", "File with the server's token. [default: $BAYES_SNN_TOKEN]")
     ] = None,
+    curve: Annotated[str | None, option(_CHIP, "PATH", "File with the public key of an encrypted server.")] = None,
     check: Annotated[
         bool, option(_CHIP, None, "Only ask the chip how it behaves: noise, weights, counters.", "--check")
     ] = False,
@@ -147,8 +148,9 @@ def command(
     reading = asked_reading(no_header, separator, decimal, missing)
     split = check_parts(split_data(load_data(data, target, **reading), n_train=n_train, seed=split_seed))
     chip: Any
-    if own_chip is None and token_file is not None:
-        raise InputError("--token-file came without --chip, which names a server: give both, or neither.")
+    if own_chip is None and (token_file is not None or curve is not None):
+        given = "--token-file" if token_file is not None else "--curve"
+        raise InputError(f"{given} came without --chip, which names a server: give both, or neither.")
     if own_chip is None:
         chip = make_chip(split, distortion, sigma, chip_seed, hidden, steps)
         name = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
@@ -157,7 +159,7 @@ def command(
         unusual = {"--distortion": distortion != ["comparator"], "--sigma": sigma != ["3"], "--steps": steps != 32}
         unusual |= {"--chip-seed": chip_seed != 0, "--hidden": hidden != "16"}
         beside = [name for name, given in unusual.items() if given]
-        chip, name = chip_for_data(own_chip, token_file, split, beside), short_name(own_chip)
+        chip, name = chip_for_data(own_chip, token_file, split, beside, curve), short_name(own_chip)
     choice = choose_noise(chip.spec, sampler, noise, repeats, remeasure)
     # the prior's faults are told before the folder is made and the kernels are compiled
     checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)

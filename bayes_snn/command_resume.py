@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bayes_snn.data import Split
 
 _NOT_STORED = ("resume", "show_help", "out", "overwrite", "check")  # options that do not say what the fit is
-_FREE = ("token_file", "trust")  # how the chip is reached today, and what is thought of the folder
+_FREE = ("token_file", "curve", "trust")  # how the chip is reached today, and what is thought of the folder
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -51,3 +52,30 @@ class InterruptGuard:
         """Called by PyMC at every draw of every chain."""
         if self.interrupted:
             raise KeyboardInterrupt
+
+
+class StopOnInterrupt:
+    """Ctrl-C while a server serves in the main thread: the first stops it, the second is a KeyboardInterrupt.
+
+    Where somebody else handles the signal, as the command does, it is left to them.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.pressed = False
+        self._stop, self._ours = stop, False
+
+    def __enter__(self) -> StopOnInterrupt:
+        main = threading.current_thread() is threading.main_thread()
+        self._ours = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._ours:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.pressed = True
+        self._stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)

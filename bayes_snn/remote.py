@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket as sockets
 import time
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.addresses import split_address
+from bayes_snn.addresses import numeric, split_address
 from bayes_snn.arrays import as_floats
 from bayes_snn.chip import ChipSpec, FloatArray
 from bayes_snn.errors import ChipError, InputError
-from bayes_snn.wire import MAX_BYTES, Message, WireError, decode, encode, spec_from
+from bayes_snn.wire import ENCRYPTED_BYTES, FRAME_BYTES, MAX_BYTES, Message, WireError, decode, encode, spec_from
 
 try:
     import zmq
@@ -24,6 +26,8 @@ except ImportError as error:
     raise InputError(
         "RemoteChip needs pyzmq, which is not installed: install it with pip install 'bayes_snn[remote]'."
     ) from error
+
+from bayes_snn.handshake import Handshake, Keys, as_client, mechanism_of, read_keys, token_bytes
 
 MOST_KEPT = 4  # inputs that are not sent again: training and test, and two more
 
@@ -39,6 +43,8 @@ class RemoteChip:
         What the server wants to be shown, None if nothing.
     timeout
         Seconds that an answer may take; other clients' runs may come first.
+    curve
+        File with the public key of a server that encrypts its connections, NAME.key; None for one that does not.
 
     Attributes
     ----------
@@ -63,7 +69,9 @@ class RemoteChip:
 
     copyable = True
 
-    def __init__(self, address: str, token: str | None = None, timeout: float = 60.0) -> None:
+    def __init__(
+        self, address: str, token: str | None = None, timeout: float = 60.0, *, curve: str | Path | None = None
+    ) -> None:
         parts = split_address(address)
         if parts is None or (parts[0] and not parts[1]):
             raise InputError(
@@ -72,7 +80,9 @@ class RemoteChip:
         number = isinstance(timeout, int | float | np.number) and not isinstance(timeout, bool)
         if not number or not 0 < timeout <= 1e6:
             raise InputError(f"timeout was {timeout!r}, but seconds above 0 are expected: try 60.")
+        token_bytes(token)
         self.address, self.timeout, self._token = address, float(timeout), token
+        self._server_key = None if curve is None else read_keys(curve, secret=False)
         self._host_and_port = parts
         self._request = 0
         self._connection: _Connection | None = None
@@ -116,9 +126,7 @@ class RemoteChip:
     def _open(self) -> tuple[_Connection, ChipSpec, bool]:
         """A new connection, what the chip is, and whether a run of few samples costs accordingly less."""
         deadline = time.monotonic() + self.timeout
-        if self._host_and_port != ("", 0):
-            self._knock()
-        connection = _Connection(self.address)
+        connection = self._connect(deadline)
         try:
             reply = self._ask(connection, "hello", deadline, {}, [])
             if reply.kind != "chip":
@@ -134,10 +142,50 @@ class RemoteChip:
         connection.max_bytes = limit if isinstance(limit, int) else MAX_BYTES
         return connection, spec, reply.fields.get("subsets") is True
 
-    def _knock(self) -> None:
-        """Find out whether anybody listens, which ZeroMQ does not tell."""
+    def _connect(self, deadline: float) -> _Connection:
+        """A connection that the server has let in."""
+        address, mechanism = self._knock(deadline)
+        token = token_bytes(self._token)
+        if self._server_key is not None and mechanism != "CURVE":
+            raise InputError(f"The server at {self.address} does not encrypt: leave --curve or curve= out.")
+        if mechanism == "CURVE" and self._server_key is None:
+            raise InputError(
+                f"The server at {self.address} encrypts: give the file with its public key, with --curve or curve=."
+            )
+        if mechanism == "NULL":
+            token = None  # it is not asked for
+        elif mechanism == "PLAIN" and not token:
+            self._refuse_token()
+        connection, failed = _Connection.open(address, token, self._server_key, deadline)
+        if failed is None:
+            return connection
+        if failed == "keys":
+            raise InputError(
+                f"The connection to {self.address} cannot be encrypted with this key: give the .key file of the server "
+                "that runs there, with --curve or curve=."
+            )
+        if failed == "token":
+            self._refuse_token()
+        raise self._no_answer()
+
+    def _refuse_token(self) -> NoReturn:
+        raise InputError(
+            f"The server at {self.address} refused (token): The token is wrong or missing: give the server's token, "
+            "with --token-file or token=."
+        )
+
+    def _no_answer(self) -> TimeoutError:
+        return TimeoutError(f"The chip at {self.address} gave no answer within {self.timeout:g} s.")
+
+    def _knock(self, deadline: float) -> tuple[str, str]:
+        """Where somebody listens, of all addresses that the name has, and what is asked for there: see `mechanism_of`.
+
+        ZeroMQ tells neither whether anybody listens, nor does it try more than one address of a name.
+        """
+        is_file = self._host_and_port == ("", 0)
         try:
-            sockets.create_connection(self._host_and_port, min(self.timeout, 10.0)).close()
+            limit = min(self.timeout, 10.0)
+            found = _open_file(self.address) if is_file else sockets.create_connection(self._host_and_port, limit)
         except TimeoutError:
             raise TimeoutError(f"{self.address} cannot be reached: check the address and the network.") from None
         except OSError as error:
@@ -145,6 +193,17 @@ class RemoteChip:
                 f"No server answers at {self.address} ({error.strerror or error}): start one with python -m "
                 "bayes_snn.serve, or check the address."
             ) from None
+        with found:
+            address = self.address if is_file else numeric(found.getpeername())
+            try:
+                mechanism = mechanism_of(found, deadline)
+            except TimeoutError:
+                raise self._no_answer() from None
+            except OSError:  # it hung up
+                mechanism = ""
+        if not mechanism:
+            raise ConnectionError(f"{self.address} does not answer as a chip's server does: check the address.")
+        return address, mechanism
 
     def _ask(
         self,
@@ -165,7 +224,7 @@ class RemoteChip:
                     return reply
         except TimeoutError:
             self._disconnect()
-            raise TimeoutError(f"The chip at {self.address} gave no answer within {self.timeout:g} s.") from None
+            raise self._no_answer() from None
         except (zmq.ZMQError, WireError) as error:
             self._disconnect()
             raise ConnectionError(f"The connection to {self.address} failed: {error}") from None
@@ -208,23 +267,47 @@ class _Connection:
 
     _abroad: list[Any] = []  # noqa: RUF012 - what a fork brought along, kept from being collected
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: bytes | None, server_key: Keys | None) -> None:
         self.process = os.getpid()
         self.max_bytes = MAX_BYTES
         self.kept: list[tuple[int, FloatArray, FloatArray]] = []  # number, the array itself, a copy
-        self._slot = 0
+        self._slot = secrets.randbits(60)  # a number that no other client guesses
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         for option, value in (
             (zmq.LINGER, 0),
-            (zmq.MAXMSGSIZE, MAX_BYTES),
+            (zmq.MAXMSGSIZE, FRAME_BYTES + ENCRYPTED_BYTES),
             (zmq.HEARTBEAT_IVL, 10_000),
             (zmq.HEARTBEAT_TIMEOUT, 30_000),
             (zmq.IPV6, int("[" in address)),
+            (zmq.RECONNECT_IVL, 1000),  # ms; a client that is not let in is closed before it tries again
         ):
             self._socket.setsockopt(option, value)
         self._finalizer = weakref.finalize(self, _close, self._socket, self._context, self.process)
-        self._socket.connect(address)
+        as_client(self._socket, token, server_key)
+
+    @classmethod
+    def open(
+        cls, address: str, token: bytes | None, server_key: Keys | None, deadline: float
+    ) -> tuple[_Connection, str | None]:
+        """A connection, and None or what its handshake failed at, after which it is closed again."""
+        connection = cls(address, token, server_key)
+        try:
+            handshake = Handshake(connection._socket)
+            connection._socket.connect(address)
+            failed = handshake.wait(deadline)
+        except zmq.ZMQError as error:
+            connection.close()
+            raise InputError(
+                f"The address was {address!r:.200} ({zmq.strerror(error.errno or 0)}), but one that ZeroMQ can connect "
+                "to is expected: give what the server said at its start."
+            ) from None
+        except BaseException:
+            connection.close()
+            raise
+        if failed is not None:
+            connection.close()
+        return connection, failed
 
     def send(self, message: Message) -> None:
         frames = encode(message)
@@ -264,6 +347,18 @@ class _Connection:
         else:
             self._finalizer.detach()
             self._abroad.append((self._socket, self._context))
+
+
+def _open_file(address: str) -> sockets.socket:
+    """A connection to an ipc address; on Linux an @ stands for a name that is no file."""
+    path = address.removeprefix("ipc://")
+    found = sockets.socket(sockets.AF_UNIX)
+    try:
+        found.connect("\0" + path[1:] if path.startswith("@") else path)
+    except BaseException:
+        found.close()
+        raise
+    return found
 
 
 def _close(socket: Any, context: Any, process: int) -> None:

@@ -25,7 +25,22 @@ _EXAMPLES = f"""Examples:
 {PROGRAM} my_lab:MyChip
 
 {PROGRAM} my_lab:MyChip --bind tcp://10.0.0.7:5555 --token-file token.txt
+
+{PROGRAM} my_lab:MyChip --bind tcp://10.0.0.7:5555 --token-file token.txt --curve lab.key_secret
 """
+
+
+def _new_keys(name: str | None) -> None:
+    """Callback of --new-keys."""
+    if name is None:
+        return
+    try:
+        from bayes_snn.handshake import make_keys
+    except ImportError:
+        raise InputError("Keys need pyzmq: install it with pip install 'bayes_snn[remote]'.") from None
+    public, secret = make_keys(name)
+    typer.echo(f"{secret} is the server's, {public} is for clients.")
+    raise typer.Exit
 
 
 @app.command(epilog=_EXAMPLES, add_help_option=False)
@@ -36,6 +51,19 @@ def command(
     ] = "tcp://127.0.0.1:5555",
     token_file: Annotated[
         str | None, option(_SERVER, "PATH", f"File with the token that clients must show. [default: ${TOKEN}]")
+    ] = None,
+    curve: Annotated[
+        str | None, option(_SERVER, "PATH", "File with the server's secret key: connections are encrypted then.")
+    ] = None,
+    new_keys: Annotated[
+        str | None,
+        option(
+            _SERVER,
+            "NAME",
+            "Write a new pair of keys, NAME.key_secret for --curve and NAME.key for clients, and end.",
+            is_eager=True,
+            callback=_new_keys,
+        ),
     ] = None,
     max_bytes: Annotated[int, option(_SERVER, "N", "Largest message that is read.")] = MAX_BYTES,
     show_help: Annotated[
@@ -60,7 +88,7 @@ def command(
     def log(sentence: str) -> None:
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
-    with Server(served, bind, token=token, max_bytes=max_bytes, log=log) as server:
+    with Server(served, bind, token=token, curve=curve, max_bytes=max_bytes, log=log) as server:
 
         def stop(number: int, frame: FrameType | None) -> None:
             server.stop()
@@ -69,7 +97,7 @@ def command(
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            guarded = "with a token" if token else "without a token"
+            guarded = ("with a token" if token else "without a token") + (", encrypted" if curve else "")
             log(f"Serving {served!r} at {server.address}, {guarded}. Ctrl-C ends it.")
             server.serve()
         finally:

@@ -1,16 +1,20 @@
 """A chip served to other processes and machines: ZeroMQ, one run at a time, clients taking turns.
 
-The schema is in wire.py. Who has no token is told so and nothing else; messages that are too large or malformed are
-refused and logged, and the server lives on.
+The schema is in wire.py. Who has no token does not get through the handshake (handshake.py); messages that are too
+large or malformed are refused and logged. Whatever a client or the chip's driver does, the server lives on.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hmac
 import math
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import zmq
@@ -18,15 +22,28 @@ from numpy.typing import NDArray
 
 from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chip import Chip, ask_counts, check_chip, check_inputs, frozen
-from bayes_snn.errors import ChipError, ChipRaisedError, InputError
+from bayes_snn.errors import ChipError, ChipRaisedError, InputError, text_of
 from bayes_snn.grid import spec_with_levels
+from bayes_snn.handshake import Doorkeeper, read_keys, token_bytes
+from bayes_snn.interrupt import StopOnInterrupt
 from bayes_snn.link import tell_on_stderr
 from bayes_snn.turns import Turns
-from bayes_snn.wire import MAX_BYTES, Frames, Message, WireError, decode, encode, spec_fields
+from bayes_snn.wire import (
+    ENCRYPTED_BYTES,
+    FRAME_BYTES,
+    MAX_BYTES,
+    Frames,
+    Message,
+    WireError,
+    decode,
+    encode,
+    spec_fields,
+)
 
 POLL = 200  # ms after which an idle server looks whether it is to stop
 AT_ONCE = 64  # messages that are taken in before the next run
 MOST_WAITING = 8  # requests of one client
+WRONG_TOKEN = "The token is wrong or missing."
 MOST_KNOWN_INPUTS = 256  # of all clients together; a client whose inputs were forgotten sends them again
 
 
@@ -41,6 +58,8 @@ class Server:
         Where to listen, as ZeroMQ writes it: "tcp://127.0.0.1:5555"; a port * is any that is free.
     token
         What clients must show, None to take all. Without one only addresses of this machine are allowed.
+    curve
+        File with the server's secret key (`python -m bayes_snn.serve --new-keys NAME`): connections are encrypted then.
     max_bytes
         Of a message. Larger ones are not read.
     log
@@ -51,7 +70,9 @@ class Server:
     address
         Where it listens, with the port.
     refused
-        Messages that were refused, by code.
+        Clients and messages that were refused, by code.
+    failed
+        Runs in which the chip failed, by code.
 
     Raises
     ------
@@ -65,6 +86,7 @@ class Server:
         bind: str = "tcp://127.0.0.1:*",
         *,
         token: str | None = None,
+        curve: str | Path | None = None,
         max_bytes: int = MAX_BYTES,
         log: Callable[[str], None] = tell_on_stderr,
     ) -> None:
@@ -80,9 +102,12 @@ class Server:
             )
         if token == "":
             raise InputError("The token is empty, but a secret text is expected: put one into the file.")
-        self._token = None if token is None else token.encode("utf-8", "surrogatepass")
+        self._token = token_bytes(token)
+        keys = None if curve is None else read_keys(curve, secret=True)
         self.max_bytes, self.log = int(max_bytes), log
         self.refused: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self._lock = threading.Lock()  # of the counters: clients are let in by a thread of its own
         fields, levels = spec_fields(spec_with_levels(chip))
         fields = {"spec": fields, "subsets": bool(getattr(chip, "subsets", False)), "max_bytes": self.max_bytes}
         self._description = Message("chip", 0, fields, levels)
@@ -94,17 +119,19 @@ class Server:
         self._socket = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.LINGER, 0),
-            (zmq.MAXMSGSIZE, self.max_bytes),
+            (zmq.MAXMSGSIZE, min(self.max_bytes, FRAME_BYTES) + ENCRYPTED_BYTES),
             (zmq.RCVHWM, MOST_WAITING),
             (zmq.SNDHWM, 4 * MOST_WAITING),
             (zmq.ROUTER_MANDATORY, 1),  # a client that is gone is an error, and so forgotten
             (zmq.HEARTBEAT_IVL, 10_000),
             (zmq.HEARTBEAT_TIMEOUT, 30_000),
-            (zmq.IPV6, int("[" in bind)),
         ):
             self._socket.setsockopt(option, value)
+        self._doorkeeper = None
+        if self._token is not None or keys is not None:
+            self._doorkeeper = Doorkeeper(self._context, self._socket, self._token, keys, self._turn_away)
         try:
-            self._socket.bind(bind)
+            self._bind(bind)
         except zmq.ZMQError as error:
             self.close()
             raise InputError(
@@ -113,11 +140,27 @@ class Server:
             ) from None
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
+    def _bind(self, bind: str) -> None:
+        self._socket.ipv6 = "[" in bind or bind.startswith("tcp://*")
+        try:
+            self._socket.bind(bind)
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EADDRINUSE, errno.EACCES):
+                raise
+            self._socket.ipv6 = True  # the name of a host that has such an address alone
+            self._socket.bind(bind)
+
     def serve(self) -> None:
-        """Answer until `stop` is called; the run of that moment is still answered."""
-        while not self._stopped:
-            self.receive(0 if len(self.waiting) else POLL)
-            self.serve_one()
+        """Answer until `stop` is called or Ctrl-C pressed; the run of that moment is still answered.
+
+        A second Ctrl-C ends a run that hangs. What a driver raises does not, a KeyboardInterrupt of its own included.
+        """
+        with StopOnInterrupt(self.stop) as interrupts:
+            while not self._stopped:
+                self.receive(0 if len(self.waiting) else POLL)
+                self.serve_one()
+        if interrupts.pressed:
+            raise KeyboardInterrupt
 
     def stop(self) -> None:
         """End `serve`; may be called from another thread or a signal handler."""
@@ -125,6 +168,8 @@ class Server:
 
     def close(self) -> None:
         """Close the socket."""
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
         self._socket.close(linger=500)  # so that a last answer leaves
         self._context.term()
 
@@ -181,7 +226,7 @@ class Server:
         if self._token is not None and not (
             isinstance(token, str) and hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self._token)
         ):
-            raise WireError("The token is wrong or missing.", "token")
+            raise WireError(WRONG_TOKEN, "token")
 
     def _let_wait(self, client: bytes, message: Message) -> None:
         n_layers = len(self.chip.spec.weight_shapes)
@@ -208,23 +253,30 @@ class Server:
         except _RefusedError:
             raise
         except InputError as error:
-            raise _RefusedError("input", str(error)) from None
+            raise _RefusedError("input", text_of(error)) from None
         except ChipRaisedError as error:
-            cause = error.__cause__
+            cause = error.__cause__ or error
             code = "link" if isinstance(cause, OSError | EOFError) else "program"
-            sentence = f"{type(cause).__name__}: {cause}"
+            sentence = f"{type(cause).__name__}: {text_of(cause)}"
         except ChipError as error:
-            code, sentence = "chip", str(error)
-        except Exception as error:
-            code, sentence = "program", f"{type(error).__name__}: {error}"
-        self.log(f"The chip failed: {sentence}")
+            code, sentence = "chip", text_of(error)
+        except BaseException as error:  # whatever a driver raises is the client's to know
+            if self._stopped and isinstance(error, KeyboardInterrupt):
+                raise
+            code, sentence = "program", f"{type(error).__name__}: {text_of(error)}"
+        self._count(self.failed, code, "The chip failed", sentence)
         raise _RefusedError(code, sentence)
 
     def _inputs_of(self, client: bytes, message: Message) -> NDArray[np.float64]:
-        """The inputs of a run: those that came with it, which are kept, or those kept under its number."""
+        """The inputs of a run: those that came with it, which are kept, or those kept under its number.
+
+        They are kept for clients whose identity is the server's own: one that a client chose may be taken by another.
+        """
         key = client, int(message.fields["inputs"])
         if len(message.arrays) > len(self.chip.spec.weight_shapes):
             inputs = frozen(check_inputs(message.arrays[-1], self.chip.spec.layers[0]))  # a chip may prepare them once
+            if not (len(client) == 5 and client[0] == 0):  # as ZeroMQ makes them, at random
+                return inputs
             self._inputs[key] = inputs
             while len(self._inputs) > 1 and (
                 len(self._inputs) > MOST_KNOWN_INPUTS
@@ -237,10 +289,20 @@ class Server:
         return self._inputs[key]
 
     def _refuse(self, client: bytes, request: int, code: str, sentence: str) -> None:
-        self.refused[code] += 1
-        if math.log2(self.refused[code]).is_integer():  # a flood must not fill the disk
-            self.log(f"Refused, {self.refused[code]:,} so far ({code}): {sentence}")
+        self._count(self.refused, code, "Refused", sentence)
         self._answer(client, _error(request, code, sentence))
+
+    def _turn_away(self) -> None:
+        self._count(self.refused, "token", "Refused", WRONG_TOKEN)
+
+    def _count(self, counter: Counter[str], code: str, what: str, sentence: str) -> None:
+        """Log what happened for the 1st, 2nd, 4th, 8th, ... time: a flood must not fill the disk."""
+        with self._lock:
+            counter[code] += 1
+            n = counter[code]
+        if math.log2(n).is_integer():
+            with contextlib.suppress(Exception):  # a log that cannot be written ends no server
+                self.log(f"{what}, {n:,} so far ({code}): {sentence[:500]}")
 
     def _answer(self, client: bytes, message: Message) -> None:
         try:

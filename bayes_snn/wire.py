@@ -27,6 +27,8 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 MOST_ARRAYS = 64  # of a message: the layers of a network, and its inputs
 MOST_DIMS = 2
 MAX_HEADER = 65_536  # bytes
+FRAME_BYTES = 65_536  # of the largest frame; a larger array takes several, so that a stranger's frame is small
+ENCRYPTED_BYTES = 33  # that CURVE adds to a frame
 
 Frames = list[Any]
 
@@ -56,7 +58,8 @@ def encode(message: Message) -> Frames:
         if array.dtype not in _NAMES or not array.flags.c_contiguous:
             array = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
         described.append({"dtype": _NAMES.get(array.dtype, array.dtype.str), "shape": array.shape})
-        frames.append(array.reshape(-1).view(np.uint8).data)
+        content = array.reshape(-1).view(np.uint8).data
+        frames += [content[start : start + FRAME_BYTES] for start in range(0, len(content) + 1, FRAME_BYTES)]
     header = {
         **message.fields,
         "schema": SCHEMA,
@@ -69,8 +72,9 @@ def encode(message: Message) -> Frames:
 
 def decode(frames: Sequence[Any], max_bytes: int = MAX_BYTES) -> Message:
     """A message out of its frames (bytes), or a `WireError`: whatever they are, nothing else is raised."""
-    if not 1 <= len(frames) <= MOST_ARRAYS + 1:
-        raise WireError(f"The message has {len(frames)} frames, but 1 to {MOST_ARRAYS + 1} are expected.")
+    most = 1 + MOST_ARRAYS + max_bytes // FRAME_BYTES
+    if not 1 <= len(frames) <= most:
+        raise WireError(f"The message has {len(frames)} frames, but 1 to {most} are expected.")
     size = sum(len(frame) for frame in frames)
     if size > max_bytes or len(frames[0]) > MAX_HEADER:
         raise WireError(
@@ -84,10 +88,23 @@ def decode(frames: Sequence[Any], max_bytes: int = MAX_BYTES) -> Message:
         raise WireError(f"The message's schema is {schema!r:.60}, but {SCHEMA} is spoken here.", "schema")
     if not isinstance(kind, str) or not _is_whole(request, 2**63):
         raise WireError("The header has no kind (text) or no request (a whole number).")
-    if not isinstance(described, list) or len(described) != len(frames) - 1:
-        raise WireError(f"The header does not describe the {len(frames) - 1} arrays that came with it.")
-    arrays = tuple(_array(entry, frame) for entry, frame in zip(described, frames[1:], strict=True))
+    contents = _joined(frames[1:])
+    if not isinstance(described, list) or len(described) != len(contents):
+        raise WireError(f"The header does not describe the {len(contents)} arrays that came with it.")
+    arrays = tuple(_array(entry, content) for entry, content in zip(described, contents, strict=True))
     return Message(kind, request, header, arrays)
+
+
+def _joined(frames: Sequence[Any]) -> list[Any]:
+    """The bytes of each array: after a frame of full size comes the rest of the same array, which may be empty."""
+    contents: list[list[Any]] = []
+    begins = True
+    for frame in frames:
+        if begins:
+            contents.append([])
+        contents[-1].append(frame)
+        begins = len(frame) != FRAME_BYTES
+    return [parts[0] if len(parts) == 1 else b"".join(parts) for parts in contents]
 
 
 def _header(frame: Any) -> dict[str, Any]:

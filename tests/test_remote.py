@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import json
 import pickle
+import re
 import socket
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 import zmq
+import zmq.auth
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bayes_snn.addresses import is_local
+from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chip import ChipSpec
 from bayes_snn.chip_source import find_chip
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.fit import fit
+from bayes_snn.handshake import make_keys, read_keys
 from bayes_snn.lif import LIFChip
 from bayes_snn.link import Link
 from bayes_snn.remote import RemoteChip
@@ -70,10 +76,14 @@ def serving(chip, **options):
 
 
 @contextlib.contextmanager
-def raw_client(server):
+def raw_client(server, token=None, identity=None):
     """A bare socket."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.setsockopt(zmq.LINGER, 0)
+        if token is not None:
+            dealer.plain_username, dealer.plain_password = b"bayes_snn", token
+        if identity is not None:
+            dealer.setsockopt(zmq.IDENTITY, identity)
         dealer.connect(server.address)
         yield dealer
 
@@ -239,11 +249,74 @@ def test_a_listener_that_is_no_server():
 
 @pytest.mark.parametrize(
     "address",
-    ["", "127.0.0.1:5555", "tcp://", "tcp://host", "tcp://host:port", "tcp://h:99999", "http://h:80", 5, "ipc://"],
+    [
+        *["", "127.0.0.1:5555", "tcp://", "tcp://host", "tcp://host:port", "tcp://h:99999", "http://h:80", 5, "ipc://"],
+        *[
+            "tcp://a..b:80",
+            f"tcp://{'a' * 64}:80",
+            "tcp://h\0:80",
+            "tcp://h:\u0665",
+            "tcp://\udc80:80",
+            "ipc:///tmp/\0",
+        ],
+        *["tcp://[::1:80", "tcp://[::g]:80", "tcp://[127.0.0.1]:80", "tcp://::1:80", "tcp://h:80/", "tcp://h:80 "],
+    ],
 )
 def test_addresses_that_are_refused(address):
     with pytest.raises(InputError, match="tcp://HOST:PORT"):
         RemoteChip(address)
+
+
+ADDRESSES = st.builds(
+    "{}{}{}".format, st.sampled_from(["tcp://", "ipc://", ""]), st.text(max_size=9), st.sampled_from([":9", ":*", ""])
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(ADDRESSES)
+def test_any_address_is_split_or_refused(address):
+    parts = split_address(address)
+    is_local(address)
+    assert parts is None or 0 <= parts[1] < 2**16
+    if parts is None:
+        for use in (RemoteChip, lambda text: Server(SigmoidChip(), text)):
+            with pytest.raises(InputError, match="tcp://HOST:PORT"):
+                use(address)
+
+
+def test_paths_that_nobody_can_connect_to(tmp_path):
+    for path in (f"{tmp_path}/none", f"{tmp_path}/{'x' * 300}", "@no-such-name"):
+        with pytest.raises(ConnectionRefusedError, match="No server answers"):
+            RemoteChip(f"ipc://{path}")
+    with serving(SigmoidChip(), bind=f"ipc://{tmp_path}/chip", token="secret") as server:
+        RemoteChip(server.address, "secret").run(WEIGHTS, INPUTS)
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this computer has no IPv6")
+@pytest.mark.parametrize(
+    ("bind", "hosts"),
+    [("tcp://[::1]:*", ["::1"]), ("tcp://[::1]:*", ["127.0.0.1", "::1"]), ("tcp://127.0.0.1:*", ["::1", "127.0.0.1"])],
+)
+def test_a_host_s_name_stands_for_all_its_addresses(bind, hosts, monkeypatch):
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host, *arguments, **options):
+        known = hosts if host == "lab.example" else [host]
+        return [found for each in known for found in look_up(each, *arguments, **options)]
+
+    with serving(SigmoidChip(), bind=bind) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        remote = RemoteChip(f"tcp://lab.example:{server.address.rpartition(':')[2]}", timeout=30.0)
+        np.testing.assert_array_equal(remote.run(WEIGHTS, INPUTS), SigmoidChip().run(WEIGHTS, INPUTS))
 
 
 @pytest.mark.parametrize("timeout", [0, -1, True, "5", np.nan, np.inf])
@@ -320,8 +393,11 @@ def test_a_wrong_token_is_refused_and_the_server_lives_on(token):
         with pytest.raises(InputError, match="token is wrong or missing") as error:
             RemoteChip(server.address, token)
         assert "give the server's token" in str(error.value)
-        assert server.refused == {"token": 1}
-        assert server.lines == ["Refused, 1 so far (token): The token is wrong or missing."]
+        # who has none does not even try; a refusal is logged by a thread of its own, at last when the server ends
+        tried = bool(token)
+    assert server.refused == ({"token": 1} if tried else {})
+    assert server.lines == ["Refused, 1 so far (token): The token is wrong or missing."] * tried
+    with serving(SigmoidChip(), token="secret") as server:
         with pytest.raises(InputError, match="token"):
             find_chip(server.address, token)
         RemoteChip(server.address, "secret").run(WEIGHTS, INPUTS)
@@ -329,7 +405,7 @@ def test_a_wrong_token_is_refused_and_the_server_lives_on(token):
 
 def test_every_message_must_show_the_token():
     chip = SigmoidChip()
-    with serving(chip, token="secret") as server, raw_client(server) as dealer:
+    with serving(chip, token="secret") as server, raw_client(server, b"secret") as dealer:
         for kind in ("hello", "run", "bye", "other"):
             dealer.send_multipart(encode(Message(kind, 5, {"inputs": 1}, (WEIGHTS[0], INPUTS))))
             reply = answer(dealer)
@@ -386,7 +462,7 @@ def test_an_oversized_message_is_refused_and_the_server_lives_on():
 
 @pytest.fixture(scope="module")
 def live():
-    with serving(SigmoidChip(), token="secret") as server, raw_client(server) as dealer:
+    with serving(SigmoidChip(), token="secret") as server, raw_client(server, b"secret") as dealer:
         yield server, dealer
 
 
@@ -566,6 +642,288 @@ def test_a_client_that_dies_is_forgotten():
                 server.receive(10)
             assert answer(leaving).request == 9
         assert len(server.waiting) == 0
+
+
+# ---- drivers and clients that do what they should not
+
+
+class Unreadable(Exception):
+    def __str__(self):
+        raise SystemExit("even its text does")
+
+
+class UnreadableLink(Unreadable, OSError):
+    pass
+
+
+class UnreadableAnswer(Unreadable, ChipError):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+        Unreadable(),
+        UnreadableLink(),
+        UnreadableAnswer(),
+        RuntimeError("x" * 10**6),
+        RuntimeError("\udc80 \0 \n"),
+        BaseExceptionGroup("many", [SystemExit(1)]),
+    ],
+)
+def test_a_server_outlives_whatever_its_driver_raises(error):
+    with serving(ScriptedChip(*[raising(error)] * 2)) as server:
+        remote = RemoteChip(server.address)
+        for _ in range(2):
+            with pytest.raises((InputError, ChipError, ConnectionError), match=re.escape(type(error).__name__)) as told:
+                remote.run(WEIGHTS, INPUTS)
+            assert "\n" not in str(told.value)
+            assert len(str(told.value)) < 3_000
+        np.testing.assert_array_equal(remote.run(WEIGHTS, INPUTS), SigmoidChip().run(WEIGHTS, INPUTS))
+    assert server.failed.total() == 2
+    assert max(map(len, server.lines)) < 700
+
+
+def test_failures_of_a_chip_are_logged_by_powers_of_two_and_a_log_may_fail():
+    told = []
+
+    def log(sentence):
+        told.append(sentence)
+        raise OSError("no space left on device")
+
+    with Server(ScriptedChip(*[raising(RuntimeError("no"))] * 100), log=log) as server:
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        remote = RemoteChip(server.address)
+        for _ in range(100):
+            with pytest.raises(InputError, match="RuntimeError: no"):
+                remote.run(WEIGHTS, INPUTS)
+        remote.run(WEIGHTS, INPUTS)
+        server.stop()
+        thread.join()
+    assert server.failed == {"program": 100}
+    assert [line.split(",")[1] for line in told] == [f" {2**n} so far (program): RuntimeError: no" for n in range(7)]
+
+
+def test_ctrl_c_ends_a_server_after_the_run_and_a_second_one_in_it():
+    """In a process of its own, for the signal is the whole process's."""
+    program = """
+import signal, threading, time, os
+from bayes_snn.remote import RemoteChip
+from bayes_snn.server import Server
+from tests.toys import INPUTS, SigmoidChip
+class Slow(SigmoidChip):
+    def run(self, weights, inputs):
+        for _ in range(PRESSES):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        return super().run(weights, inputs)
+with Server(Slow()) as server:
+    remote = threading.Thread(target=lambda: RemoteChip(server.address, timeout=5.0).run([[[1.0, -1.0]]], INPUTS))
+    remote.daemon = True
+    remote.start()
+    try:
+        server.serve()
+    except KeyboardInterrupt:
+        print("interrupted", server.chip.runs)
+"""
+    for presses, runs in ((1, 1), (2, 0)):
+        line = [sys.executable, "-c", program.replace("PRESSES", str(presses))]
+        found = subprocess.run(line, capture_output=True, text=True, timeout=LONG / 1000, check=False)
+        assert found.stdout == f"interrupted {runs}\n", found.stderr
+
+
+def accepted(address, opening, size):
+    """Bytes that a server takes of `size`, sent after what opens a connection, until it cuts it or all are sent."""
+    host, port = split_address(address)
+    with socket.create_connection((host, port), 20) as stranger:
+        stranger.settimeout(20)
+        sent = 0
+        try:
+            stranger.sendall(opening)
+            while sent < size:
+                sent += stranger.send(bytes(min(2**16, size - sent)))
+            stranger.settimeout(0.2)
+            while stranger.recv(2**12):  # the rest of a greeting
+                pass
+        except TimeoutError:
+            return sent  # it holds what came, and waits for more
+        except OSError:
+            return None
+        return None
+
+
+def greeting(mechanism):
+    return b"\xff" + bytes(8) + b"\x7f\x03\x00" + mechanism.ljust(20, b"\0") + bytes(32)
+
+
+HUGE = 50 * 2**20
+_READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+READY = bytes([4, len(_READY)]) + _READY  # a command
+
+
+@pytest.mark.parametrize("flags", [0x06, 0x02, 0x03], ids=["command", "message", "part of a message"])
+@pytest.mark.parametrize("mechanism", [b"PLAIN", b"NULL", b"CURVE"])
+@pytest.mark.parametrize("curve", [False, True])
+def test_a_stranger_cannot_make_a_server_hold_large_messages(flags, mechanism, curve, tmp_path):
+    frame = bytes([flags]) + (HUGE + 1).to_bytes(8, "big")  # a byte is missing at its end
+    opening = greeting(mechanism) + (READY if mechanism == b"NULL" else b"") + frame
+    options = {"curve": make_keys(tmp_path / "lab")[1]} if curve else {}
+    with serving(SigmoidChip(), token="secret", **options) as server:
+        for _ in range(4):
+            assert accepted(server.address, opening, HUGE) is None
+        RemoteChip(server.address, "secret", curve=tmp_path / "lab.key" if curve else None).run(WEIGHTS, INPUTS)
+
+
+def test_a_client_that_takes_another_s_identity_does_not_get_its_inputs():
+    with serving(SigmoidChip()) as server:
+        with raw_client(server, identity=b"bench-1") as first:
+            first.send_multipart(encode(Message("run", 1, {"inputs": 1}, (WEIGHTS[0], INPUTS))))
+            np.testing.assert_array_equal(answer(first).arrays[0], SigmoidChip().run(WEIGHTS, INPUTS))
+        for _ in range(100):  # until the server has seen the first one leave, it ignores the second
+            with raw_client(server, identity=b"bench-1") as second:
+                second.send_multipart(encode(Message("run", 2, {"inputs": 1}, (WEIGHTS[0],))))
+                if second.poll(500):
+                    break
+                second.close()
+        else:
+            pytest.fail("the second client was never heard")
+        with raw_client(server, identity=b"bench-2") as third:
+            third.send_multipart(encode(Message("run", 2, {"inputs": 1}, (WEIGHTS[0],))))
+            assert answer(third).fields["code"] == "unknown-inputs"
+    assert len(server._inputs) == 0
+
+
+# ---- encryption
+
+
+def test_what_is_encrypted_cannot_be_read_on_the_way(tmp_path):
+    public, secret = make_keys(tmp_path / "lab")
+    right = SigmoidChip().run(WEIGHTS, INPUTS)
+    for keys in ({}, {"curve": public}):
+        options = {"curve": secret} if keys else {}
+        with (
+            serving(SigmoidChip(), token="a secret token", **options) as server,
+            relay(server.address) as (address, heard),
+        ):
+            remote = RemoteChip(address, "a secret token", **keys)
+            np.testing.assert_array_equal(remote.run(WEIGHTS, INPUTS), right)
+            copied = pickle.loads(pickle.dumps(remote))
+            np.testing.assert_array_equal(copied.run(WEIGHTS, INPUTS), right)
+            remote.close()
+        for text in (b"a secret token", b"bayes_snn/1", INPUTS.tobytes()):
+            assert (text in b"".join(heard)) == (not keys)
+
+
+@contextlib.contextmanager
+def relay(address):
+    """The address of a relay to a server, and what went through it so far."""
+    heard, sockets = [], []
+
+    def pass_on(source, target):
+        with contextlib.suppress(OSError):
+            while received := source.recv(2**16):
+                heard.append(received)
+                target.sendall(received)
+            target.shutdown(socket.SHUT_WR)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                client = listener.accept()[0]
+                server = socket.create_connection(split_address(address))
+                sockets.extend([client, server])
+                for pair in ((client, server), (server, client)):
+                    threads.append(threading.Thread(target=pass_on, args=pair, daemon=True))
+                    threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads = [threading.Thread(target=accept, daemon=True)]
+        threads[0].start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}", heard
+        listener.shutdown(socket.SHUT_RDWR)
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(10)
+    for each in sockets:
+        each.close()
+
+
+@pytest.mark.parametrize("curve", [False, True])
+def test_large_arrays_go_both_ways(curve, tmp_path):
+    public, secret = make_keys(tmp_path / "lab")
+    inputs = np.random.default_rng(0).normal(size=(40_000, 1))  # 320 kB; the counts are as many
+    with serving(SigmoidChip(), **({"curve": secret} if curve else {})) as server:
+        remote = RemoteChip(server.address, curve=public if curve else None)
+        np.testing.assert_array_equal(remote.run(WEIGHTS, inputs), SigmoidChip().run(WEIGHTS, inputs))
+
+
+def test_who_does_not_fit_to_an_encrypted_server_is_told_what_to_give(tmp_path):
+    public, secret = make_keys(tmp_path / "lab")
+    other, _ = make_keys(tmp_path / "other")
+    plain, encrypted = {"token": "secret"}, {"token": "secret", "curve": secret}
+    for options, token, curve, says in (
+        (plain, "secret", public, "does not encrypt: leave --curve"),
+        ({}, None, public, "does not encrypt: leave --curve"),
+        (encrypted, "secret", None, "encrypts: give the file with its public key"),
+        (encrypted, "secret", other, "cannot be encrypted with this key"),
+        (encrypted, "wrong", public, "token is wrong or missing"),
+        (encrypted, None, public, "token is wrong or missing"),
+    ):
+        with serving(SigmoidChip(), **options) as server:
+            with pytest.raises(InputError, match=says):
+                RemoteChip(server.address, token, curve=curve, timeout=30.0)
+            right = {"curve": public} if "curve" in options else {}
+            RemoteChip(server.address, options.get("token"), **right).run(WEIGHTS, INPUTS)
+    with serving(SigmoidChip(), curve=secret) as server:  # of this machine alone, so without a token
+        RemoteChip(server.address, curve=public).run(WEIGHTS, INPUTS)
+    with pytest.raises(InputError, match="there is no token"):
+        Server(SigmoidChip(), "tcp://0.0.0.0:*", curve=secret)
+    with serving(SigmoidChip()) as server:  # which asks for none
+        RemoteChip(server.address, "not needed").run(WEIGHTS, INPUTS)
+
+
+def test_key_files(tmp_path):
+    public, secret = make_keys(tmp_path / "lab")
+    assert (public.name, secret.name) == ("lab.key", "lab.key_secret")
+    assert secret.stat().st_mode & 0o077 == 0
+    keys = read_keys(secret, secret=True)
+    assert read_keys(public, secret=False).public == keys.public
+    assert keys.secret.decode() not in repr(keys)
+    assert keys.secret.decode() not in public.read_text()
+    zmq.auth.create_certificates(tmp_path, "theirs")  # pyzmq's own are the same
+    assert read_keys(tmp_path / "theirs.key_secret", secret=True).secret is not None
+    with pytest.raises(InputError, match="cannot be written"):
+        make_keys(tmp_path / "lab")
+    assert read_keys(secret, secret=True) == keys
+    secret.unlink()
+    with pytest.raises(InputError, match="cannot be written"):  # nor is half a pair
+        make_keys(tmp_path / "lab")
+    assert not secret.exists()
+    (tmp_path / "short").write_text('curve\n public-key = "abc"\n')
+    (tmp_path / "mixed").write_text(
+        f'curve\n public-key = "{keys.public.decode()}"\n secret-key = "{zmq.curve_keypair()[1].decode()}"\n'
+    )
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    for name, says in (
+        ("none", "No such file"),
+        ("short", "40 characters"),
+        ("mixed", "do not belong together"),
+        ("binary", "cannot be used"),
+        (".", "directory"),
+        ("lab.key", "holds no secret key"),
+    ):
+        with pytest.raises(InputError, match=says) as error:
+            Server(SigmoidChip(), curve=tmp_path / name)
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="at most 255"):
+        RemoteChip("tcp://127.0.0.1:1", "x" * 256)
 
 
 def test_headers_are_plain_json():

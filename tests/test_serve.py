@@ -158,7 +158,7 @@ def test_a_server_ends_cleanly(number):
     counts = remote.run([np.ones((4, 3))], np.ones((2, 4)))
     np.testing.assert_array_equal(counts, find_chip("my_lab:MyChip").run([np.ones((4, 3))], np.ones((2, 4))))
     with pytest.raises(InputError, match="token"):
-        RemoteChip(address)
+        RemoteChip(address, "wrong")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -199,6 +199,8 @@ def test_a_second_ctrl_c_ends_a_run_that_hangs():
         ("my_lab:MyChip --token-file missing", "token file missing cannot be read"),
         ("my_lab:MyChip --max-bytes 10", "--max-bytes was 10"),
         ("my_lab:MyChip --max-bytes many", "--max-bytes was 'many'"),
+        ("my_lab:MyChip --curve missing", "key file missing cannot be used"),
+        ("--new-keys my_lab/none/lab", "cannot be written"),
         ("my_lab:MyChip extra", "extra"),
     ],
 )
@@ -210,6 +212,24 @@ def test_bad_arguments_of_the_server(arguments, says, monkeypatch, capsys):
     assert err.startswith("Error: ")
     assert err.count("\n") == 1
     assert out == ""
+
+
+def test_a_fit_over_an_encrypted_connection(monkeypatch, capsys):
+    code, out, err = call(serve.main, monkeypatch, capsys, "--new-keys", "lab")
+    assert (code, err) == (0, "")
+    assert out == "lab.key_secret is the server's, lab.key is for clients.\n"
+    Path("token").write_text("secret")
+    process, address = start_server("my_lab:MyChip", "--token-file", "token", "--curve", "lab.key_secret")
+    options = [*TINY, "--chip", address, "--token-file", "token"]
+    code, _, err = call(command.main, monkeypatch, capsys, *options)
+    assert code == 2
+    assert "encrypts: give the file with its public key, with --curve" in err
+    code, _, err = call(command.main, monkeypatch, capsys, *options, "--curve", "lab.key", "--out", "there")
+    assert (code, err) == (0, "")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    process.communicate()
+    assert Path("there/fit.json").exists()
 
 
 # ---- the command that fits
@@ -245,6 +265,8 @@ def test_a_fit_of_one_s_own_chip_and_of_the_same_one_behind_a_server(monkeypatch
         ("--chip my_lab:MyChip --token-file missing", "token file missing"),
         ("--chip tcp://127.0.0.1", "tcp://HOST:PORT"),
         ("--token-file missing", "--token-file came without --chip"),
+        ("--curve missing", "--curve came without --chip"),
+        ("--chip my_lab:MyChip --curve missing", "--curve came without a server's address"),
     ],
 )
 def test_bad_chips_of_a_fit(arguments, says, monkeypatch, capsys):

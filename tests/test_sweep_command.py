@@ -19,6 +19,7 @@ pytest.importorskip("pyarrow")
 from bayes_snn import cluster, sweep_command
 from bayes_snn.cells import METHODS, Cell
 from bayes_snn.distortion import DISTORTIONS
+from bayes_snn.errors import InputError
 from bayes_snn.sweep import SweepOutcome
 from bayes_snn.sweep_folder import read_sweep
 from bayes_snn.sweep_table import table_over_chips
@@ -98,6 +99,30 @@ def test_a_missing_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         sweep_command.main()
     assert end.value.code == 2
     assert "--output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("http://127.0.0.1:8787/status", "that is the address of a dashboard"),
+        ("https://lab.example", "that is the address of a dashboard"),
+        ("gopher://127.0.0.1:1", "unknown address scheme"),
+        ("tcp://127.0.0.1", "missing port"),
+        ("tcp://::1", "brackets"),
+        ("tcp://127.0.0.1:port", "port"),
+        ("ucx://127.0.0.1:8786", "ucx"),
+        ("", "missing port"),
+    ],
+)
+def test_an_address_that_no_scheduler_has_makes_no_client(address: str, says: str, monkeypatch, capsys) -> None:
+    import distributed
+
+    monkeypatch.setattr(distributed, "Client", lambda *arguments, **options: pytest.fail("a client was made"))
+    with pytest.raises(InputError, match=says) as error, cluster.connect(address, 1):
+        pass
+    assert str(error.value).startswith(f"No Dask scheduler answers at {address}")
+    assert "\n" not in str(error.value)
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x:1", "127.0.0.1:nowhere"])

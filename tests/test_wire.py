@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from bayes_snn.chip import ChipSpec, Parameter
 from bayes_snn.wire import (
     DTYPES,
+    FRAME_BYTES,
     MAX_HEADER,
     SCHEMA,
     Message,
@@ -51,6 +52,18 @@ def test_a_message_comes_back(kind, request, fields, arrays):
         assert back.shape == array.shape
         assert back.tobytes() == array.tobytes()  # NaN too
         assert not back.flags.writeable
+
+
+def test_large_arrays_come_in_frames_of_bounded_size():
+    sizes = [0, 1, FRAME_BYTES // 8 - 1, FRAME_BYTES // 8, FRAME_BYTES // 8 + 1, FRAME_BYTES // 4, 100_000]
+    arrays = tuple(np.arange(float(n)) for n in sizes)
+    frames = wire(encode(Message("run", 1, arrays=arrays)))
+    assert max(map(len, frames)) == FRAME_BYTES
+    for back, array in zip(decode(frames).arrays, arrays, strict=True):
+        np.testing.assert_array_equal(back, array)
+    for torn in (frames[:-1], [*frames, b""], [*frames[:3], b"", *frames[3:]]):
+        with pytest.raises(WireError):
+            decode(torn)
 
 
 def test_arrays_of_any_layout_are_sent_as_they_read():
