@@ -232,14 +232,9 @@ def asked_reading(
 
 def _tell_behaviour(chip: Chip, model: Any, split: Split) -> None:
     """Ask the chip how it behaves, with draws from the prior and training samples, and print what came."""
-    import numpy as np
-    import pymc as pm
+    from bayes_snn.fit import ask_behaviour
 
-    from bayes_snn.behaviour import N_INPUTS, N_SETS, check_behaviour
-
-    drawn = pm.draw(model.chip_weights, draws=N_SETS, random_seed=np.random.default_rng(0))
-    chosen = np.unique(np.linspace(0, split.n_train - 1, min(N_INPUTS, split.n_train)).round().astype(int))
-    found = check_behaviour(chip, split.train_inputs[chosen], [[layer[n] for layer in drawn] for n in range(N_SETS)])
+    found = ask_behaviour(model, chip, split.train_inputs)
     for sentence in found.sentences():
         console.print(sentence, highlight=False, markup=False)
     console.print(f"It was shown {found.presentations:,} samples for this.", highlight=False)

@@ -120,6 +120,15 @@ def diagnose(
     return found if looks is None else _with_drift(found, judge(looks))
 
 
+def unresponsive(found: Diagnosis) -> Diagnosis:
+    """The diagnosis of a fit whose chip gave the same answer to every draw, and to draws from the prior before."""
+    verdict = (
+        "The chip answers the same whatever its weights, so nothing was learned: check that its driver writes them and "
+        f"that its inputs reach it, then fit again. {found.verdict}"
+    )
+    return replace(found, verdict=verdict, converged=False, weights_converged=False)
+
+
 def _with_constant_outputs(found: Diagnosis, constant: xr.DataArray) -> Diagnosis:
     chains = (constant.mean("draw") > 0.5).sum("chain")
     [neuron] = chains.dims
@@ -249,9 +258,7 @@ def _verdict(n_draws: int, n_chains: int, spaces: Mapping[str, Space]) -> tuple[
         )
     else:
         where = f", neither in {inner} nor in the predictions" if inner else " in the predictions"
-        verdict = (
-            f"The chains have not mixed{where}: double tune and draws, and compare accuracies with this in mind."
-        )
+        verdict = f"The chains have not mixed{where}: double tune and draws, and compare accuracies with this in mind."
     return f"{verdict} Failed: {'; '.join(failed)}. Met: {'; '.join(met) if met else 'none'}.", failed
 
 

@@ -17,6 +17,7 @@ from bayes_snn.support import find_support
 from bayes_snn.waiting import tracked
 
 OUTPUTS, CONSTANT = "outputs", "constant"  # group and variable
+ALIKE, UNRESPONSIVE = "alike", "unresponsive"  # attributes: all draws answered alike; so were draws from the prior
 
 
 def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
@@ -55,11 +56,14 @@ def record_likelihood(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     weights = [posterior[name].values for name in chip.spec.weight_names]
     terms = np.empty((*shape, len(labels)))
     constant = np.empty((*shape, chip.spec.layers[-1]), np.bool_)
+    first, alike = None, True
     for draw in tracked(list(np.ndindex(shape)), "Recording the likelihood of each draw"):
         matrices = [layer[draw] for layer in weights]
         runs = [ask_counts(chip, matrices, op.inputs) for _ in range(op.noise.repeats)]
         terms[draw] = op.score(runs, labels)
         constant[draw] = np.ptp(np.concatenate(runs), axis=0) == 0
+        first = runs[0] if first is None else first
+        alike = alike and all(np.array_equal(first, counts) for counts in runs)
     chains = dict(posterior[["chain", "draw"]].coords)
     likelihood = xr.DataArray(
         terms, {**chains, "observation": trace.observed_data["observation"]}, ("chain", "draw", "observation")
@@ -67,7 +71,7 @@ def record_likelihood(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     trace["log_likelihood"] = xr.DataTree(likelihood.to_dataset(name=LABELS))
     neuron = f"post_{len(chip.spec.layers) - 1}"
     outputs = xr.DataArray(constant, {**chains, neuron: posterior[neuron]}, ("chain", "draw", neuron))
-    trace[OUTPUTS] = xr.DataTree(outputs.to_dataset(name=CONSTANT))
+    trace[OUTPUTS] = xr.DataTree(outputs.to_dataset(name=CONSTANT).assign_attrs({ALIKE: int(alike)}))
 
 
 def _other_terms(trace: xr.DataTree, model: pm.Model, terms: dict[str, Any]) -> xr.Dataset:

@@ -27,11 +27,12 @@ from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
 from pymc.sampling.parallel import ParallelSamplingError
 from rich.console import Console
 
+from bayes_snn.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
 from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.compiling import Compiling, compile_steps
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name
-from bayes_snn.evaluation import add_inputs, evaluate_draws
+from bayes_snn.evaluation import ALIKE, OUTPUTS, UNRESPONSIVE, add_inputs, evaluate_draws
 from bayes_snn.interleaved import can_take_turns, sample_in_turns
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.link_draws import Traces, draws_kept
@@ -159,6 +160,11 @@ def fit(
             if saving is not None:
                 names = {"feature_names": feature_names, "class_names": class_names}
                 saving.begin(chip, model, function, not callable(weights), starts, arguments, names)
+            behaviour = ask_behaviour(model, chip, model.chip_op.inputs)
+            if behaviour.contradicts:  # the draws would be wrong
+                raise ChipError(behaviour.sentences()[0])
+            for sentence in behaviour.sentences() if progress else ():
+                Console().print(sentence, highlight=False, markup=False)
             rng = np.random.default_rng(sample_seed)
             if sampler == "smc":
                 trace, interrupted = sample_smc(model, draws, chains, rng, bool(progress)), False
@@ -188,6 +194,8 @@ def fit(
         with progress_shown(Console() if progress else None):
             evaluate_draws(trace, model, asked)
     add_inputs(trace, model)
+    if behaviour.same_whatever_weights and trace[OUTPUTS].attrs[ALIKE]:
+        trace[OUTPUTS].attrs[UNRESPONSIVE] = 1
     result = FitResult(
         chip=chip,
         posterior=trace,
@@ -195,11 +203,12 @@ def fit(
         cost=Presentations(
             training=presentations,
             log_likelihood=sum(recording),
-            checks=saving.presentations if saving else 0,
+            checks=behaviour.presentations + (saving.presentations if saving else 0),
         ),
         seconds=time.perf_counter() - started - compiling.seconds + (saving.spent if saving else 0.0),
         interrupted=interrupted,
         compile_seconds=compiling.seconds,
+        behaviour=behaviour.as_dict(),
     )
     result.memory = asked.memory  # the draws that were recorded are those that predict
     return result
@@ -302,6 +311,15 @@ def _choose_cores(chip: Chip, chains: int, cores: int | None) -> int:
     if cores is not None:
         return cores
     return min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
+
+
+def ask_behaviour(model: pm.Model, chip: Chip, inputs: FloatArray) -> Behaviour:
+    """How the chip behaves with draws from the prior, on a few of the inputs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
+        drawn = pm.draw(model.chip_weights, draws=N_SETS, random_seed=np.random.default_rng(0))
+    chosen = np.unique(np.linspace(0, len(inputs) - 1, min(N_INPUTS, len(inputs))).round().astype(int))
+    return check_behaviour(chip, inputs[chosen], [[layer[n] for layer in drawn] for n in range(N_SETS)])
 
 
 def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> list[dict[str, Any]]:

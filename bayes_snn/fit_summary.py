@@ -44,9 +44,7 @@ def describe_data(data: Dataset | Split) -> str:
     parts = {what: getattr(data, name) for name, what in named.items() if hasattr(data, name)}
     counted = " and ".join(f"{len(labels):,} {part}samples" for part, labels in parts.items())
     of = [Counter(labels.tolist()) for labels in parts.values()]
-    classes = ", ".join(
-        f"{name} {' + '.join(str(each[k]) for each in of)}" for k, name in enumerate(data.class_names)
-    )
+    classes = ", ".join(f"{name} {' + '.join(str(each[k]) for each in of)}" for k, name in enumerate(data.class_names))
     lines = [
         f"{type(data).__name__} {data.name}: {counted}, {len(data.feature_names):,} features, "
         f"{len(data.class_names)} classes",

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from bayes_snn import __version__
 from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
-from bayes_snn.diagnostics import Diagnosis, diagnose
+from bayes_snn.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.errors import InputError, VersionWarning
-from bayes_snn.evaluation import CONSTANT, OUTPUTS
+from bayes_snn.evaluation import CONSTANT, OUTPUTS, UNRESPONSIVE
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.fit_summary import describe_result, summarise
 from bayes_snn.lif import LIFChip
@@ -89,6 +89,8 @@ class FitResult:
         True when Ctrl-C ended the sampling early.
     version
         Of bayes_snn that made the fit; None where its folder does not say.
+    behaviour
+        What `check_behaviour` found before the sampling; None where its folder does not say.
     """
 
     chip: Chip
@@ -100,6 +102,7 @@ class FitResult:
     scores: dict[str, Any] = field(default_factory=dict)
     version: str | None = __version__
     compile_seconds: float = float("nan")
+    behaviour: dict[str, Any] | None = None
     memory: AnswerMemory = field(default_factory=AnswerMemory, init=False, repr=False, compare=False)
     _stamps: set[tuple[int, ...] | None] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -200,7 +203,9 @@ class FitResult:
         constant = self.posterior[OUTPUTS].dataset[CONSTANT] if OUTPUTS in self.posterior.children else None
         stats = self.posterior["sample_stats"].dataset if "sample_stats" in self.posterior.children else {}
         likelihood, diverging = self.posterior.log_likelihood["label"], stats.get("diverging")
-        return diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters())
+        found = diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters())
+        outputs = self.posterior[OUTPUTS].attrs if OUTPUTS in self.posterior.children else {}
+        return unresponsive(found) if outputs.get(UNRESPONSIVE) else found
 
     def _hyperparameters(self) -> xr.Dataset:
         """All variables of the prior but the weights, and but what stands for single weights: their levels, say."""
@@ -337,6 +342,7 @@ class FitResult:
             "seconds": self.seconds,
             "compile_seconds": self.compile_seconds,
             "interrupted": self.interrupted,
+            **({} if self.behaviour is None else {"behaviour": self.behaviour}),
             **({} if self.faults is None else {"faults": self.faults}),
             **({} if self.distilled is None else {"distilled": self.distilled}),
             **self.scores,
@@ -484,6 +490,7 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
         scores,
         version,
         float(stored.get("compile_seconds") or "nan"),  # older fits do not say
+        stored.get("behaviour"),
     )
     result._stamps.add(stamp)
     return result

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bayes_snn import ChipSpec, InputError, LIFChip, Link, check_behaviour
+from bayes_snn import ChipError, ChipSpec, InputError, LIFChip, Link, check_behaviour, fit, load_fit
 from bayes_snn.command import main
 from tests.fits import CountingChip
-from tests.toys import INPUTS, SigmoidChip
+from tests.toys import INPUTS, LABELS, SigmoidChip
 
 
 class Changed(SigmoidChip):
@@ -106,3 +106,28 @@ def test_the_command_asks_and_ends(tmp_path, monkeypatch, capsys):
     assert "The chip answered alike" in printed
     assert "It was shown" in printed
     assert not (tmp_path / "fit").exists()
+
+
+def small_fit(chip, **options):
+    return fit(chip, INPUTS, LABELS, **{"sampler": "pymc", "draws": 4, "tune": 2, "chains": 2, "cores": 1, **options})
+
+
+def test_a_fit_refuses_a_chip_that_is_not_what_it_says():
+    chip = Changed(lambda counts, run: np.clip(counts + run % 2, 0, 12))
+    with pytest.raises(ChipError, match=r"said to be deterministic, but .* ChipSpec with deterministic=False"):
+        small_fit(chip)
+    assert chip.runs == 6
+    chip.spec = ChipSpec((1, 2), 12, deterministic=False)
+    assert small_fit(chip).behaviour["differed"] > 0
+
+
+def test_a_fit_says_that_weights_do_not_matter(tmp_path):
+    result = small_fit(Changed(lambda counts, run: np.full_like(counts, 5)))
+    assert result.diagnosis.verdict.startswith("The chip answers the same whatever its weights")
+    assert not result.diagnosis.converged
+    loaded = load_fit(result.save(tmp_path), result.chip)
+    assert loaded.diagnosis.verdict == result.diagnosis.verdict
+    assert loaded.behaviour == result.behaviour
+    other = small_fit(SigmoidChip(), chains=1)
+    assert "whatever its weights" not in other.diagnosis.verdict
+    assert other.behaviour["same_whatever_weights"] is False
