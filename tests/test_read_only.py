@@ -7,7 +7,7 @@ import pytest
 
 from bayes_snn.chip import ask_counts, ask_spikes, frozen
 from bayes_snn.distil import distil
-from bayes_snn.errors import ChipError
+from bayes_snn.errors import ChipError, ChipRaisedError
 from bayes_snn.fit import fit
 from bayes_snn.grid import weight_levels
 from bayes_snn.lif import LIFChip
@@ -101,13 +101,14 @@ def test_no_sampler_hands_out_the_weights_of_its_chain(sampler):
         fit(Clipping(subsets=True), INPUTS, LABELS, sampler=sampler, draws=2, tune=0, chains=1)
 
 
-def test_other_errors_of_a_chip_are_left_as_they_are():
+def test_other_errors_of_a_chip_are_the_cause_of_a_sentence():
     class Broken(SigmoidChip):
         def run(self, weights, inputs):
             raise ValueError("the port is closed")
 
-    with pytest.raises(ValueError, match="the port is closed"):
+    with pytest.raises(ChipRaisedError, match=r"^The chip raised ValueError \(the port is closed\)") as raised:
         ask_counts(Broken(), WEIGHTS, INPUTS)
+    assert isinstance(raised.value.__cause__, ValueError)
 
 
 class Reusing(SigmoidChip):

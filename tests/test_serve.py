@@ -45,7 +45,7 @@ class Dying(MyChip):
     runs = 0
     def run(self, weights, inputs):
         self.runs += 1
-        if self.runs > 500:
+        if self.runs > 1000:
             raise ConnectionError("the chip is gone")
         return super().run(weights, inputs)
 
@@ -282,15 +282,17 @@ def test_a_fit_that_its_link_ends_leaves_its_draws(monkeypatch, capsys):
     code, _, err = call(command.main, monkeypatch, capsys, *arguments)
     assert code == 2
     assert "the chip is gone" in err
-    sizes = re.search(r"1 x (\d) draws so far are in lost/draws.nc", err)
+    sizes = re.search(r"2 x (\d+) draws so far are in lost/draws.nc", err)
     assert sizes, err
     import xarray as xr
 
     with xr.open_datatree("lost/draws.nc", engine="h5netcdf") as tree:
         assert tree.posterior.sizes["draw"] == int(sizes[1])
         assert tree.faults.sizes["fault"] == 2
-    assert os.listdir("lost") == ["draws.nc"]
+    assert sorted(os.listdir("lost")) == ["checkpoint", "draws.nc"]
+    assert "--resume lost" in err
     code, _, err = call(command.main, monkeypatch, capsys, *TINY, "--tune", "50", *arguments[-4:-1], "warm")
     assert code == 2
     assert "There was no draw to keep." in err
-    assert not Path("warm").exists()
+    assert os.listdir("warm") == ["checkpoint"]
+    assert "--resume warm" in err
