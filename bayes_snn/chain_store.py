@@ -23,7 +23,7 @@ from urllib.parse import quote
 import numpy as np
 
 from bayes_snn.errors import CheckpointError
-from bayes_snn.files import write_durably
+from bayes_snn.files import what_helps, why, write_durably
 from bayes_snn.packing import PackingError, pack, unpack
 
 CHUNK_BYTES = 2**20
@@ -144,7 +144,7 @@ class ChainStore:
         except OSError as error:
             raise CheckpointError(
                 f"The checkpoint in {self.folder} cannot be written ({error.strerror or error}), but draws up to "
-                f"{self.n_saved} of {self.total} of chain {self.chain} are safe there: make room on the disk, then go "
+                f"{self.n_saved} of {self.total} of chain {self.chain} are safe there: {what_helps(error)}, then go "
                 f"on with --resume {self.folder.parent}."
             ) from None
         except PackingError as error:
@@ -162,14 +162,30 @@ class ChainStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return f"{path} cannot be read ({error.strerror or error})"
+            return f"{path} cannot be read ({why(error).reason})"
         except ValueError:
             return f"{path} is torn"
-        if not isinstance(known, dict) or known.keys() != _FIELDS:
+        if not isinstance(known, dict) or known.keys() != _FIELDS or not self._is_whole(known):
             return f"{path} is torn"
         if (known["fit"], known["chain"], known["total"]) != (self.fit, self.chain, self.total):
             return f"{path} belongs to another fit or chain"
         return known
+
+    def _is_whole(self, known: dict[str, Any]) -> bool:
+        """Whether the parts of a state fit to each other: a digest can be made by anybody."""
+        n, per_chunk, digests, tail = (known[name] for name in ("n", "per_chunk", "digests", "tail"))
+        whole = all(type(known[name]) is int and known[name] >= 0 for name in ("serial", "n", "per_chunk"))
+        if not whole or n > self.total or per_chunk > MOST_DRAWS or not isinstance(digests, list):
+            return False
+        try:
+            fields = [(name, np.dtype(dtype), tuple(shape)) for name, dtype, shape in known["fields"]]
+            n_tail = n - len(digests) * per_chunk
+            return (n == 0 or per_chunk > 0) and all(
+                isinstance(name, str) and tail[name].dtype == dtype and tail[name].shape == (n_tail, *shape)
+                for name, dtype, shape in fields
+            )
+        except (TypeError, ValueError, KeyError, AttributeError):
+            return False
 
     def _take(self, slot: int, known: dict[str, Any]) -> None:
         self._fields = [(name, dtype, tuple(shape)) for name, dtype, shape in known["fields"]]

@@ -25,13 +25,17 @@ import pymc as pm
 from bayes_snn.chain_store import STATES, ChainStore
 from bayes_snn.chip import Chip
 from bayes_snn.errors import CheckpointError, InputError, check_whole
-from bayes_snn.files import make_folder, take_lock, write_durably
+from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, write_durably
 from bayes_snn.identity import FORMAT, check_same, describe_fit, digest_of, is_signed, sign
 from bayes_snn.model import WeightsFunction
 from bayes_snn.packing import PackingError, pack, unpack
+from bayes_snn.result import written_by
+from bayes_snn.schema import CheckpointFields, CheckpointHead, check, read_json
 from bayes_snn.steps.checkpointed import CheckpointedSteps, known_answer
 
 SECONDS = 5.0  # between two saves
+MOST_FILE = 2**36  # bytes of the training data
+_DATA = {"inputs", "labels", "feature_names", "class_names"}
 LOCK_PATIENCE = 10.0  # seconds; the chains' processes outlive a killed fit by up to a draw
 _DESCRIPTION, _LOCK, _FAULTS, _ASKED = "checkpoint.json", "lock", "faults", "asked"
 
@@ -98,25 +102,28 @@ class Checkpoint:
             folder /= "checkpoint"  # of a fit folder
         checkpoint = cls(folder, seconds=seconds, draws=draws)
         try:
-            stored = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+            if not (folder / _DESCRIPTION).exists():
+                raise CheckpointError(
+                    f"{folder} holds no checkpoint of a fit: give the folder of a fit that was stopped, or its "
+                    "checkpoint."
+                )
+            stored = read_json(folder / _DESCRIPTION)
+            check(stored, CheckpointHead)
             known, digest = stored["fit"], stored["digest"]
             format_ = known["format"]
-        except FileNotFoundError:
-            raise CheckpointError(
-                f"{folder} holds no checkpoint of a fit: give the folder of a fit that was stopped, or its checkpoint."
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"{folder / _DESCRIPTION} cannot be read ({type(error).__name__}), so it is not known which fit it "
-                "belongs to: fit again."
-            ) from None
+        except UnreadableError as error:
+            raise CheckpointError(str(error.input_error(folder / _DESCRIPTION))) from None
         if digest_of(known) != digest:
             raise CheckpointError(f"{folder / _DESCRIPTION} is torn or was edited: fit again.")
         if format_ != FORMAT:
             raise CheckpointError(
-                f"{folder} was written in format {format_} by bayes_snn {known['versions']['bayes_snn']}, but this "
+                f"{folder} was written in format {format_} by bayes_snn {written_by(known)}, but this "
                 f"version reads format {FORMAT}: go on with that version, or fit again."
             )
+        try:
+            check(stored, CheckpointFields)
+        except UnreadableError as error:
+            raise CheckpointError(str(error.input_error(folder / _DESCRIPTION))) from None
         checkpoint._known, checkpoint._digest = known, digest
         checkpoint.is_own = is_signed(digest, stored.get("seal"))
         checkpoint.options = known["options"]
@@ -131,14 +138,16 @@ class Checkpoint:
 
     def data(self) -> dict[str, Any]:
         """Arguments of `fit` that are data: inputs, labels, feature_names, class_names."""
+        path = self.folder / "data"
         try:
-            found: dict[str, Any] = unpack((self.folder / "data").read_bytes())
+            found = unpack(read_file(path, MOST_FILE))
+            if not isinstance(found, dict) or not {"inputs", "labels"} <= found.keys() <= _DATA:
+                raise UnreadableError("it does not hold the training data of a fit")
             return found
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{self.folder / 'data'} cannot be read ({type(error).__name__}), though it should hold the training "
-                "data: fit again."
-            ) from None
+        except UnreadableError as error:
+            raise CheckpointError(str(error.input_error(path))) from None
+        except PackingError as error:
+            raise CheckpointError(str(UnreadableError(str(error)).input_error(path))) from None
 
     def begin(
         self,
@@ -209,6 +218,11 @@ class Checkpoint:
             folder = self.folder / f"chain_{chain}"
             store = ChainStore(folder, self._digest, chain, arguments["tune"] + arguments["draws"])
             state = store.load()
+            if state is not None and not _is_state(state):
+                raise CheckpointError(
+                    f"The state of chain {chain} in {folder} is not one that a fit stores: take it from a copy, or "
+                    "delete the folder and resume again, and this chain alone begins anew."
+                )
             for note in store.notes:
                 warnings.warn(note, UserWarning, stacklevel=4)
             if state is not None:
@@ -345,3 +359,13 @@ class Checkpoint:
         with contextlib.suppress(OSError):
             (self.folder / _LOCK).unlink(missing_ok=True)
             self.folder.rmdir()
+
+
+def _is_state(state: Any) -> bool:
+    return (
+        isinstance(state, dict)
+        and {"steps", "op", "chip", "seconds"} <= state.keys()
+        and isinstance(state["steps"], list)
+        and isinstance(state["seconds"], float)
+        and state["seconds"] >= 0
+    )

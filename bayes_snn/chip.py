@@ -223,6 +223,20 @@ class Chip(Protocol):
         ...
 
 
+class AbsentChip:
+    """Stands in for a chip that cannot be made from its description: it can be described, not run."""
+
+    def __init__(self, name: str, spec: ChipSpec) -> None:
+        self.name, self.spec = name, spec
+
+    def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> IntArray:
+        """A `ChipError` always."""
+        raise ChipError(
+            f"The chip, a {self.name}, cannot be made from its description: pass the chip to load_fit(folder, chip=), "
+            "or give --chip MODULE:NAME to the command."
+        )
+
+
 def check_chip(chip: object) -> Chip:
     """Return `chip` when it keeps the contract; an `InputError` says what is missing otherwise."""
     if not isinstance(getattr(chip, "spec", None), ChipSpec) or not callable(getattr(chip, "run", None)):

@@ -54,7 +54,7 @@ def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) ->
         )
     console.print(cost_table(result))
     if result.faults is not None:
-        told = "Every one was met by a repetition; the group faults has them." if result.faults else ""
+        told = "None of them became a likelihood; the group faults has them." if result.faults else ""
         console.print(f"The link had {in_words(result.faults)} in the fit. {told}".rstrip(), highlight=False)
     if told := told_noise(result.arguments):
         console.print(f"The chip is noisy: {told}.", highlight=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bayes_snn.errors import CheckpointError, InputError
+from bayes_snn.files import UnreadableError
 from bayes_snn.names import BUILT_IN, CHECKPOINT, available_models
 from bayes_snn.terminal import say_last
 
@@ -85,6 +86,17 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
                 f"{option} was {_said(value)}, but the fit in {checkpoint.folder.parent} was begun with "
                 f"{_said(before)}: leave it out, or begin another fit."
             )
+    from bayes_snn.schema import options_of
+
+    try:
+        options_of(command, {name: value for name, value in checkpoint.options.items() if name in context.params})
+    except UnreadableError as error:
+        raise CheckpointError(str(error.input_error(checkpoint.folder / "checkpoint.json"))) from None
+    if lost := sorted(checkpoint.options.keys() - context.params.keys()):
+        raise CheckpointError(
+            f"The fit in {checkpoint.folder} was begun with the option {lost[0]!r:.60}, which this version does not "
+            "have: go on with the version that began it, or fit again."
+        )
     options = {**context.params, **checkpoint.options, "resume": None}
     directory = Path(checkpoint.known["directory"])
     if options["data"] not in BUILT_IN:

@@ -81,7 +81,7 @@ def distil(
     # where chains sit in modes of unequal worth, most draws may be of a poor one that no sweep leaves
     fits_best = np.log(np.maximum(each[:, np.arange(len(inputs)), answers], 1e-300)).sum(axis=1).argmax()
     start = draws[int(members[fits_best])]
-    op = ChipLogLikelihood(chip, inputs)
+    op = ChipLogLikelihood(chip, inputs, draws.beta)
     op.noise = noise
     op.presentations = len(members) * noise.repeats * len(inputs)
     weights = _imitate(op, answers, start, sweeps, rng, support)

@@ -34,6 +34,14 @@ class DataWarning(UserWarning):
     """Data that can be used, but hardly as they are: ids or marks of missing values among features, raw units."""
 
 
+class ChangedFileWarning(UserWarning):
+    """A file of a fit folder is not the one that the fit wrote: it was edited, or is damaged."""
+
+
+class ForeignNeuronsWarning(UserWarning):
+    """A graph of LIF neurons was made of a chip that may have others."""
+
+
 class LinkError(ChipError):
     """A chip that a `Link` could not reach within its patience.
 

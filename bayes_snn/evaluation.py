@@ -12,12 +12,9 @@ from pymc.stats import compute_log_prior
 
 from bayes_snn.chip import Chip, ask_counts
 from bayes_snn.model import LABELS, other_terms
-from bayes_snn.predict import OTHER_TERMS, SUPPORT
+from bayes_snn.predict import ALIKE, CONSTANT, OTHER_TERMS, OUTPUTS, SUPPORT
 from bayes_snn.support import find_support
 from bayes_snn.waiting import tracked
-
-OUTPUTS, CONSTANT = "outputs", "constant"  # group and variable
-ALIKE, UNRESPONSIVE = "alike", "unresponsive"  # attributes: all draws answered alike; so were draws from the prior
 
 
 def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:

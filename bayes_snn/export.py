@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.terminal import option, run_app, show_help
+from bayes_snn.terminal import CHIP_HELP, option, run_app, show_help
 
 PROGRAM = "python -m bayes_snn.export"
 FORMATS = ("nir", "npz")
@@ -37,6 +37,7 @@ def command(
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the file.", "--overwrite")] = False,
     estimate: Annotated[str, option(_WEIGHTS, "NAME", "mean, map, medoid or distilled.")] = "map",
     draw: Annotated[int | None, option(_WEIGHTS, "N", "A posterior draw, in the place of an estimate.")] = None,
+    chip: Annotated[str | None, option(_WEIGHTS, "NAME", CHIP_HELP)] = None,
     effective: Annotated[
         bool,
         option(_NIR, None, "What the distorted chip computes with, in the place of its program.", "--effective"),
@@ -52,8 +53,9 @@ def command(
     NIR is read by Norse, snnTorch and other simulators; .npz holds w_1, w_2, ... and needs NumPy alone.
     """
     # imported here, for they take seconds, and --help comes at once
+    from bayes_snn.chip_source import read_token
     from bayes_snn.predict import check_estimate
-    from bayes_snn.result import load_fit
+    from bayes_snn.result import load_described
     from bayes_snn.weights_file import write_weights
 
     check_estimate(estimate)
@@ -72,11 +74,11 @@ def command(
     if kind == "nir":
         from bayes_snn.nir import write_nir
 
-        result = load_fit(os.path.expanduser(folder))
+        result = load_described(os.path.expanduser(folder), chip, read_token(None))
         before = result.cost.total
         write_nir(result, path, estimate, draw=draw, effective=effective, discretisation=discretisation, dt=dt)
     else:
-        result = load_fit(os.path.expanduser(folder))
+        result = load_described(os.path.expanduser(folder), chip, read_token(None))
         before = result.cost.total
         write_weights(result, path, estimate, draw=draw)
     what = estimate if draw is None else f"draw {draw}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -11,6 +13,84 @@ from pathlib import Path
 from typing import Any
 
 from bayes_snn.errors import InputError
+
+AGAIN = "take it from a copy, or fit again"  # where it is the content that is wrong
+_LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK, errno.ENOLCK, errno.EBUSY, errno.ETXTBSY)
+_SHARING = (32, 33)  # of Windows: another program has the file, or a part of it, for itself
+_DENIED = (errno.EACCES, errno.EPERM)
+
+
+class UnreadableError(Exception):
+    """A file that cannot be read: `reason` follows "cannot be read, because"; `advice`, where it does not lie in the
+    content, says what to do."""
+
+    def __init__(self, reason: str, advice: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.advice = reason, advice
+
+    def input_error(self, path: Path, again: str = AGAIN) -> InputError:
+        """The sentence for a person; `again` is the advice where the content is wrong."""
+        return InputError(f"{path} cannot be read, because {self.reason}: {self.advice or again}.")
+
+
+def why(error: OSError) -> UnreadableError:
+    """What an error of the system means, and what to do about it."""
+    number, text = error.errno, error.strerror or str(error)
+    if isinstance(error, FileNotFoundError) or number in (errno.ENOENT, errno.ENOTDIR):
+        return UnreadableError("it is not there", "check the path, or take it from a copy")
+    if number in _LOCKED or getattr(error, "winerror", None) in _SHARING:
+        return UnreadableError("another program holds it open", "close it there and try again")
+    if number in _DENIED:
+        return UnreadableError(f"this user may not ({os.strerror(number)})", "change its permissions or ask its owner")
+    if number == errno.EISDIR:
+        return UnreadableError("it is a folder", "check the path")
+    if number == errno.ELOOP:
+        return UnreadableError("it is a link that leads to itself", "check the path")
+    if number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return UnreadableError(f"the computer has no room for it ({os.strerror(number)})", "close other programs")
+    if number is None:  # HDF5, of wrong bytes
+        return UnreadableError(f"it is damaged or of another kind ({text})")
+    return UnreadableError(f"the system says {text!r}", "look after the disk or the network, then try again")
+
+
+def what_helps(error: OSError) -> str:
+    """What to do about a file that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return "make room on the disk"
+    if error.errno in (*_DENIED, errno.EROFS):
+        return "change its permissions"
+    if error.errno in _LOCKED or getattr(error, "winerror", None) in _SHARING:
+        return "close the program that holds it open"
+    return "look after the disk or the network"
+
+
+def check_regular(path: Path) -> int:
+    """The size of a file; an `UnreadableError` where it cannot be opened or is a pipe or a device, without an end."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            found = os.fstat(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise why(error) from None
+    if stat.S_ISDIR(found.st_mode):
+        raise UnreadableError("it is a folder", "check the path")
+    if not stat.S_ISREG(found.st_mode):
+        raise UnreadableError("it is a pipe or a device, no file", "check the path")
+    return found.st_size
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a file, or an `UnreadableError`."""
+    size = check_regular(path)
+    if size > most_bytes:
+        raise UnreadableError(f"it has {size:,} bytes, and at most {most_bytes:,} are expected")
+    try:
+        with open(path, "rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise why(error) from None
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -39,7 +119,7 @@ def write_then_rename(path: Path, write: Any) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror or error}): make room on the disk or give another folder."
+            f"{path} cannot be written ({error.strerror or error}): {what_helps(error)} or give another folder."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

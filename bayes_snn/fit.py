@@ -32,14 +32,16 @@ from bayes_snn.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.compiling import Compiling, compile_steps
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name
-from bayes_snn.evaluation import ALIKE, OUTPUTS, UNRESPONSIVE, add_inputs, evaluate_draws
+from bayes_snn.evaluation import add_inputs, evaluate_draws
 from bayes_snn.interleaved import can_take_turns, sample_in_turns
 from bayes_snn.interrupt import InterruptGuard
+from bayes_snn.likelihood import BETA
 from bayes_snn.link_draws import Traces, draws_kept
 from bayes_snn.link_faults import keeping_faults
 from bayes_snn.model import WeightsFunction, build_model, load_weights, other_terms
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
 from bayes_snn.noisy import choose_noise
+from bayes_snn.predict import ALIKE, OUTPUTS, UNRESPONSIVE
 from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.rehearsal import rehearse
 from bayes_snn.result import FitResult
@@ -70,6 +72,7 @@ def fit(
     noise: str | None = PSEUDO_MARGINAL,
     repeats: int = 1,
     remeasure: int | None = None,
+    beta: float = BETA,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     progress: bool | str = False,
@@ -105,6 +108,8 @@ def fit(
     remeasure
         Draws after which the current point is run again and the chain goes on from that, so that it follows a chip that
         drifts; 0 for never. By default 10 on a drifting chip, never on others.
+    beta
+        Weight of a spike in the likelihood, and so in every prediction; see `bayes_snn.likelihood`.
     feature_names, class_names
         Names for the coordinates of the posterior; features are named after the columns of a DataFrame.
     progress
@@ -135,7 +140,7 @@ def fit(
     cores = _choose_cores(chip, chains, cores)
     function = load_weights(weights)
     feature_names = column_names(inputs) if feature_names is None else feature_names
-    model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names)
+    model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names, beta=beta)
     _warn_of_scale(model.chip_op.inputs, feature_names)
     model.chip_op.noise = choice
     compiling = Compiling(started, shown=bool(progress))
@@ -150,6 +155,7 @@ def fit(
         "chains": int(chains),
         "seed": int(seed),
         **choice.as_dict(chip.spec),
+        **({} if model.chip_op.beta == BETA else {"beta": model.chip_op.beta}),
     }
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():

@@ -7,13 +7,25 @@ c spike counts of the output neurons; beta = 0.5 per spike, this project's own c
 
 from __future__ import annotations
 
+import numbers
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chip import IntArray
+from bayes_snn.errors import InputError
 
 BETA = 0.5  # per spike
+MOST_BETA = 1e6
+
+
+def check_beta(beta: object) -> float:
+    """The weight of a spike, or an `InputError`."""
+    number = isinstance(beta, numbers.Real) and not isinstance(beta, bool)
+    if not number or not 0 < float(beta) <= MOST_BETA:  # type: ignore[arg-type]
+        raise InputError(f"beta was {beta!r:.60}, but a number above 0 is expected: try {BETA:g}.")
+    return float(beta)  # type: ignore[arg-type]
 
 
 def class_probabilities(counts: IntArray, beta: float = BETA) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from bayes_snn.chip import (
     frozen,
 )
 from bayes_snn.errors import InputError, in_one_line, unknown_name
-from bayes_snn.likelihood import class_probabilities
+from bayes_snn.likelihood import BETA, check_beta, class_probabilities
 from bayes_snn.names import available_models as available_models
 from bayes_snn.op import ChipLogLikelihood
 
@@ -95,6 +95,7 @@ def build_model(
     *,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
+    beta: float = BETA,
 ) -> pm.Model:
     """The posterior of a chip's weights as a PyMC model.
 
@@ -109,11 +110,13 @@ def build_model(
         path of a file that holds one (default "gaussian").
     feature_names, class_names
         Coordinates of the first `pre` and the last `post` dim; numbers when left out.
+    beta
+        Weight of a spike in the likelihood, > 0.
 
     Returns
     -------
     A model whose weights have dims ("pre_1", "post_1"), ... and whose observed variable "label" has dim "observation".
-    Its Op is `chip_op(model)`.
+    Its Op is `model.chip_op`.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def build_model(
     inputs = frozen(check_inputs(inputs, spec.layers[0]))  # a chip may then prepare them once
     labels = check_labels(labels, len(inputs), spec.layers[-1])
     function = load_weights(weights)
-    op = ChipLogLikelihood(chip, inputs)
+    op = ChipLogLikelihood(chip, inputs, check_beta(beta))
     coords = _coordinates(spec, len(inputs), feature_names, class_names)
 
     shapes = spec.weight_shapes
@@ -138,7 +141,7 @@ def build_model(
         programmed = [matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)]
         counts = ask_counts(chip, programmed, inputs)
         op.presentations += len(inputs)
-        below = class_probabilities(counts).cumsum(axis=1)[:, :-1]
+        below = class_probabilities(counts, op.beta).cumsum(axis=1)[:, :-1]
         return (rng.random((len(inputs), 1)) > below).sum(axis=1)
 
     with pm.Model(coords=coords) as model:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,12 @@ from numpy.typing import NDArray
 from bayes_snn import __version__
 from bayes_snn.arrays import as_floats
 from bayes_snn.chip import Chip
-from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.files import write_then_rename
+from bayes_snn.errors import ForeignNeuronsWarning, InputError, unknown_name
+from bayes_snn.files import UnreadableError, write_then_rename
+from bayes_snn.hdf5 import Group, read_hdf5
 from bayes_snn.lif import LIFChip
 from bayes_snn.lif_circuit import DT, TAU_M
+from bayes_snn.link import Link
 from bayes_snn.predict import Weights
 from bayes_snn.weights_file import check_chain, deployment, file_path
 
@@ -93,7 +96,13 @@ def to_nir(
     ------
     InputError
         For an ensemble, an unknown name, or a chip with effective=True which NIR cannot express: one with comparator,
-        current or noise distortion, or one that is not simulated.
+        current or noise distortion, or one that is not simulated. Also for a chip that is programmed with something
+        else than one weight matrix between two layers.
+
+    Warns
+    -----
+    ForeignNeuronsWarning
+        When the chip is not a `LIFChip`: the graph's neurons are not its own.
     """
     if discretisation not in DISCRETISATIONS:
         raise unknown_name("discretisation", discretisation, DISCRETISATIONS)
@@ -101,8 +110,20 @@ def to_nir(
         raise InputError(f"dt was {dt!r} s, but a positive time is expected: give 1e-3, or 1e-4 for snnTorch.")
     chosen = deployment(result, estimate, draw)
     spec = chosen.chip.spec
+    if spec.weight_shapes != tuple(itertools.pairwise(spec.layers)):
+        raise InputError(
+            f"The chip is programmed with {', '.join(spec.weight_names)}, but a graph of LIF layers has one weight "
+            "matrix between two layers and no more: export .npz instead."
+        )
     simulated = _expressible(chosen.chip) if effective else _ideal(chosen.chip)
     weights = simulated.effective_weights(chosen.weights)
+    if (kind := _other_kind(chosen.chip)) is not None:
+        warnings.warn(
+            f"The graph has ideal LIF neurons with tau_m {simulated.tau_m:.4g} ms, but the chip is a {kind}, whose "
+            "neurons are not known here: trust a simulator's answers only where the chip gives the same.",
+            ForeignNeuronsWarning,
+            stacklevel=2,
+        )
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([spec.layers[0]])})}
     for layer, (w, (alpha, theta)) in enumerate(zip(weights, simulated.effective_neurons(), strict=True), 1):
         # a silent neuron has no threshold, one with alpha = 1 no current: without input neither fires anywhere
@@ -124,6 +145,7 @@ def to_nir(
         "version": __version__,
         "estimate": chosen.source,
         "weights": "effective" if effective else "deployed",
+        "neurons": "ideal LIF" if kind is None else f"ideal LIF; those of the chip, a {kind}, are not known",
         "chip": repr(chosen.chip),
         "n_steps": spec.n_steps,
         "dt": float(dt),
@@ -230,7 +252,7 @@ def from_nir(
     rule = str(said.get("discretisation", "exact")) if discretisation is None else discretisation
     if rule not in DISCRETISATIONS:
         raise unknown_name("discretisation", rule, DISCRETISATIONS)
-    step = float(said.get("dt", 1e-3)) if dt is None else float(dt)
+    step = _said(said, "dt", 1e-3) if dt is None else float(dt)
     weights, taus = [], []
     for linear, lif in _layers(graph):
         matrix = as_floats("The graph's weights", linear.weight)
@@ -256,7 +278,7 @@ def from_nir(
                 f"the rule {rule!r}: give the reader's dt= and discretisation=."
             )
         taus.append(-DT / np.log(alpha))
-    n_steps = int(said["n_steps"]) if "n_steps" in said else None
+    n_steps = round(_said(said, "n_steps", 0.0)) if "n_steps" in said else None
     return NIRNetwork(check_chain(weights), taus, n_steps, dict(said))
 
 
@@ -269,6 +291,12 @@ def _of_each(node: Any, name: str, n_neurons: int) -> NDArray[np.float64]:
             "for each neuron, is expected: give that."
         )
     return np.broadcast_to(values.ravel(), n_neurons)
+
+
+def _other_kind(chip: Chip) -> str | None:
+    """What a chip is that is not known to have LIF neurons; None for a simulated one."""
+    chip = chip.chip if isinstance(chip, Link) else chip
+    return None if isinstance(chip, LIFChip) else str(getattr(chip, "name", None) or type(chip).__name__)
 
 
 def _ideal(chip: Chip) -> LIFChip:
@@ -301,27 +329,55 @@ def _tau(alpha: Float32Array, discretisation: str, dt: float) -> Float32Array:
 
 
 def _read(path: Path) -> nir.NIRGraph:
+    """The graph in a file, whose HDF5 is read apart from this process."""
+    again = "take it from a copy, or write it again with write_nir"
     try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}), but a NIR file is expected: check the path."
-        ) from None
-    try:
-        graph = nir.read(path, type_check=False)  # shapes are checked below, in sentences
-    # what h5py and nir raise at files of another kind, or with a part missing
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
-        raise InputError(
-            f"{path} is not a whole NIR file ({type(error).__name__}): write it again with write_nir."
-        ) from None
+        root = read_hdf5(path)
+        if "node" not in root.groups:
+            raise UnreadableError("it has no group node, as every NIR file has")
+        # without type checks: shapes are checked below, in sentences
+        graph = nir.dict2NIRNode({**_plain(root.groups["node"]), "type_check": False})
+    except UnreadableError as error:
+        raise error.input_error(path, again) from None
+    # what nir raises at a graph with a part missing or of another kind
+    except (KeyError, ValueError, TypeError, AttributeError, AssertionError, IndexError, RecursionError) as error:
+        text = " ".join(str(error).split())[:200]
+        reason = UnreadableError(f"it holds no whole NIR graph ({type(error).__name__}{': ' if text else ''}{text})")
+        raise reason.input_error(path, again) from None
     if not isinstance(graph, nir.NIRGraph):
         raise InputError(f"{path} holds a {type(graph).__name__}, but a NIR graph is expected: give another file.")
     return graph
 
 
+def _said(metadata: dict[str, Any], name: str, default: float) -> float:
+    """A number of the metadata, which anybody may have written."""
+    value = metadata.get(name, default)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 < number < 1e9:
+        raise InputError(f"The graph says that {name} is {value!r:.60}, but a positive number is expected.")
+    return number
+
+
+def _plain(group: Group) -> dict[str, Any]:
+    """A group as `nir.dict2NIRNode` takes it: texts and numbers in the place of arrays without dims."""
+    found: dict[str, Any] = {name: _plain(below) for name, below in group.groups.items()}
+    for name, array in group.arrays.items():
+        value = array.values[()]  # a scalar where it has no dims
+        if isinstance(value, np.bytes_):
+            value = value.decode("utf-8", "replace")
+        found[name] = str(value) if isinstance(value, str) else value
+    return found
+
+
 def _layers(graph: nir.NIRGraph) -> list[tuple[Any, Any]]:
     """(Affine or Linear, LIF) of each layer, from the input on."""
+    if lost := sorted({str(name) for edge in graph.edges for name in edge} - {str(name) for name in graph.nodes}):
+        raise InputError(
+            f"The graph has edges from or to {lost[0]!r:.60}, which is no node of it: take it from a copy."
+        )
     following = dict(graph.edges)
     [name, *more] = [name for name, node in graph.nodes.items() if isinstance(node, nir.Input)] or [None]
     chain: list[Any] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,22 @@ def unpack(record: bytes) -> Any:
     if first != b" ".join([_NAME, hashlib.sha256(body).hexdigest().encode()]):
         raise PackingError("the digest is not that of the content")
     header, _, data = body.partition(b"\n")
-    known = json.loads(header)
-    arrays, offset = [], 0
-    for dtype, shape in known["arrays"]:
-        array = np.frombuffer(data, np.dtype(dtype), int(np.prod(shape)), offset).reshape(shape).copy()
-        arrays.append(array)
-        offset += array.nbytes
-    return _decode(known["tree"], arrays)
+    try:
+        known = json.loads(header)
+        arrays, offset = [], 0
+        for name, shape in known["arrays"]:
+            dtype = np.dtype(name)
+            if dtype.kind not in _KINDS:
+                raise PackingError(f"an array of {dtype} is no plain value")
+            array = np.frombuffer(data, dtype, math.prod(shape), offset).reshape(shape).copy()
+            arrays.append(array)
+            offset += array.nbytes
+        return _decode(known["tree"], arrays)
+    except PackingError:
+        raise
+    # a record that was sealed, but not by `pack`
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise PackingError(f"it was not packed here ({type(error).__name__})") from None
 
 
 def _encode(value: Any, arrays: list[np.ndarray]) -> Any:

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from bayes_snn.chip import Chip, FloatArray, ask_counts, frozen
 from bayes_snn.errors import check_whole, unknown_name
-from bayes_snn.likelihood import class_probabilities
+from bayes_snn.likelihood import BETA, class_probabilities
 from bayes_snn.waiting import tracked
 
 ESTIMATES = ("mean", "map", "medoid", "ensemble")
 DEPLOYABLE = ESTIMATES[:-1]  # one set of weights, programmed once
 DISTILLED = "distilled"
 ALL_ESTIMATES = (*ESTIMATES, DISTILLED)
+OUTPUTS, CONSTANT = "outputs", "constant"  # group and variable: see evaluation.py
+ALIKE, UNRESPONSIVE = "alike", "unresponsive"  # attributes: all draws answered alike; so were draws from the prior
 OTHER_TERMS, SUPPORT = "other_terms", "support"  # groups of a fit: see evaluation.py
 LOW, HIGH = "low_", "high_"  # of the variables of SUPPORT, before the name of a layer
 DISTIL_INPUTS, DISTIL_SWEEPS = 2000, 60  # inputs that the ensemble is asked about, and sweeps to learn its answers
@@ -37,11 +39,12 @@ class Draws:
     """Posterior draws of the weights, chains one after the other.
 
     `weights` holds one (n_draws, n_pre, n_post) array for each layer; `logp` is the log posterior density of each
-    draw, (n_draws,), up to a constant.
+    draw, (n_draws,), up to a constant; `beta` is the weight of a spike in the likelihood that they are drawn with.
     """
 
     weights: Sequence[NDArray[np.float64]]
     logp: NDArray[np.float64]
+    beta: float = BETA
 
     def __len__(self) -> int:
         return len(self.logp)
@@ -64,17 +67,23 @@ def run_draws(
 ) -> NDArray[np.float64]:
     """Class probabilities (n_chosen, n_samples, n_classes) of some draws: `repeats` passes of the inputs for each."""
     shown = frozen(inputs)  # a chip may then prepare them once
-    each = [probabilities(chip, draws[int(n)], shown, repeats) for n in tracked(list(chosen), "Running the draws")]
+    each = [
+        probabilities(chip, draws[int(n)], shown, repeats, draws.beta)
+        for n in tracked(list(chosen), "Running the draws")
+    ]
     return np.stack(each)
 
 
 def probabilities(
-    chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray, repeats: int = 1
+    chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray, repeats: int = 1, beta: float = BETA
 ) -> NDArray[np.float64]:
-    """Class probabilities (n_samples, n_classes) of one set of weights, averaged over repeated runs of a noisy chip."""
+    """Class probabilities (n_samples, n_classes) of one set of weights, averaged over repeated runs of a noisy chip.
+
+    `beta` is that of the likelihood that the weights were trained with.
+    """
     total, inputs = np.zeros((len(inputs), chip.spec.layers[-1])), frozen(inputs)
     for _ in range(repeats):
-        total += class_probabilities(ask_counts(chip, weights, inputs))
+        total += class_probabilities(ask_counts(chip, weights, inputs), beta)
     return total / repeats
 
 

@@ -32,6 +32,7 @@ def write_report(
     path: str | Path = FILE,
     *,
     test: tuple[FloatArray, IntArray] | None = None,
+    chip: str | None = None,
     progress: Callable[[str, float], Any] | None = None,
 ) -> Path:
     """Write fits as one HTML file that loads nothing else.
@@ -46,6 +47,8 @@ def write_report(
     test
         (n_samples, n_in) inputs and (n_samples,) labels that no fit was trained on. By default they are split again
         from the data set that the fit names.
+    chip
+        "module:name", or the address of a server, of the chip of folders whose chip was not simulated.
     progress
         Called with what is under way and the share that is done, from 0 to 1.
 
@@ -65,7 +68,7 @@ def write_report(
     if path.is_dir():
         raise InputError(f"{path} is a folder, but the name of a file is expected: give {path / FILE}.")
     folder = make_folder(path.parent)  # its faults are told before the work
-    text = render(given, test=test, progress=progress)
+    text = render(given, test=test, chip=chip, progress=progress)
     write_then_rename(folder / path.name, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return path
 
@@ -74,12 +77,13 @@ def render(
     fits: Sequence[Fit],
     *,
     test: tuple[FloatArray, IntArray] | None = None,
+    chip: str | None = None,
     progress: Callable[[str, float], Any] | None = None,
 ) -> str:
     """The report as text; see `write_report`."""
     tell = progress or (lambda what, share: None)
     tell("reading", 0.0)
-    materials = _named_apart([gather(fit, test) for fit in fits])
+    materials = _named_apart([gather(fit, test, chip) for fit in fits])
     several = len(materials) > 1
     sheet = Sheet(level=3 if several else 2)
     n_parts, done = len(SECTIONS) * len(materials) + several, 0

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bayes_snn.errors import InputError
 from bayes_snn.names import REPORT as FILE
-from bayes_snn.terminal import option, run_app, show_help
+from bayes_snn.terminal import CHIP_HELP, option, run_app, show_help
 
 PROGRAM = "python -m bayes_snn.report"
 
@@ -26,6 +26,7 @@ def command(
     output: Annotated[
         str | None, option("Output", "FILE", f"The report. [default: {FILE} in the fit's folder; of several, here]")
     ] = None,
+    chip: Annotated[str | None, option("Output", "NAME", CHIP_HELP)] = None,
     show_help: Annotated[
         bool, option("Output", None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
     ] = False,
@@ -49,7 +50,9 @@ def command(
         *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task("reading", total=1.0)
-        write_report(paths, path, progress=lambda what, share: bar.update(task, description=what, completed=share))
+        write_report(
+            paths, path, chip=chip, progress=lambda what, share: bar.update(task, description=what, completed=share)
+        )
     console.print(f"The report is {path}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,29 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
+from bayes_snn.chip import AbsentChip, Chip, FloatArray, IntArray, check_inputs, check_labels
+from bayes_snn.chip_source import read_token
 from bayes_snn.data import load_data, split_data
-from bayes_snn.errors import ChipError, InputError
-from bayes_snn.lif import LIFChip
+from bayes_snn.errors import InputError
+from bayes_snn.files import UnreadableError
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.predict import DEPLOYABLE, DISTILLED, choose_deployable
-from bayes_snn.result import FitResult, load_fit
+from bayes_snn.result import FitResult, load_described, read_description
+from bayes_snn.schema import DiagnosisFields, check
 
 Samples = tuple[NDArray[np.float64], NDArray[np.int64]]
-
-
-class AbsentChip:
-    """Stands in for a chip that cannot be made from its description: it can be described, not run."""
-
-    def __init__(self, name: str, spec: ChipSpec) -> None:
-        self.name, self.spec = name, spec
-
-    def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> IntArray:
-        """A `ChipError` always."""
-        raise ChipError(
-            f"The chip, a {self.name}, cannot be made from its description: pass the chip to load_fit(folder, chip=) "
-            "and the result to write_report."
-        )
 
 
 @dataclass
@@ -91,8 +78,11 @@ class Material:
     def diagnosis(self) -> dict[str, Any]:
         """As stored, or made anew."""
         found = self.stored.get("diagnosis")
-        whole = isinstance(found, dict) and isinstance(found.get("verdict"), str)
-        return found if whole else self.result.diagnosis.as_dict()  # type: ignore[return-value]
+        try:
+            check(found, DiagnosisFields)
+        except UnreadableError:
+            return self.result.diagnosis.as_dict()
+        return found  # type: ignore[return-value]
 
     def number(self, *keys: str) -> float | None:
         """A number of `fit.json` by its keys; None where there is none."""
@@ -129,17 +119,20 @@ class Material:
         return self._predicted[part, estimate]
 
 
-def gather(fit: FitResult | str | Path, test: tuple[FloatArray, IntArray] | None = None) -> Material:
+def gather(
+    fit: FitResult | str | Path, test: tuple[FloatArray, IntArray] | None = None, chip_name: str | None = None
+) -> Material:
     """Read a fit folder, or take a fit, and find its test samples.
 
-    `test` gives them; without, they are split again from the data set of the fit's arguments.
+    `test` gives them; without, they are split again from the data set of the fit's arguments. `chip_name` is
+    "module:name" or the address of a server, for folders of fits on a chip that was not simulated.
     """
     if isinstance(fit, FitResult):
         _check(fit, "fit")  # before it describes itself
         result, stored, name = fit, json.loads(json.dumps(fit.as_dict(), default=str)), "fit"
     else:
         folder = Path(fit)
-        result, stored = _read(folder)
+        result, stored = _read(folder, chip_name)
         name = folder.resolve().name or str(folder)
     if getattr(result.chip, "copyable", False):
         # a noisy chip answers the same at every report, and the caller's goes on where it was
@@ -157,29 +150,10 @@ def gather(fit: FitResult | str | Path, test: tuple[FloatArray, IntArray] | None
     return found
 
 
-def _read(folder: Path) -> tuple[FitResult, dict[str, Any]]:
+def _read(folder: Path, chip: str | None) -> tuple[FitResult, dict[str, Any]]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, but the folder of a fit is expected: give what --out named.")
-    try:
-        stored = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stored = {}  # which load_fit says in its own words
-    try:
-        described = stored.get("chip") if isinstance(stored, dict) else None
-        chip: Chip | None = None
-        if isinstance(described, dict) and described.get("class") != LIFChip.__name__:
-            spec: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in described["spec"].items()}
-            chip = AbsentChip(str(described.get("class")), ChipSpec(**spec))
-        result = load_fit(folder, chip)
-        # load_fit keeps them as they are
-        if not isinstance(result.arguments, dict) or not isinstance(result.presentations, int | float):
-            raise TypeError
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{folder / 'fit.json'} does not describe a fit ({type(error).__name__} in its chip or arguments): it was "
-            "edited or torn, so fit again."
-        ) from None
-    return result, stored
+    return load_described(folder, chip, read_token(None)), read_description(folder)
 
 
 def _check(result: FitResult, name: str) -> None:

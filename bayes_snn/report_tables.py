@@ -10,6 +10,7 @@ from typing import Any
 from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
 from bayes_snn.link_faults import in_words
 from bayes_snn.noisy import told_noise
+from bayes_snn.predict import DISTILLED
 from bayes_snn.presentations import NAMES
 from bayes_snn.report_figures import Drawing, draw_accuracies
 from bayes_snn.report_material import Material
@@ -39,18 +40,36 @@ def verdict(material: Material, sheet: Sheet) -> Html:
         box.append(paragraph(f"This fit {note}"))
     shown = [_headline(material, "ensemble", "Ensemble, test accuracy")]
     if best := material.best_single:
-        shown.append(_headline(material, best, f"Best single set of weights ({best}), test accuracy"))
+        shown.append(_headline(material, best, f"Single set of weights to program ({best}), test accuracy"))
     return joined(
         [
             element("div", *box, class_=f"verdict {grade}"),
             element("dl", *shown, class_="numbers"),
             paragraph(
                 "The ensemble runs the chip with many draws and averages their answers. A single set of weights is "
-                "programmed once; the one shown here has the best log score on the training samples, for a choice by "
-                "test accuracy would flatter it."
+                f"programmed once; {how_chosen(material)}"
             ),
             _chain_table(diagnosis),
         ]
+    )
+
+
+def how_chosen(material: Material) -> str:
+    """How the single set of weights was chosen, and whether another did better on the test samples."""
+    chosen = material.best_single
+    if chosen is None:
+        return "no scores say which."
+    reason = "is trained to answer as the ensemble does" if chosen == DISTILLED else "has the best training log score"
+    text = f"the one shown here {reason}. A choice by test accuracy would flatter what is chosen"
+    singles = [name for name in material.result.estimates if name != "ensemble"]
+    found = {name: material.number("test", name, "accuracy") for name in singles}
+    known = {name: accuracy for name, accuracy in found.items() if accuracy is not None}
+    if chosen not in known or (better := sum(accuracy > known[chosen] for accuracy in known.values())) == 0:
+        return f"{text}."
+    best = max(known, key=known.__getitem__)
+    return (
+        f"{text}: by it, this set is number {better + 1} of {len(known)}, and {best} is the first with "
+        f"{known[best]:.3f}."
     )
 
 
@@ -105,7 +124,7 @@ def cost(material: Material, sheet: Sheet) -> Html:
     share = f"{saved:,.0f} presentations, {saved / whole:.1%} of {whole:,.0f}" if saved else "none"
     rows.append(("saved by early rejection", share))
     if (faults := material.result.faults) is not None:
-        rows.append(("faults of the link, each met by a repetition", in_words(faults)))
+        rows.append(("faults of the link, none of which became a likelihood", in_words(faults)))
     if told := told_noise(material.result.arguments):
         rows.append(("noise", told))
     if (distilled := material.result.distilled) is not None:

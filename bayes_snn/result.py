@@ -7,6 +7,7 @@ is written under a temporary name and then renamed, so that none is ever half-wr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -24,13 +25,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayes_snn import __version__
-from bayes_snn.chip import Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
+from bayes_snn.chip import AbsentChip, Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.diagnostics import Diagnosis, diagnose, unresponsive
-from bayes_snn.errors import InputError, VersionWarning
-from bayes_snn.evaluation import CONSTANT, OUTPUTS, UNRESPONSIVE
-from bayes_snn.files import make_folder, write_then_rename
+from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning
+from bayes_snn.files import UnreadableError, check_regular, make_folder, what_helps, why, write_then_rename
 from bayes_snn.fit_summary import describe_result, summarise
+from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.lif import LIFChip
+from bayes_snn.likelihood import BETA
 from bayes_snn.link import Link
 from bayes_snn.link_faults import fault_counts
 from bayes_snn.metrics import evaluate
@@ -38,6 +40,7 @@ from bayes_snn.names import CHECKPOINT
 from bayes_snn.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.predict import (
     ALL_ESTIMATES,
+    CONSTANT,
     DISTIL_INPUTS,
     DISTIL_SWEEPS,
     DISTILLED,
@@ -46,7 +49,9 @@ from bayes_snn.predict import (
     HIGH,
     LOW,
     OTHER_TERMS,
+    OUTPUTS,
     SUPPORT,
+    UNRESPONSIVE,
     Draws,
     Weights,
     best_draw,
@@ -56,12 +61,14 @@ from bayes_snn.predict import (
     run_draws,
 )
 from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
+from bayes_snn.schema import FitFields, check, check_simulated, read_json, spec_from
 from bayes_snn.tracking import GROUP as REMEASURED
 
 if TYPE_CHECKING:
     from bayes_snn.model import WeightsFunction
 
 FORMAT = 1  # of a fit folder
+POSTERIOR = "posterior.nc"
 GROUPS = ("posterior", "log_likelihood", "log_prior", "constant_data")  # of posterior.nc, that estimates need
 PACKAGES = ("pymc", "pytensor", "arviz", "numpy", "numba")
 
@@ -174,6 +181,11 @@ class FitResult:
         return int(self.arguments.get("repeats", 1))
 
     @property
+    def beta(self) -> float:
+        """Weight of a spike in the likelihood, and so in each prediction."""
+        return float(self.arguments.get("beta") or BETA)
+
+    @property
     def presentations_saved(self) -> int:
         """Samples that were not shown because a proposal was lost already; 0 for a sampler that shows them all."""
         stats = self.posterior.sample_stats
@@ -193,7 +205,7 @@ class FitResult:
         logp = prior + self.posterior.log_likelihood["label"].sum("observation").values
         if OTHER_TERMS in self.posterior.children:
             logp = logp + sum(array.values for array in self.posterior[OTHER_TERMS].dataset.values())
-        return Draws([layer.reshape(-1, *layer.shape[2:]) for layer in weights], np.ravel(logp))
+        return Draws([layer.reshape(-1, *layer.shape[2:]) for layer in weights], np.ravel(logp), self.beta)
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
@@ -316,7 +328,7 @@ class FitResult:
         checked = check_inputs(inputs, self.chip.spec.layers[0])
         if check_estimate(estimate) == "ensemble":
             return run_draws(self.asked, self.draws, self.draws.spread(size), checked, self.repeats).mean(axis=0)
-        return probabilities(self.asked, self.weights(estimate), checked, self.repeats)
+        return probabilities(self.asked, self.weights(estimate), checked, self.repeats, self.beta)
 
     def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, dict[str, float]]:
         """Accuracy, log score, calibration error and Brier score of each estimate."""
@@ -399,15 +411,20 @@ class FitResult:
             f"/{group}": {name: {"zlib": True, "complevel": 1} for name in self.posterior[group].data_vars}
             for group in ("log_likelihood", "constant_data")
         }
-        text = json.dumps(_finite(self.as_dict()), indent=2, allow_nan=False, default=str)
-
-        def write_posterior(path: Path) -> None:
+        try:
             # made in memory: on a full disk HDF5 does not raise an error, it takes Python down with it
-            path.write_bytes(self.posterior.to_netcdf(None, engine="h5netcdf", encoding=encoding))
+            content = bytes(self.posterior.to_netcdf(None, engine="h5netcdf", encoding=encoding))
+        except OSError as error:
+            raise InputError(
+                f"{folder / POSTERIOR} cannot be written ({error.strerror or error}): {what_helps(error)} or "
+                "give another folder."
+            ) from error
+        described = self.as_dict() | {"sha256": {POSTERIOR: hashlib.sha256(content).hexdigest()}}
+        text = json.dumps(_finite(described), indent=2, allow_nan=False, default=str)
 
         def write_both(path: Path) -> None:
             path.write_text(text + "\n", encoding="utf-8")
-            write_then_rename(folder / "posterior.nc", write_posterior)
+            write_then_rename(folder / POSTERIOR, lambda temporary: temporary.write_bytes(content))
 
         # both are complete before either is renamed: an old fit.json never stands beside a new posterior.nc
         write_then_rename(folder / "fit.json", write_both)
@@ -434,58 +451,48 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
     -----
     VersionWarning
         When another version of bayes_snn wrote the folder.
+    ChangedFileWarning
+        When posterior.nc is not the file that was written with fit.json.
     """
     folder = Path(folder)
     stamp = FitResult._stamp(folder)
+    stored = read_description(folder)
+    described = {**stored["chip"], "spec": {"drifting": False, **stored["chip"]["spec"]}}  # older fits do not say
     try:
-        stored = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
-        found = stored["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder} holds no readable fit.json ({type(error).__name__}), which every fit writes: give the folder "
-            "that --out named."
-        ) from None
-    if found != FORMAT:
-        raise InputError(
-            f"{folder} was written in format {found}, by bayes_snn {stored.get('versions', {}).get('bayes_snn')}, but "
-            f"this version reads format {FORMAT}: install that version, or fit again."
-        )
-    if missing := {"chip", "arguments", "presentations", "seconds", "interrupted"} - stored.keys():
-        raise InputError(
-            f"{folder / 'fit.json'} lacks {', '.join(sorted(missing))}, which every fit writes: it was edited or torn, "
-            "so fit again."
-        )
-    try:
-        with xr.open_datatree(folder / "posterior.nc", engine="h5netcdf") as opened:
-            posterior = opened.load()
-        for group in GROUPS:
-            posterior[group]
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:  # the last two: wrong bytes
-        raise InputError(
-            f"{folder / 'posterior.nc'} cannot be read ({type(error).__name__}), though it should be a netCDF file: it "
-            "is torn or missing, so fit again."
-        ) from None
-    described = stored["chip"]
-    described["spec"] = {"drifting": False, **described["spec"]}  # older fits do not say
+        spec = spec_from(described["spec"])
+    except InputError as error:
+        raise InputError(f"{folder / 'fit.json'} cannot be used. {error}") from None
+    if chip is not None:
+        given = describe_chip(chip)["spec"]
+        if "parameters" not in described["spec"]:
+            given.pop("parameters", None)  # nor do they say these, which are compared with the draws
+        if given != described["spec"]:
+            raise InputError(
+                f"The chip has {chip.spec}, but {folder} was fitted on {described['spec']!s:.300}: pass the chip it "
+                "was fitted on."
+            )
+        spec = chip.spec
+    # a chip is made of the description only when the draws agree with it
+    posterior, changed = _read_posterior(folder, stored)
+    _check_posterior(posterior, spec, folder)
     chip = make_chip(described) if chip is None else chip
-    spec = describe_chip(chip)["spec"]
-    if "parameters" not in described["spec"] and set(chip.spec.weight_names) <= set(posterior["posterior"].data_vars):
-        spec.pop("parameters", None)  # nor do they say these
-    if spec != described["spec"]:
-        raise InputError(
-            f"The chip has {chip.spec}, but {folder} was fitted on {described['spec']!s:.300}: pass the chip it was "
-            "fitted on."
+    if changed:
+        warnings.warn(
+            f"{folder / POSTERIOR} is not the file that was written with {folder / 'fit.json'}: if nobody has edited "
+            "it, it is damaged, so take it from a copy.",
+            ChangedFileWarning,
+            stacklevel=2,
         )
     version = written_by(stored)
     if (note := version_note(version)) is not None:
         warnings.warn(f"{folder} {note}", VersionWarning, stacklevel=2)
-    scores = {part: stored[part] for part in ("train", "test", "baselines") if part in stored}
+    scores: dict[str, Any] = {part: stored[part] for part in ("train", "test", "baselines") if part in stored}
     result = FitResult(
         chip,
         posterior,
         stored["arguments"],
         _cost(stored, posterior),
-        stored["seconds"],
+        float("nan") if stored["seconds"] is None else float(stored["seconds"]),
         stored["interrupted"],
         scores,
         version,
@@ -506,6 +513,148 @@ def _cost(stored: dict[str, Any], posterior: xr.DataTree) -> Presentations:
     known = stored.get("cost", {"distilling": distilling})
     others = {each.name: known.get(each.name, 0) for each in fields(Presentations)}
     return Presentations(**{**others, "training": stored["presentations"]})
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What the `fit.json` of a folder holds, checked; an `InputError` says what is wrong with it."""
+    path = folder / "fit.json"
+    try:
+        stored = read_json(path)
+        if not isinstance(stored, dict) or "format" not in stored:
+            raise UnreadableError("it does not say of which format it is, as every fit does")
+    except UnreadableError as error:
+        raise InputError(
+            f"{folder} holds no readable fit.json, because {error.reason}: "
+            f"{error.advice or 'give the folder that --out named, or take the file from a copy'}."
+        ) from None
+    if stored["format"] != FORMAT:
+        raise InputError(
+            f"{folder} was written in format {stored['format']!r:.60}, by bayes_snn {written_by(stored)}, but this "
+            f"version reads format {FORMAT}: install that version, or fit again."
+        )
+    try:
+        check(stored, FitFields)
+    except UnreadableError as error:
+        raise error.input_error(path) from None
+    return stored
+
+
+def _read_posterior(folder: Path, stored: dict[str, Any]) -> tuple[xr.DataTree, bool]:
+    """The draws of a folder, and whether their file is another than the one that was written.
+
+    They are read apart from this process, whatever the digest says: who makes a file makes its digest, too.
+    """
+    path = folder / POSTERIOR
+    try:
+        check_regular(path)
+        digest = stored.get("sha256", {}).get(POSTERIOR)  # older folders have none
+        changed = digest is not None and _digest(path) != digest
+        found = as_tree(read_hdf5(path))
+    except UnreadableError as error:
+        raise error.input_error(path) from None
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError, NotImplementedError) as error:  # of xarray
+        reason = UnreadableError(f"its parts contradict each other ({' '.join(str(error).split())[:200]})")
+        raise reason.input_error(path) from None
+    return found, changed
+
+
+def _digest(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise why(error) from None
+
+
+def _check_posterior(tree: xr.DataTree, spec: ChipSpec, folder: Path) -> None:
+    """An `InputError` where the draws lack what estimates need, or are of another chip than `spec`."""
+
+    def problem() -> str | None:
+        for group in GROUPS:
+            if group not in tree.children:
+                return f"it has no group {group}"
+        draws = tree["posterior"].dataset
+        size = (draws.sizes.get("chain", 0), draws.sizes.get("draw", 0))
+        if 0 in size:
+            return "it has no draws"
+        for name, shape in zip(spec.weight_names, spec.weight_shapes, strict=True):
+            if name not in draws:
+                return f"it has no weights {name}"
+            found = draws[name]
+            if found.dims[:2] != ("chain", "draw") or found.shape != (*size, *shape) or found.dtype.kind != "f":
+                return f"its weights {name} have the shape {found.shape[2:]}, and those of the chip in fit.json {shape}"
+            if not np.isfinite(found.values).all():
+                return f"its weights {name} hold NaN or infinity"
+        inputs = tree["constant_data"].dataset.get("inputs")
+        if inputs is None or inputs.dims != ("observation", "pre_1") or inputs.shape[1] != spec.layers[0]:
+            return f"it has no training inputs with {spec.layers[0]} features"
+        if inputs.dtype.kind != "f" or not np.isfinite(inputs.values).all():
+            return "its training inputs are no finite numbers"
+        terms = tree["log_likelihood"].dataset.get("label")
+        if terms is None or terms.dtype.kind != "f" or terms.dims != ("chain", "draw", "observation"):
+            return "it has no log-likelihood of the labels"
+        if terms.shape != (*size, len(inputs)):
+            return f"its log-likelihood has the shape {terms.shape}, and {(*size, len(inputs))} is expected"
+        prior = [*tree["log_prior"].dataset.data_vars.values()]
+        if OTHER_TERMS in tree.children:
+            prior += tree[OTHER_TERMS].dataset.data_vars.values()
+        if any(array.dims != ("chain", "draw") or array.shape != size or array.dtype.kind != "f" for array in prior):
+            return "its log-density of the prior is not one number for each draw"
+        return _wrong_extra(tree, spec)
+
+    if (found := problem()) is not None:
+        raise UnreadableError(found).input_error(folder / POSTERIOR)
+
+
+def _wrong_extra(tree: xr.DataTree, spec: ChipSpec) -> str | None:
+    """What is wrong with the groups that only some fits have."""
+    if DISTILLED in tree.children:
+        group = tree[DISTILLED].dataset
+        agreement, shown = group.attrs.get("agreement"), group.attrs.get("presentations")
+        if not isinstance(agreement, int | float) or not isinstance(shown, int) or shown < 0:
+            return f"its group {DISTILLED} does not say what distilling took"
+        for name, shape in zip(spec.weight_names, spec.weight_shapes, strict=True):
+            if name not in group or group[name].shape != shape or not np.isfinite(group[name].values).all():
+                return f"its group {DISTILLED} has no weights {name} of the shape {shape}"
+    if SUPPORT in tree.children:
+        ends = tree[SUPPORT].dataset
+        for name, shape in zip(spec.weight_names, spec.weight_shapes, strict=True):
+            if any(f"{end}{name}" in ends and ends[f"{end}{name}"].shape != shape for end in (LOW, HIGH)):
+                return f"its group {SUPPORT} is of other weights than {name}"
+    if OUTPUTS in tree.children and CONSTANT not in tree[OUTPUTS]:
+        return f"its group {OUTPUTS} has no {CONSTANT}"
+    if REMEASURED in tree.children:
+        looks = tree[REMEASURED]
+        if "goes_on" not in looks.attrs or not {"chain", "draw", "reference"} <= set(looks.variables):
+            return f"its group {REMEASURED} is not one of a chip that was watched"
+    try:
+        fault_counts(tree)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return "its group faults does not say how many there were"
+    return None
+
+
+def load_described(folder: str | Path, source: str | None = None, token: str | None = None) -> FitResult:
+    """A fit for a command, which has no chip at hand.
+
+    Its chip is the one that `source` names ("module:name", or the address of a server), else a simulated one made from
+    its description, else an `AbsentChip`: what is in the draws can be had without a chip, predictions cannot. A name
+    that is stored in the folder is never imported: it would run code that somebody else has chosen.
+    """
+    stored = read_description(Path(folder))["chip"]
+    if source is not None:
+        from bayes_snn.chip_source import find_chip
+
+        chip = find_chip(source, token)
+        if (found := describe_chip(chip)["class"]) != stored["class"]:
+            raise InputError(
+                f"--chip {source} is a {found}, but {folder} was fitted on a {stored['class']}: give the fit's own."
+            )
+        return load_fit(folder, chip)
+    if stored["class"] == LIFChip.__name__:
+        return load_fit(folder)
+    spec = spec_from({"drifting": False, **stored["spec"]})
+    return load_fit(folder, AbsentChip(stored["class"], spec))
 
 
 def written_by(stored: dict[str, Any]) -> str | None:
@@ -529,6 +678,8 @@ def describe_chip(chip: Chip) -> dict[str, Any]:
     """A chip in plain values; enough to make a `LIFChip` again."""
     chip = chip.chip if isinstance(chip, Link) else chip  # how it is reached is no part of what it is
     described: dict[str, Any] = {"class": type(chip).__name__, "spec": _plain(chip.spec.as_dict())}
+    if isinstance(chip, AbsentChip):
+        described["class"] = chip.name
     if isinstance(chip, LIFChip):
         described |= {"distortions": chip.strengths, "seed": chip.seed, "tau_m": chip.tau_m}
     return described
@@ -538,10 +689,10 @@ def make_chip(described: dict[str, Any]) -> LIFChip:
     """The simulated chip of a description; an `InputError` for any other."""
     if described["class"] != LIFChip.__name__:
         raise InputError(
-            f"The fit's chip was a {described['class']}, which cannot be made from its description: pass chip=."
+            f"The fit's chip was a {described['class']}, which cannot be made from its description: pass chip=, or "
+            "give --chip to a command."
         )
-    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in described["spec"].items()}
-    spec = ChipSpec(**fields)
+    spec = check_simulated(described)
     names = list(described["distortions"])
     return LIFChip(
         spec.layers,

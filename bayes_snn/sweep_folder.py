@@ -25,7 +25,8 @@ import pandas as pd
 from bayes_snn.cell_run import package_versions, score_names
 from bayes_snn.cells import FORMAT, IDENTITY, Cell
 from bayes_snn.errors import InputError
-from bayes_snn.files import make_folder, take_lock, write_then_rename
+from bayes_snn.files import UnreadableError, make_folder, take_lock, why, write_then_rename
+from bayes_snn.schema import SweepFields, check, read_json
 
 try:
     import pyarrow as pa
@@ -106,7 +107,9 @@ class SweepFolder:
                 [row] = _rows_of(path)
                 if row["id"] != path.stem or Cell(**{name: row[name] for name in IDENTITY}).id != path.stem:
                     raise ValueError("the row is another cell's")
-            except (OSError, ValueError, TypeError):  # pyarrow's own errors are among them
+            except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+                if isinstance(error, OSError) and error.errno is not None:  # pyarrow's own say nothing of the system
+                    raise why(error).input_error(path) from None
                 torn.append(path)
             else:
                 rows[path.stem] = row
@@ -129,9 +132,10 @@ class SweepFolder:
         """Add what was asked for to `sweep.json`, unless the last start asked for the same."""
         path = self.path / "sweep.json"
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = read_json(path)
+            check(stored, SweepFields)
             grids = list(stored["grids"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except UnreadableError:
             grids = []  # it is a note for readers: the rows say all that a sweep needs to go on
         entry = {"grid": grid, "versions": package_versions()}
         if not grids or {key: grids[-1].get(key) for key in entry} != entry:
@@ -169,10 +173,14 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
         if not holds_sweep(file):
             raise ValueError("columns of a sweep are missing")
         found = _rows_of(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
+        fault = UnreadableError(f"it is another file ({' '.join(str(error).split())[:200]})")
+        if isinstance(error, OSError) and error.errno is not None:  # pyarrow's own say nothing of the system
+            fault = why(error)
+        advice = None if isinstance(error, FileNotFoundError) else fault.advice
         raise InputError(
-            f"{file} cannot be read as a sweep ({type(error).__name__}): give the folder that --output named, or "
-            "its sweep.parquet."
+            f"{file} cannot be read as a sweep, because {fault.reason}: "
+            f"{advice or 'give the folder that --output named, or its sweep.parquet'}."
         ) from None
     return [row for row in found if Cell(**{name: row[name] for name in IDENTITY}).id == row["id"]]
 

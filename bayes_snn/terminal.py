@@ -11,10 +11,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bayes_snn.errors import ChipError, DataWarning, InputError, VersionWarning
+from bayes_snn.errors import (
+    ChangedFileWarning,
+    ChipError,
+    DataWarning,
+    ForeignNeuronsWarning,
+    InputError,
+    VersionWarning,
+)
 
+# warnings that a person can act on
+_TOLD = (DataWarning, VersionWarning, ChangedFileWarning, ForeignNeuronsWarning)
 _last_words: list[str] = []
 INTERRUPTED = 130  # exit code, as shells have it
+CHIP_HELP = "The fit's own chip, as --chip named it; its code is run."
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # which Typer does not export
 
 
@@ -36,9 +46,8 @@ def run_app(app: typer.Typer, program: str, interrupted: str, too_large: str) ->
         if isinstance(stream, io.TextIOWrapper):  # a file name or a bar that cannot be printed must not end a fit
             stream.reconfigure(errors="replace")
     shown = warnings.showwarning
-    ours = (DataWarning, VersionWarning)
     warnings.showwarning = lambda message, category, *place, **rest: (
-        tell_warning(message) if issubclass(category, ours) else shown(message, category, *place, **rest)
+        tell_warning(message) if issubclass(category, _TOLD) else shown(message, category, *place, **rest)
     )
     _last_words.clear()
     try:

@@ -147,18 +147,16 @@ def spec_fields(spec: ChipSpec) -> tuple[dict[str, Any], tuple[NDArray[np.float6
 
 def spec_from(fields: Any, arrays: Sequence[NDArray[Any]] = ()) -> ChipSpec:
     """A `ChipSpec` out of a header and the arrays that came with it, or a `WireError`."""
+    from bayes_snn.schema import spec_from as checked  # the schema of all descriptions
+
     try:
-        known: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-        }
-        parameters = [dict(parameter) for parameter in known.get("parameters", ())]
+        known = dict(fields)
+        parameters = [dict(parameter) for parameter in known.get("parameters") or ()]
         for parameter in parameters:
             number = parameter.get("levels")
             if number is not None:
-                parameter["levels"] = arrays[number] if _is_whole(number, len(arrays)) else "missing"
-        spec = ChipSpec(**{**known, "parameters": parameters})
-        if not isinstance(spec.deterministic, bool):
-            raise TypeError
+                parameter["levels"] = arrays[number].tolist() if _is_whole(number, len(arrays)) else "missing"
+        spec = checked({**known, "parameters": parameters})
     except (InputError, TypeError, ValueError, AttributeError, OverflowError):
         raise WireError(f"The description of the chip cannot be used: {fields!r:.200}.") from None
     return spec

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bayes_snn import export
+from bayes_snn.chip_source import find_chip
 from bayes_snn.lif import LIFChip
 from bayes_snn.result import load_fit
 from bayes_snn.weights_file import read_weights
@@ -108,3 +109,53 @@ def test_help_is_quick_to_ask_for(folder, tmp_path):
         assert name in help_page.stdout
     wrong = subprocess.run([*command, str(tmp_path / "none"), "--output", "w.npz"], capture_output=True, text=True)
     assert wrong.returncode == 2
+
+
+OWN = """
+import numpy as np
+from bayes_snn.chip import ChipSpec
+
+
+class MyChip:
+    spec = ChipSpec((4, 6, 3))
+
+    def run(self, weights, inputs):
+        return np.full((len(inputs), 3), 5)
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A fit of a chip of one's own, which says so in its arguments."""
+    place = tmp_path_factory.mktemp("own")
+    (place / "my_own_lab.py").write_text(OWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(place))
+        fit = hand_made_fit(find_chip("my_own_lab:MyChip"), np.zeros((30, 4)), np.arange(30) % 3)
+    fit.arguments["chip"] = "my_own_lab:MyChip"
+    sys.modules.pop("my_own_lab")
+    return place, fit.save(place / "fit")
+
+
+def test_a_fit_of_ones_own_chip_is_exported_without_the_chip(run, own, tmp_path):
+    _, folder = own
+    for options in (["--estimate", "mean"], ["--estimate", "map"], ["--draw", "3"]):
+        assert run(str(folder), "--output", "w.npz", "--overwrite", *options)[0] == 0
+    assert [w.shape for w in read_weights(tmp_path / "w.npz")] == [(4, 6), (6, 3)]
+    code, _, err = run(str(folder), "--output", "w.npz", "--overwrite", "--estimate", "medoid")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "The chip, a MyChip, cannot be made from its description" in err
+    assert "give --chip MODULE:NAME to the command." in err
+    assert "my_own_lab" not in sys.modules  # a name in a folder is nothing to import
+
+
+def test_the_chip_can_be_named(run, own, tmp_path, monkeypatch):
+    place, folder = own
+    monkeypatch.syspath_prepend(str(place))
+    named = ("--chip", "my_own_lab:MyChip")
+    assert run(str(folder), "--output", "w.npz", "--estimate", "medoid", *named)[0] == 0
+    (place / "other_lab.py").write_text(OWN.replace("MyChip", "Other"))
+    code, _, err = run(str(folder), "--output", "v.npz", "--chip", "other_lab:Other")
+    assert code == 2
+    assert "--chip other_lab:Other is a Other, but" in err
+    assert "was fitted on a MyChip: give the fit's own." in err

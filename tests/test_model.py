@@ -357,3 +357,16 @@ def test_steps_travel_to_other_processes(sampler):
         points.append(point["w_1"])
     np.testing.assert_array_equal(*points)
     assert (points[0] != 0).any()
+
+
+@in_python
+def test_beta_is_one_for_likelihood_and_drawn_labels():
+    chip = LIFChip((3, 4, 2), n_steps=20)
+    model = build_model(chip, X, Y, beta=30.0)
+    assert model.chip_op.beta == 30.0
+    weights = [np.full(shape, 0.7) for shape in chip.spec.weight_shapes]
+    terms = model.chip_op.evaluate(weights, Y)
+    np.testing.assert_allclose(terms, log_likelihood(chip.run(weights, X), Y, 30.0))
+    for beta in (0.0, -1.0, np.nan, "x", True, None):
+        with pytest.raises(InputError, match="beta was"):
+            build_model(chip, X, Y, beta=beta)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from bayes_snn.backprop import BackpropResult
-from bayes_snn.errors import InputError
+from bayes_snn.errors import ForeignNeuronsWarning, InputError
 from bayes_snn.lif import LIFChip
+from bayes_snn.link import Link
 from tests.fits import hand_made_fit
 from tests.test_lif import STRENGTHS, random_network
 from tests.toys import SigmoidChip
@@ -205,8 +206,13 @@ def test_estimates_and_draws_of_a_fit():
 def test_any_chip_can_be_exported():
     chip = SigmoidChip()
     weights = [np.full(shape, 0.5) for shape in chip.spec.weight_shapes]
-    graph = to_nir(fitted(chip, weights))
+    with pytest.warns(ForeignNeuronsWarning, match="but the chip is a SigmoidChip, whose neurons are not known"):
+        graph = to_nir(fitted(chip, weights))
     assert graph.metadata["n_steps"] == chip.spec.n_steps
+    assert "SigmoidChip" in graph.metadata["neurons"]
+    # how a chip is reached is no part of what it is
+    linked = Link(LIFChip((1, 2)))
+    assert to_nir(fitted(linked, weights)).metadata["neurons"] == "ideal LIF"
     with pytest.raises(InputError, match="effective weights of a SigmoidChip"):
         to_nir(fitted(chip, weights), effective=True)
 
@@ -384,15 +390,15 @@ def test_files_that_are_not_nir(tmp_path):
     whole = path.read_bytes()
     for part in (0, 10, len(whole) // 2):
         path.write_bytes(whole[:part])
-        with pytest.raises(InputError, match="is not a whole NIR file"):
+        with pytest.raises(InputError, match=r"net\.nir cannot be read, because it .*: take it from a copy"):
             from_nir(path)
     path.write_bytes(b"not HDF5" * 100)
-    with pytest.raises(InputError, match="is not a whole NIR file"):
+    with pytest.raises(InputError, match=r"net\.nir cannot be read, because it .*: take it from a copy"):
         from_nir(path)
     h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
         file["something"] = 1
-    with pytest.raises(InputError, match="is not a whole NIR file"):
+    with pytest.raises(InputError, match=r"net\.nir cannot be read, because it .*: take it from a copy"):
         from_nir(path)
     with pytest.raises(InputError, match="cannot be read"):
         from_nir(tmp_path / "missing.nir")

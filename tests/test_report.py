@@ -29,7 +29,7 @@ from bayes_snn.report_figures import disagreement, rank_shares, thinned
 from bayes_snn.report_material import gather
 from bayes_snn.report_page import Sheet
 from bayes_snn.report_sections import SECTIONS, write_section
-from bayes_snn.report_tables import split_verdict
+from bayes_snn.report_tables import how_chosen, split_verdict
 from bayes_snn.report_weights import draw_spikes, draw_weights
 from bayes_snn.result import load_fit
 from tests.fits import FaultyChip, hand_made_fit
@@ -225,6 +225,12 @@ def test_the_best_single_set_is_chosen_in_training(folder, copied):
 
     material = gather(edit(copied, change))
     assert material.best_single == "map"
+    # it is called what it is, and where it is not the best, that is said
+    text = written(folder, copied)
+    assert "Best single" not in text
+    said = how_chosen(material)
+    assert said.startswith("the one shown here has the best training log score. A choice by test accuracy would ")
+    assert "this set is number 3 of 3, and " in said
 
 
 def test_the_same_bytes_twice(text, folder, tmp_path):
@@ -547,8 +553,8 @@ def test_bad_input_is_refused(run, copied, tmp_path):
         ("{", "no readable fit.json"),
         ("[]", "no readable fit.json"),
         ('{"format": 99}', "format 99"),
-        ('{"format": 1, "chip": {"class": "LIFChip"}}', "lacks"),
-        ('{"format": 1, "chip": {}}', "does not describe a fit"),
+        ('{"format": 1, "chip": {"class": "LIFChip"}}', "missing required field 'spec' at 'chip'"),
+        ('{"format": 1, "chip": {}}', "missing required field 'class' at 'chip'"),
         (None, "posterior.nc cannot be read"),
     ],
 )

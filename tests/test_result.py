@@ -120,6 +120,19 @@ def test_predictions_by_hand(result, chip):
         np.testing.assert_array_equal(result.predict(NEW, estimate), expected)
 
 
+def test_beta_of_the_likelihood_is_that_of_every_prediction(chip):
+    result = hand_made_fit(chip, X, Y, chains=3, draws=7)
+    result.arguments["beta"] = 1.7
+    draws = flat_draws(result)
+    each = np.array([class_probabilities(chip.run(draw, NEW), 1.7) for draw in draws])
+    np.testing.assert_allclose(result.predict(NEW), each.mean(axis=0), rtol=1e-12)
+    shown = np.array([class_probabilities(chip.run(draw, X), 1.7) for draw in draws])
+    medoid = int(np.argmin(np.abs(shown - shown.mean(axis=0)).mean(axis=(1, 2))))
+    expected = class_probabilities(chip.run(draws[medoid], NEW), 1.7)
+    np.testing.assert_array_equal(result.predict(NEW, "medoid"), expected)
+    assert (result.predict(NEW) != hand_made_fit(chip, X, Y, chains=3, draws=7).predict(NEW)).any()
+
+
 def test_what_a_prediction_costs():
     counting = CountingChip(SigmoidChip())
     result = hand_made_fit(counting, INPUTS, LABELS, chains=2, draws=10)
@@ -329,25 +342,51 @@ def without_group(folder):
     tree.to_netcdf(folder / "posterior.nc", engine="h5netcdf")
 
 
+def without_permission(folder):
+    if os.geteuid() == 0:
+        pytest.skip("root may read anything")
+    (folder / "posterior.nc").chmod(0)
+
+
+def as_folder(folder):
+    (folder / "posterior.nc").unlink()
+    (folder / "posterior.nc").mkdir()
+
+
+def as_pipe(folder):
+    (folder / "posterior.nc").unlink()
+    os.mkfifo(folder / "posterior.nc")
+
+
+def to_itself(folder):
+    (folder / "posterior.nc").unlink()
+    (folder / "posterior.nc").symlink_to("posterior.nc")
+
+
 @pytest.mark.parametrize(
     ("tear", "says"),
     [
-        (shutil.rmtree, "holds no readable fit.json (FileNotFoundError)"),
-        (lambda folder: (folder / "fit.json").unlink(), "holds no readable fit.json (FileNotFoundError)"),
-        (cut("fit.json", 0), "holds no readable fit.json (JSONDecodeError)"),
-        (cut("fit.json", 0.6), "holds no readable fit.json (JSONDecodeError)"),
-        (lambda folder: (folder / "fit.json").write_bytes(b"\xff\xfe"), "fit.json (UnicodeDecodeError)"),
-        (lambda folder: (folder / "fit.json").write_text("[1, 2]"), "fit.json (TypeError)"),
-        (edit(format=None), "fit.json (KeyError)"),
-        (edit(chip=None, seconds=None), "lacks chip, seconds, which every fit writes"),
+        (shutil.rmtree, "holds no readable fit.json, because it is not there: check the path"),
+        (lambda folder: (folder / "fit.json").unlink(), "holds no readable fit.json, because it is not there"),
+        (cut("fit.json", 0), "because it is no JSON (JSONDecodeError)"),
+        (cut("fit.json", 0.6), "because it is no JSON (JSONDecodeError)"),
+        (lambda folder: (folder / "fit.json").write_bytes(b"\xff\xfe"), "because it is no JSON (UnicodeDecodeError)"),
+        (lambda folder: (folder / "fit.json").write_text("[1, 2]"), "does not say of which format it is"),
+        (lambda folder: (folder / "fit.json").write_text("[" * 100_000), "because it is nested too deeply"),
+        (edit(format=None), "does not say of which format it is"),
+        (edit(chip=None, seconds=None), "missing required field 'chip'"),
         (edit(format=99), f"in format 99, by bayes_snn {__version__}, but this version reads format {FORMAT}"),
         (edit(format=99, versions=None), "in format 99, by bayes_snn None"),
-        (lambda folder: (folder / "posterior.nc").unlink(), "posterior.nc cannot be read (FileNotFoundError)"),
-        (cut("posterior.nc", 0), "posterior.nc cannot be read"),
-        (cut("posterior.nc", 0.5), "posterior.nc cannot be read"),
-        (cut("posterior.nc", 0.999), "posterior.nc cannot be read"),
-        (lambda folder: (folder / "posterior.nc").write_text("text"), "posterior.nc cannot be read"),
-        (without_group, "posterior.nc cannot be read (KeyError)"),
+        (lambda folder: (folder / "posterior.nc").unlink(), "posterior.nc cannot be read, because it is not there"),
+        (cut("posterior.nc", 0), "posterior.nc cannot be read, because it is damaged or of another kind"),
+        (cut("posterior.nc", 0.5), "posterior.nc cannot be read, because it is damaged or of another kind"),
+        (cut("posterior.nc", 0.999), "posterior.nc cannot be read, because it is damaged or of another kind"),
+        (lambda folder: (folder / "posterior.nc").write_text("text"), "because it is damaged or of another kind"),
+        (without_group, "posterior.nc cannot be read, because it has no group log_prior"),
+        (without_permission, "posterior.nc cannot be read, because this user may not (Permission denied): change its"),
+        (as_folder, "posterior.nc cannot be read, because it is a folder: check the path"),
+        (as_pipe, "posterior.nc cannot be read, because it is a pipe or a device"),
+        (to_itself, "posterior.nc cannot be read, because it is a link that leads to itself"),
     ],
 )
 def test_folders_that_are_no_fit(result, tmp_path, tear, says):

@@ -153,12 +153,18 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
 
     def _restore(self) -> None:
         state, self._left = self._left or {}, None
-        for step, known in zip(flatten_steps(self), state["steps"], strict=True):
-            restore_step(step, known)
-        self._op.restore_state(state["op"])
-        chip: Any = self._op.chip
-        if state["chip"] is not None:
-            chip.restore_state(state["chip"])
+        try:
+            for step, known in zip(flatten_steps(self), state["steps"], strict=True):
+                restore_step(step, known)
+            self._op.restore_state(state["op"])
+            chip: Any = self._op.chip
+            if state["chip"] is not None:
+                chip.restore_state(state["chip"])
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+            raise CheckpointError(
+                f"The steps in {self._folder} cannot be brought back to where they were ({type(error).__name__}: "
+                f"{error}): their state was stored by another program or edited, so take it from a copy, or fit again."
+            ) from error
 
     def _save(self, store: ChainStore) -> None:
         began = time.monotonic()
