@@ -197,7 +197,7 @@ def test_an_ensemble_is_spread_over_all_draws(n_draws, size):
         (NEW * np.nan, "hold nan at sample 0, feature 0"),
         (NEW * 1e9, "at most 1e6"),
         ([["a", "b", "c"]], "are not numbers"),
-        (None, "have shape ()"),
+        (None, "are None"),
     ],
 )
 def test_wrong_inputs_are_refused(result, inputs, says):
