@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pymc.step_methods.compound import flatten_steps
+from pymc.step_methods.compound import CompoundStep, flatten_steps
 
 from bayes_snn.fit import _other_steps, prior_starts
 from bayes_snn.model import build_model
@@ -54,9 +54,13 @@ class Chains:
         """The steps with a checkpoint that is saved after every so many draws."""
         return CheckpointedSteps(self.steps, self.model.chip_op, folder, fit, seconds=seconds, draws=draws, spent=0.0)
 
+    def unstored(self):
+        """The steps without a checkpoint, as PyMC has them."""
+        return self.steps[0] if len(self.steps) == 1 else CompoundStep(self.steps)
+
     def scramble(self):
         """Leave the steps in the midst of another chain, so that whatever is not restored is another."""
-        self.run(self.stored(Path("/nonexistent"), draws=10**9), n=3, chain=1, forget=True)
+        self.run(self.unstored(), n=3, chain=1)
 
     def run(self, step, n=None, chain=0, forget=False):
         """The first n draws of a chain, all by default: points and stats of each."""
