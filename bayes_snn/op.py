@@ -176,7 +176,9 @@ class ChipLogLikelihood(Op):
 
 
 def _key(weights: Sequence[FloatArray], labels: NDArray[np.int64]) -> bytes:
-    return b"".join([np.ascontiguousarray(argument).tobytes() for argument in (*weights, labels)])
+    # by value: a model may compute its weights in single precision, of which sweeps keep a copy in double precision
+    arrays = [*(np.ascontiguousarray(matrix, np.float64) for matrix in weights), np.ascontiguousarray(labels)]
+    return b"".join([array.tobytes() for array in arrays])
 
 
 @numba_funcify.register(ChipLogLikelihood)

@@ -6,20 +6,27 @@ held to it chain by chain, since estimates that are kept for too long make each 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import arviz as az
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
-from scipy.special import expit
+from scipy import stats
+from scipy.special import beta, expit
 
 from bayes_snn.chip import ChipSpec
+from bayes_snn.fit import _other_steps
 from bayes_snn.likelihood import BETA
 from bayes_snn.model import build_model
-from bayes_snn.noisy import NoiseChoice
+from bayes_snn.noisy import MCWM, NoiseChoice
 from bayes_snn.op import ChipLogLikelihood
-from bayes_snn.steps import make_step
+from bayes_snn.steps import GridMetropolis, make_step, sample_smc
+from bayes_snn.steps.hyperparameters import HyperparameterSlice
+from bayes_snn.steps.shift import shift_neurons
+from bayes_snn.steps.sweepers import BlackBoxSweeper
 
 LIMIT = 4.5  # of z-scores, as in test_steps.py
 CENTRE, N_SAMPLES, CHAINS = 8, 3, 4
@@ -55,7 +62,7 @@ class SixteenStates(FourStates):
 
     spec = ChipSpec((1, 2, 2), 2 * CENTRE, (-1.0, 1.0), deterministic=False)
     weight_levels = (np.array([0.0]), np.array([-1.0, 1.0]))
-    shifts, spreads = np.resize(SHIFTS, 16), np.resize([1, 4, 2, 3, 3], 16)
+    shifts, spreads = np.resize(SHIFTS, 16), np.resize([2, 6, 3, 5, 7], 16)
 
 
 def state_of(weights):
@@ -79,8 +86,9 @@ def rounded(chip):
     return [pt.where(z > 0, 1.0, -1.0)]
 
 
-def ready(sampler, kind=None):
-    chip = SixteenStates() if sampler == "sitewise" else FourStates()
+def ready(sampler, kind=None, chip=None):
+    if chip is None:
+        chip = SixteenStates() if sampler == "sitewise" else FourStates()
     model = build_model(chip, INPUTS, LABELS, rounded if sampler in (*CONTINUOUS, "smc") else "grid")
     model.chip_op.noise = NoiseChoice() if kind is None else NoiseChoice(kind)
     if sampler == "smc":
@@ -136,3 +144,200 @@ def test_every_chain_has_the_posterior_that_is_counted_out(sampler):
 def test_an_op_that_remembers_rejected_proposals_is_found_out(sampler, monkeypatch):
     monkeypatch.setattr(ChipLogLikelihood, "keep", lambda self, weights, labels: None)
     assert worst(sampler) > LIMIT
+
+
+class Hoarder(BlackBoxSweeper):
+    """Takes the answer of any shift, accepted or not, for that of the current weights, if they are equal."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.offers = []
+
+    def start(self, weights):
+        found = [terms for seen, terms in self.offers if all(map(np.array_equal, weights, seen))]
+        if found:
+            self.accept(weights, found[-1])
+        self.offers = []
+        return super().start(weights)
+
+
+def offering(self, q, run=GridMetropolis._run):
+    """As `GridMetropolis._run`, with an offer of the answer, whatever becomes of the shift."""
+    value = run(self, q)
+    self._sweeper.offers.append(self._last_run)
+    return value
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_sweep_that_takes_answers_of_rejected_shifts_is_found_out(wrong, monkeypatch):
+    """It leaves states of much noise too early: a lucky estimate there is exchanged for an unlucky one."""
+    if wrong:
+        monkeypatch.setattr("bayes_snn.steps.sweepers.BlackBoxSweeper", Hoarder)
+        monkeypatch.setattr(GridMetropolis, "_run", offering)
+    model, step = ready("sitewise")
+    chip, chains = model.chip_op.chip, np.random.default_rng(4).spawn(2)
+    noisy = chip.spreads >= 5
+    seen = xr.DataArray([noisy[chain(model, step, rng, 1500)] for rng in chains], dims=("chain", "draw")).astype(float)
+    z = (seen.mean() - posterior(chip)[noisy].sum()) / az.mcse(seen.to_dataset(name="x"))["x"]
+    assert (z < -1.5 * LIMIT) if wrong else (abs(z) < LIMIT), float(z)
+
+
+def spread_of_populations(model):
+    """Deviations of a state's share in each population, in those of as many independent draws; root mean square."""
+    expected = posterior(model.chip_op.chip)
+    tree = sample_smc(model, 100, 12, np.random.default_rng(2), False)
+    shares = (state_of(tree.posterior["z"].values)[..., None] == np.arange(4)).mean(axis=1)
+    return float(np.sqrt(np.mean((shares - expected) ** 2 / (expected * (1 - expected) / 100)))), shares, expected
+
+
+def test_particles_that_are_alike_share_no_estimate(monkeypatch):
+    monkeypatch.setattr("bayes_snn.steps.smc.CORRELATION_THRESHOLD", 0.01)
+    model, _ = ready("smc")
+    spread, shares, expected = spread_of_populations(model)
+    t = (shares.mean(axis=0) - expected) / (shares.std(axis=0, ddof=1) / 12**0.5)
+    assert np.abs(t).max() < stats.t.isf(stats.norm.sf(LIMIT), 11)
+    assert spread < 3
+    before = model.chip_op.chip.runs
+    op, weights = model.chip_op, [np.ones((1, 2))]
+    np.testing.assert_array_equal(op.evaluate(weights, LABELS), op.evaluate(weights, LABELS))  # as before
+    assert op.chip.runs == before + 1
+    monkeypatch.setattr(ChipLogLikelihood, "fresh_estimates", lambda self: nullcontext())
+    assert spread_of_populations(model)[0] > 3
+
+
+# ---- what is kept, and for how long
+
+
+@pytest.mark.parametrize("kind", [None, MCWM])
+@pytest.mark.parametrize("sampler", [*DRAWS])
+def test_steps_on_hyperparameters_find_the_current_estimate(sampler, kind):
+    """A step that leaves the weights alone evaluates log L without a run, and gets what the sampler has."""
+    model, step = ready(sampler, kind)
+    chip = model.chip_op.chip
+    log_likelihood_at = model.compile_fn(
+        model.logp(vars=[model.chip_label]), inputs=model.value_vars, on_unused_input="ignore"
+    )
+    rng = np.random.default_rng(5)
+    step.setup_chain(rng, 0, 30)
+    step.stop_tuning()
+    point = start(model, rng)
+    for _ in range(30):
+        point, _ = step.step(point)
+        before = chip.runs
+        value = float(log_likelihood_at(point))
+        assert chip.runs == before
+        if kind is None:
+            weights = [np.where(point["z"] > 0, 1.0, -1.0)] if "z" in point else current_weights(model, point)
+            assert value == pytest.approx(step.carried(weights))
+
+
+def beta_bernoulli(chip):
+    """Levels of a hidden neuron's weights, 1 with a probability that is drawn too; the first layer is a constant."""
+    level = pm.Bernoulli("level", pm.Beta("p", 2, 1), shape=(2, 2))
+    return [pt.zeros((1, 2)), 2.0 * level - 1.0]
+
+
+@pytest.mark.parametrize(("sampler", "wrong"), [("sitewise", False), ("pymc", False), ("sitewise", True)])
+def test_a_hyperparameter_is_drawn_beside_the_noise(sampler, wrong):
+    """Against a sum over all states, the hyperparameter integrated out; wrong is a run at the current point a draw."""
+    chip = SixteenStates()
+    model = build_model(chip, INPUTS, LABELS, beta_bernoulli)
+    step, rng = make_step(sampler, model), np.random.default_rng(7)
+    [other] = _other_steps(model, step)
+    assert isinstance(other, HyperparameterSlice)
+    n_draws, seen = 1500, []
+    for generator in rng.spawn(2):
+        for each in (step, other):
+            each.setup_chain(generator, 0, n_draws)
+            each.stop_tuning()
+        point = {**model.initial_point(), "level": generator.integers(0, 2, (2, 2))}
+        for _ in range(100 + n_draws):
+            point, _ = step.step(point)
+            weights = [np.zeros((1, 2)), 2.0 * point["level"] - 1.0]
+            runs, known = chip.runs, step.carried(weights)
+            point, _ = other.step(point)
+            assert (chip.runs, step.carried(weights)) == (runs, known)
+            if wrong:
+                step.go_on_from(weights, model.chip_op.run(weights, LABELS))
+            seen.append((state_of(weights[1]), expit(point["p_logodds__"])))
+    states, p = np.array(seen).reshape(2, -1, 2)[:, 100:].transpose(2, 0, 1)
+    ones = np.array([state.bit_count() for state in range(16)])
+    expected = posterior(chip) * beta(2 + ones, 1 + 4 - ones)
+    expected /= expected.sum()
+    noisy = chip.spreads >= 5
+    found = {"noisy": 1.0 * noisy[states.astype(int)], "ones": 1.0 * ones[states.astype(int)], "p": p}
+    known = {"noisy": expected[noisy].sum(), "ones": expected @ ones, "p": expected @ ((2 + ones) / (2 + 1 + 4))}
+    draws = xr.Dataset({name: (("chain", "draw"), values) for name, values in found.items()})
+    error = az.mcse(draws)
+    z = {name: float((draws[name].mean() - known[name]) / error[name]) for name in known}
+    assert (z["noisy"] < -1.5 * LIMIT) if wrong else (max(map(abs, z.values())) < LIMIT), z
+
+
+def current_weights(model, point):
+    chip = model.chip_op.chip
+    names = chip.spec.weight_names
+    return [levels[point[f"level_{name}"]] for levels, name in zip(chip.weight_levels, names, strict=True)]
+
+
+def test_an_estimate_changes_only_by_an_accept():
+    """Sweep by sweep: where no proposal was accepted, log L of the current point is what it was."""
+    model, step = ready("sitewise")
+    rng = np.random.default_rng(1)
+    step.setup_chain(rng, 0, 300)
+    step.stop_tuning()
+    point, kept, before, shifted = start(model, rng), 0, None, []
+    shift = step.shift
+
+    def counted(q, value):
+        new, moved = shift(q, value)
+        shifted.append(moved)
+        return new, moved
+
+    step.shift = counted
+    for _ in range(300):
+        point, [stats_of_draw] = step.step(point)
+        if before is not None and stats_of_draw["accept"] == 0 and shifted[-1] == 0:
+            assert stats_of_draw["log_likelihood"] == before
+            kept += 1
+        before = stats_of_draw["log_likelihood"]
+    assert kept > 5
+
+
+def test_a_shift_tells_when_it_is_accepted():
+    runs, accepted = [], []
+
+    def run(q):
+        runs.append(q.copy())
+        return -1.0 - abs(float(q[0]))
+
+    q, rng = np.zeros(1), np.random.default_rng(0)
+    for _ in range(50):
+        new, _, moved = shift_neurons(
+            q, run(q), [np.array([0])], lambda w: -0.5 * w**2, run, (1.0, 1.0), rng,
+            accept=lambda: accepted.append(runs[-1]),
+        )  # fmt: skip
+        assert len(accepted) == moved
+        if moved:
+            np.testing.assert_array_equal(accepted.pop(), new)
+        q = new
+
+
+@pytest.mark.parametrize("sampler", DRAWS)
+def test_a_chain_goes_on_from_a_checkpoint_with_the_estimate_that_it_had(sampler):
+    model, step = ready(sampler)
+    rng = np.random.default_rng(3)
+    step.setup_chain(rng, 0, 40)
+    step.stop_tuning()
+    point = start(model, rng)
+    for _ in range(20):
+        point, _ = step.step(point)
+    kept, sampling, known = step.checkpoint_state(), step.sampling_state, model.chip_op.checkpoint_state()
+    again, other = ready(sampler)
+    other.setup_chain(np.random.default_rng(9), 0, 40)
+    other.sampling_state = sampling
+    other.restore_state(kept)
+    again.chip_op.restore_state(known)
+    runs = again.chip_op.chip.runs
+    weights = [np.where(point["z"] > 0, 1.0, -1.0)] if "z" in point else current_weights(model, point)
+    assert other.carried(weights) == pytest.approx(step.carried(weights))
+    assert again.chip_op.chip.runs == runs

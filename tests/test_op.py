@@ -50,6 +50,8 @@ def test_remembers_by_value(op):
     assert op.presentations == 3 * len(INPUTS)
     op.evaluate([np.full((1, 2), 0.0)], 1 - LABELS)  # other labels are another evaluation
     assert op.chip.runs == 4
+    op.evaluate([np.zeros((1, 2), np.float32)], 1 - LABELS)  # single precision is the same
+    assert op.chip.runs == 4
 
 
 def test_what_it_returns_can_be_changed_without_harm(op):
