@@ -22,7 +22,7 @@ import xarray as xr
 from bayes_snn.files import UnreadableError, check_regular, why
 
 READER = Path(__file__).with_name("hdf5_process.py")
-SECONDS = 8.0  # for a small file; a larger one gets more, see hdf5_process.BYTES_PER_SECOND
+SECONDS = 5.0  # of the processor, for a small file; a larger one gets more, see hdf5_process.BYTES_PER_SECOND
 START_SECONDS = 60.0  # for Python to start on a busy computer
 SPARE_BYTES = 2**30  # that a file may unpack to, beside 200 times its size
 _MOST_HEADER = 2**28
@@ -67,7 +67,7 @@ def read_hdf5(path: Path, seconds: float = SECONDS, spare_bytes: int = SPARE_BYT
         return answer
     code = process.returncode
     if _named(code) in ("SIGKILL", "SIGALRM", "SIGPROF"):
-        raise UnreadableError(f"reading it took more than {seconds:g} s or more memory than there is")
+        raise UnreadableError(f"reading it took more than {seconds:g} s of the processor or more memory than there is")
     raise UnreadableError(f"its bytes ended the process that read it ({_named(code)})")
 
 

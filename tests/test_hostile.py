@@ -47,7 +47,7 @@ def refusal(function, *arguments):
     began = time.monotonic()
     with pytest.raises(InputError) as error:
         function(*arguments)
-    assert time.monotonic() - began < 60.0  # of the clock; the reader has 8 s of its own time
+    assert time.monotonic() - began < 60.0  # of the clock; the reader has 5 s of its own time
     message = str(error.value)
     assert "\n" not in message
     assert message[-1] in ".?"
