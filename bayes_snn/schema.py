@@ -122,7 +122,11 @@ class CheckpointFit(Struct):
     model: Text
     is_named: bool
     directory: Text
-    options: dict[str, Any] | None = None
+    options: dict[str, Any] | None
+    code: dict[str, str]
+    test: str | None
+    feature_names: list[str] | None
+    class_names: list[str] | None
 
 
 class _Format(Struct):

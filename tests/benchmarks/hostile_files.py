@@ -77,18 +77,18 @@ def damage_json(value: object, rng: np.random.Generator) -> object:
         holder = holders[rng.integers(len(holders))]
         keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
         kind = rng.integers(4)
+        nasty = copy.deepcopy(NASTY[rng.integers(len(NASTY))])
         if kind == 0 or not keys:
-            new = NASTY[rng.integers(len(NASTY))]
             if isinstance(holder, dict):
-                holder[f"extra{rng.integers(9)}"] = new
+                holder[f"extra{rng.integers(9)}"] = nasty
             else:
-                holder.append(new)
+                holder.append(nasty)
             continue
         key = keys[rng.integers(len(keys))]
         if kind == 1:
             del holder[key]
         elif kind == 2:
-            holder[key] = NASTY[rng.integers(len(NASTY))]
+            holder[key] = nasty
         else:
             old = holder[key]
             if isinstance(old, int | float) and not isinstance(old, bool):
