@@ -93,6 +93,17 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         raise why(error) from None
 
 
+def netcdf_bytes(tree: Any, **options: Any) -> bytes:
+    """A DataTree as a netCDF file in memory, which no other process can write to.
+
+    In a process with a Dask client, such as a worker's, xarray would ask the scheduler for a lock on it, and fail.
+    """
+    with contextlib.ExitStack() as here:
+        if dask := sys.modules.get("dask"):
+            here.enter_context(dask.config.set(scheduler="synchronous"))
+        return bytes(tree.to_netcdf(None, engine="h5netcdf", **options))
+
+
 def make_folder(folder: str | Path) -> Path:
     """Make a folder, or say in one sentence why it cannot be."""
     folder = Path(folder)

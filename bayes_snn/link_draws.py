@@ -13,7 +13,7 @@ import xarray as xr
 from pymc.backends.base import MultiTrace
 
 from bayes_snn.errors import InputError, LinkError
-from bayes_snn.files import write_then_rename
+from bayes_snn.files import netcdf_bytes, write_then_rename
 
 FILE = "draws.nc"  # of a fit that its chip ended
 
@@ -66,7 +66,7 @@ def draws_saved(folder: Path) -> Iterator[None]:
         path, sizes = folder / FILE, error.draws.posterior.sizes
         tree = error.draws
         try:
-            write_then_rename(path, lambda name: name.write_bytes(tree.to_netcdf(None, engine="h5netcdf")))
+            write_then_rename(path, lambda name: name.write_bytes(netcdf_bytes(tree)))
         except InputError as failed:
             raise LinkError(f"{error} The draws so far were lost: {failed}") from None
         kept = LinkError(f"{error} {sizes['chain']} x {sizes['draw']} draws so far are in {path}, without scores.")

@@ -28,7 +28,15 @@ from bayes_snn import __version__
 from bayes_snn.chip import AbsentChip, Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning
-from bayes_snn.files import UnreadableError, check_regular, make_folder, what_helps, why, write_then_rename
+from bayes_snn.files import (
+    UnreadableError,
+    check_regular,
+    make_folder,
+    netcdf_bytes,
+    what_helps,
+    why,
+    write_then_rename,
+)
 from bayes_snn.fit_summary import describe_result, summarise
 from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.lif import LIFChip
@@ -413,7 +421,7 @@ class FitResult:
         }
         try:
             # made in memory: on a full disk HDF5 does not raise an error, it takes Python down with it
-            content = bytes(self.posterior.to_netcdf(None, engine="h5netcdf", encoding=encoding))
+            content = netcdf_bytes(self.posterior, encoding=encoding)
         except OSError as error:
             raise InputError(
                 f"{folder / POSTERIOR} cannot be written ({error.strerror or error}): {what_helps(error)} or "

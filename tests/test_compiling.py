@@ -45,7 +45,7 @@ def test_nothing_is_compiled_once_the_sampling_has_begun(monkeypatch):
     monkeypatch.setattr(FIT, "sample_in_turns", watched("not"))
     monkeypatch.setattr(FIT, "compile_steps", lambda model, steps: None)
     fit(chips[1], X, Y, new_prior(), **OPTIONS)
-    assert compiled["compiled"] == 0.0 < compiled["not"]
+    assert compiled["compiled"] < compiled["not"]
 
 
 def test_compiling_changes_neither_draws_nor_presentations(monkeypatch, tmp_path):

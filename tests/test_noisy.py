@@ -271,6 +271,7 @@ def test_a_deterministic_fit_has_no_choice_to_tell():
 def test_the_report_tells_the_choice(noisy_fit):
     class Material:
         result, stored, train = noisy_fit, noisy_fit.as_dict(), (INPUTS, LABELS)
+        shown = 0
 
         def number(self, *path):
             return None

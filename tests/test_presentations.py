@@ -276,7 +276,7 @@ def test_the_commands_tell_what_a_tally_sees(tmp_path, monkeypatch, capsys):
     assert f"{chip.shown - before:,}" in page
     assert "presentations for this report" in page
 
-    monkeypatch.setattr("bayes_snn.result.load_fit", lambda name: load_fit(name, chip))
+    monkeypatch.setattr("bayes_snn.result.load_fit", lambda name, absent=None: load_fit(name, chip))
     before = chip.shown
     options = ["--output", str(tmp_path / "w.npz"), "--estimate", "medoid"]
     monkeypatch.setattr("sys.argv", ["export", str(folder), *options])

@@ -297,12 +297,18 @@ def test_test_samples_can_be_given(copied, tmp_path):
 
 @pytest.mark.parametrize(
     ("argument", "value", "sentence"),
-    [("split_seed", 1, "it has changed"), ("data", "gone.csv", "cannot be read"), ("n_train", "x", "n_train")],
+    [("split_seed", 1, "it has changed"), ("data", "gone.csv", "cannot be read")],
 )
 def test_data_that_have_changed_are_not_tested_on(copied, argument, value, sentence):
     material = gather(edit(copied, lambda stored: stored["arguments"].update({argument: value})))
     assert material.test is None
     assert sentence in material.why_no_test
+
+
+def test_an_argument_of_another_type_is_refused(copied):
+    edit(copied, lambda stored: stored["arguments"].update(n_train="x"))
+    with pytest.raises(InputError, match=r"Expected 'int \| null', got 'str' at 'arguments.n_train'"):
+        gather(copied)
 
 
 def test_a_fit_of_another_version_says_so(run, copied, text):

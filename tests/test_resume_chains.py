@@ -33,9 +33,9 @@ def discrete(chip):
     ]
 
 
-def walk(chip):
+def tied(chip):
     """Scales of a layer that depend on each other: they are left to NUTS."""
-    scale = pm.math.exp(pm.GaussianRandomWalk("scale", sigma=0.1, init_dist=pm.Normal.dist(), shape=3))
+    scale = pm.math.exp(pm.MvNormal("scale", mu=np.zeros(3), cov=0.5 + 0.5 * np.eye(3)))
     return [pm.Normal("w_1", 0, scale[:, None], shape=(3, 4)), pm.Normal("w_2", shape=(4, 3))]
 
 
@@ -54,7 +54,7 @@ class BlackBoxChip:
 CASES = {
     "sitewise": (lambda: LIFChip((3, 4, 3), "comparator", 3.0), "sitewise", "gaussian"),
     "sitewise hierarchical": (lambda: LIFChip((3, 4, 3), "comparator", 3.0), "sitewise", "hierarchical"),
-    "block with NUTS": (lambda: LIFChip((3, 4, 3), "comparator", 3.0, n_steps=8), "block", walk),
+    "block with NUTS": (lambda: LIFChip((3, 4, 3), "comparator", 3.0, n_steps=8), "block", tied),
     "sitewise black box": (lambda: BlackBoxChip(subsets=True), "sitewise", "gaussian"),
     "sitewise noisy": (lambda: LIFChip((3, 4, 3), "noise", 0.3, n_steps=8), "sitewise", "gaussian"),
     "block discrete": (lambda: LIFChip((3, 4, 3), "comparator", 3.0, n_steps=8), "block", discrete),

@@ -219,7 +219,7 @@ def test_calibrated_probabilities_stay_within_chance_and_overconfident_ones_do_n
         (lambda r: calibration(r, NEW, NEW_LABELS, "mediod"), "did you mean 'medoid'"),
         (lambda r: entropy_parts(np.full((3, 2), 0.5)), "pass what draw_probabilities returns"),
         (lambda r: entropy_parts(np.full((3, 2, 2), 0.6)), "must sum to 1"),
-        (lambda r: entropy_parts([[["a", "b"]]]), "not numbers"),
+        (lambda r: entropy_parts([[["a", "b"]]]), "real numbers"),
     ],
 )
 def test_wrong_arguments_are_refused(result, call, says):
