@@ -97,7 +97,7 @@ MOMENTS = {
     "|u| < 0.5": lambda u, v: 1.0 * (np.abs(u) < 0.5),
     "u < v": lambda u, v: (u < v) + 0.5 * (u == v),
 }
-DRAWS = {"sitewise": 800, "pymc": 1000, "block": 300, "pcn": 300, "demetropolis": 4000, "smc": 150}
+DRAWS = {"sitewise": 800, "pymc": 1000, "block": 60, "pcn": 300, "demetropolis": 4000, "smc": 150}
 
 
 def log_likelihoods(weights):
