@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bayes_snn.backprop_training import split_validation
+from bayes_snn.backprop.trainer import split_validation
 from bayes_snn.likelihood import BETA, class_probabilities
 from bayes_snn.metrics import evaluate
 from bayes_snn.xylo import WEIGHT_UNIT, Integers, XyloChip

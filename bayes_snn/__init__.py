@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayes_snn.backprop import train_backprop as train_backprop
+    from bayes_snn.backprop.train import train_backprop as train_backprop
     from bayes_snn.behaviour import check_behaviour as check_behaviour
     from bayes_snn.chip import Chip as Chip
     from bayes_snn.chip import ChipSpec as ChipSpec

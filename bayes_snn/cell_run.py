@@ -122,7 +122,7 @@ def _run_mh(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
 def _run_backprop(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
     import torch
 
-    from bayes_snn.backprop import train_backprop  # type: ignore[import, unused-ignore]
+    from bayes_snn.backprop.train import train_backprop  # type: ignore[import, unused-ignore]
 
     torch.set_num_threads(1)
     chip = make_chip(cell, split)

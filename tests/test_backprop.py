@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the extra backprop is not installed")
 
-from bayes_snn.backprop import MODES, train_backprop  # noqa: E402
-from bayes_snn.backprop_chip import CountedChip  # noqa: E402
-from bayes_snn.backprop_distortion import draw_distortion  # noqa: E402
-from bayes_snn.backprop_network import SURROGATES, Surrogate, run_network, spike_counts  # noqa: E402
-from bayes_snn.backprop_training import Part, Trainer, split_validation  # noqa: E402
+from bayes_snn.backprop.chip_in_loop import CountedChip  # noqa: E402
+from bayes_snn.backprop.distortion import draw_distortion  # noqa: E402
+from bayes_snn.backprop.network import SURROGATES, Surrogate, run_network, spike_counts  # noqa: E402
+from bayes_snn.backprop.train import MODES, train_backprop  # noqa: E402
+from bayes_snn.backprop.trainer import Part, Trainer, split_validation  # noqa: E402
 from bayes_snn.chip import ChipSpec  # noqa: E402
 from bayes_snn.distortion import stream  # noqa: E402
 from bayes_snn.errors import ChipError, InputError  # noqa: E402

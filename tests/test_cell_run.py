@@ -54,10 +54,10 @@ def backprop(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"mode": mode, "seed": seed, "n": len(inputs), "strengths": chip.strengths})
         return Result()
 
-    module, torch = ModuleType("bayes_snn.backprop"), ModuleType("torch")
+    module, torch = ModuleType("bayes_snn.backprop.train"), ModuleType("torch")
     module.train_backprop = train_backprop  # type: ignore[attr-defined]
     torch.set_num_threads = lambda n: None  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "bayes_snn.backprop", module)
+    monkeypatch.setitem(sys.modules, "bayes_snn.backprop.train", module)
     monkeypatch.setitem(sys.modules, "torch", torch)
     return calls
 

@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import pytest
 
-from bayes_snn.backprop import BackpropResult
+from bayes_snn.backprop.train import BackpropResult
 from bayes_snn.errors import ForeignNeuronsWarning, InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.link import Link

@@ -60,7 +60,7 @@ def swept(chip):
 
 
 def trained(chip):
-    backprop = pytest.importorskip("bayes_snn.backprop")
+    backprop = pytest.importorskip("bayes_snn.backprop.train")
     backprop.train_backprop(chip, INPUTS, LABELS, mode="outputs", seed=0)
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from bayes_snn.backprop import BackpropResult
+from bayes_snn.backprop.train import BackpropResult
 from bayes_snn.errors import InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.weights_file import read_metadata, read_weights, write_weights

@@ -33,11 +33,11 @@ except ImportError:
         "train_backprop needs torch, which is not installed: run pip install 'bayes_snn[backprop]'."
     ) from None
 
-from bayes_snn.backprop_arguments import MODES as MODES
-from bayes_snn.backprop_arguments import check_mode, check_rates, told_strengths
-from bayes_snn.backprop_chip import CountedChip
-from bayes_snn.backprop_network import SURROGATES, Surrogate
-from bayes_snn.backprop_training import Part, Trainer, split_validation
+from bayes_snn.backprop.arguments import MODES as MODES
+from bayes_snn.backprop.arguments import check_mode, check_rates, told_strengths
+from bayes_snn.backprop.chip_in_loop import CountedChip
+from bayes_snn.backprop.network import SURROGATES, Surrogate
+from bayes_snn.backprop.trainer import Part, Trainer, split_validation
 
 LEARNING_RATES = (0.03, 0.1, 0.3)
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayes_snn.backprop_distortion import LayerDistortion
-from bayes_snn.backprop_kernels import bend, fire, fire_backward, ordered_current
+from bayes_snn.backprop.distortion import LayerDistortion
+from bayes_snn.backprop.kernels import bend, fire, fire_backward, ordered_current
 from bayes_snn.chip import ChipSpec
 from bayes_snn.lif_current import TABLE_REACH
 

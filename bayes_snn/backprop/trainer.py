@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bayes_snn.backprop_chip import CountedChip, replicates
-from bayes_snn.backprop_distortion import LayerDistortion, draw_distortion
-from bayes_snn.backprop_network import Surrogate, run_network, spike_counts, straight_through
+from bayes_snn.backprop.chip_in_loop import CountedChip, replicates
+from bayes_snn.backprop.distortion import LayerDistortion, draw_distortion
+from bayes_snn.backprop.network import Surrogate, run_network, spike_counts, straight_through
 from bayes_snn.likelihood import BETA
 
 # root mean square of the current at the start, in units of the threshold
