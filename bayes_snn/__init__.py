@@ -7,6 +7,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from bayes_snn.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from bayes_snn.backprop.train import train_backprop as train_backprop
     from bayes_snn.behaviour import check_behaviour as check_behaviour
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from bayes_snn.result import FitResult as FitResult
     from bayes_snn.result import load_fit as load_fit
     from bayes_snn.resuming import resume as resume
-
-__version__ = "0.2.0.dev0"  # raised whenever the same seed gives other draws; pyproject.toml reads it here
 
 _HOMES = {
     "BayesSNNClassifier": "estimator",

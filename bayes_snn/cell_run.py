@@ -6,29 +6,26 @@ A row depends on the cell alone, but for the columns TIMES: whichever worker ran
 from __future__ import annotations
 
 import json
-import platform
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from bayes_snn import __version__
 from bayes_snn.cells import Cell, digest_file
 from bayes_snn.data import Split, check_parts, load_data, split_data
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, in_one_sentence
 from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import evaluate
 from bayes_snn.predict import ALL_ESTIMATES, DEPLOYABLE, choose_deployable
+from bayes_snn.version import package_versions
 
 SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
 TIMES = ("run", "started", "finished", "seconds")  # columns in which two runs of one cell differ
-_PACKAGES = ("numpy", "numba", "scikit-learn", "pymc", "pytensor", "torch", "distributed")
 
 _one_at_a_time = threading.Lock()  # PyMC and warnings filters are not made for several threads of one process
 
@@ -172,23 +169,8 @@ def score_names() -> list[str]:
     ]
 
 
-def in_one_sentence(error: BaseException) -> str:
-    """An error in one line, with its class where the sentence does not come from this library."""
-    text = " ".join(str(error).split())
-    if isinstance(error, InputError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}."
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of what a result may depend on."""
-    found = {"bayes_snn": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _parts(split: Split) -> list[tuple[str, Any, Any]]:

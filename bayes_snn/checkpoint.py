@@ -29,9 +29,9 @@ from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, 
 from bayes_snn.identity import FORMAT, check_same, describe_fit, digest_of, is_signed, sign
 from bayes_snn.model import WeightsFunction
 from bayes_snn.packing import PackingError, pack, unpack
-from bayes_snn.result import written_by
 from bayes_snn.schema import CheckpointFields, CheckpointHead, check, read_json
 from bayes_snn.steps.checkpointed import CheckpointedSteps, known_answer
+from bayes_snn.version import written_by
 
 SECONDS = 5.0  # between two saves
 MOST_FILE = 2**36  # bytes of the training data

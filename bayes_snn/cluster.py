@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from typing import Any
 
-from bayes_snn.cell_run import in_one_sentence, package_versions
-from bayes_snn.errors import InputError, text_of
+from bayes_snn.errors import InputError, in_one_sentence, text_of
+from bayes_snn.version import package_versions
 
 CONNECT_TIMEOUT = 10  # s, for a scheduler to answer
 WORKERS_TIMEOUT = 60  # s, for the first worker to come

@@ -83,3 +83,11 @@ def unknown_name(kind: str, name: object, valid: Iterable[str]) -> InputError:
 def in_one_line(error: BaseException) -> str:
     """Class and text of an error, in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def in_one_sentence(error: BaseException) -> str:
+    """An error in one line, with its class where the sentence does not come from this library."""
+    text = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}."

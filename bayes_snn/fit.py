@@ -33,6 +33,7 @@ from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.compiling import Compiling, compile_steps
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name
 from bayes_snn.evaluation import add_inputs, evaluate_draws
+from bayes_snn.groups import ALIKE, OUTPUTS, UNRESPONSIVE
 from bayes_snn.interleaved import can_take_turns, sample_in_turns
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.likelihood import BETA
@@ -41,7 +42,6 @@ from bayes_snn.link_faults import keeping_faults
 from bayes_snn.model import WeightsFunction, build_model, load_weights, other_terms
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
 from bayes_snn.noisy import choose_noise
-from bayes_snn.predict import ALIKE, OUTPUTS, UNRESPONSIVE
 from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.rehearsal import rehearse
 from bayes_snn.result import FitResult

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import pymc as pm
 
-from bayes_snn import __version__
 from bayes_snn.chip import Chip
 from bayes_snn.errors import CheckpointError
 from bayes_snn.model import WeightsFunction
 from bayes_snn.packing import pack
-from bayes_snn.result import PACKAGES, describe_chip
+from bayes_snn.result import describe_chip
+from bayes_snn.version import PACKAGES, __version__
 
 FORMAT = 2  # of a checkpoint
 # what draws is in these modules and in what they import; the first alone, for it imports how results are kept too

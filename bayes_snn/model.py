@@ -28,13 +28,13 @@ from bayes_snn.chip import (
     frozen,
 )
 from bayes_snn.errors import InputError, in_one_line, unknown_name
+from bayes_snn.groups import LABELS
 from bayes_snn.likelihood import BETA, check_beta, class_probabilities
 from bayes_snn.names import available_models as available_models
 from bayes_snn.op import ChipLogLikelihood
 
 WeightsFunction = Callable[[Chip], Sequence[Any]]
 
-LABELS = "label"  # the observed variable
 
 
 def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:

@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn import __version__
 from bayes_snn.arrays import as_floats
 from bayes_snn.chip import Chip
 from bayes_snn.errors import ForeignNeuronsWarning, InputError, unknown_name
@@ -39,6 +38,7 @@ from bayes_snn.lif import LIFChip
 from bayes_snn.lif_circuit import DT, TAU_M
 from bayes_snn.link import Link
 from bayes_snn.predict import Weights
+from bayes_snn.version import __version__
 from bayes_snn.weights_file import check_chain, deployment, file_path
 
 try:

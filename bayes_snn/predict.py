@@ -24,10 +24,6 @@ ESTIMATES = ("mean", "map", "medoid", "ensemble")
 DEPLOYABLE = ESTIMATES[:-1]  # one set of weights, programmed once
 DISTILLED = "distilled"
 ALL_ESTIMATES = (*ESTIMATES, DISTILLED)
-OUTPUTS, CONSTANT = "outputs", "constant"  # group and variable: see evaluation.py
-ALIKE, UNRESPONSIVE = "alike", "unresponsive"  # attributes: all draws answered alike; so were draws from the prior
-OTHER_TERMS, SUPPORT = "other_terms", "support"  # groups of a fit: see evaluation.py
-LOW, HIGH = "low_", "high_"  # of the variables of SUPPORT, before the name of a layer
 DISTIL_INPUTS, DISTIL_SWEEPS = 2000, 60  # inputs that the ensemble is asked about, and sweeps to learn its answers
 ENSEMBLE_SIZE = 200  # draws of an ensemble at most: what a chip must be programmed with to predict once
 

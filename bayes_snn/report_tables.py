@@ -15,7 +15,7 @@ from bayes_snn.presentations import NAMES
 from bayes_snn.report_figures import Drawing, draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, pairs, paragraph, table
-from bayes_snn.result import version_note, written_by
+from bayes_snn.version import version_note, written_by
 
 _BASELINES = {"chance": "chance", "logistic": "logistic (digital)"}
 _NOT_KNOWN = "not known"

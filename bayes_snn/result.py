@@ -24,7 +24,6 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_snn import __version__
 from bayes_snn.chip import AbsentChip, Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning
@@ -38,6 +37,7 @@ from bayes_snn.files import (
     write_then_rename,
 )
 from bayes_snn.fit_summary import describe_result, summarise
+from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASURED, SUPPORT, UNRESPONSIVE
 from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import BETA
@@ -48,18 +48,11 @@ from bayes_snn.names import CHECKPOINT
 from bayes_snn.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.predict import (
     ALL_ESTIMATES,
-    CONSTANT,
     DISTIL_INPUTS,
     DISTIL_SWEEPS,
     DISTILLED,
     ENSEMBLE_SIZE,
     ESTIMATES,
-    HIGH,
-    LOW,
-    OTHER_TERMS,
-    OUTPUTS,
-    SUPPORT,
-    UNRESPONSIVE,
     Draws,
     Weights,
     best_draw,
@@ -70,7 +63,7 @@ from bayes_snn.predict import (
 )
 from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.schema import FitFields, check, check_simulated, read_json, spec_from
-from bayes_snn.tracking import GROUP as REMEASURED
+from bayes_snn.version import PACKAGES, __version__, version_note, written_by
 
 if TYPE_CHECKING:
     from bayes_snn.model import WeightsFunction
@@ -78,7 +71,6 @@ if TYPE_CHECKING:
 FORMAT = 1  # of a fit folder
 POSTERIOR = "posterior.nc"
 GROUPS = ("posterior", "log_likelihood", "log_prior", "constant_data")  # of posterior.nc, that estimates need
-PACKAGES = ("pymc", "pytensor", "arviz", "numpy", "numba")
 
 
 @dataclass
@@ -665,21 +657,8 @@ def load_described(folder: str | Path, source: str | None = None, token: str | N
     return load_fit(folder, AbsentChip(stored["class"], spec))
 
 
-def written_by(stored: dict[str, Any]) -> str | None:
-    """The version of bayes_snn that wrote a `fit.json`, where it says so."""
-    versions = stored.get("versions")
-    found = versions.get("bayes_snn") if isinstance(versions, dict) else None
-    return None if found is None else str(found)
 
 
-def version_note(found: str | None) -> str | None:
-    """What is to be said of a fit of version `found` of bayes_snn; None for the version that runs, or if unknown."""
-    if found is None or found == __version__:
-        return None
-    return (
-        f"was written by bayes_snn {found}, but this is bayes_snn {__version__}: a simulated chip may answer "
-        "differently now, so compare predictions with the scores in fit.json, or install that version."
-    )
 
 
 def describe_chip(chip: Chip) -> dict[str, Any]:

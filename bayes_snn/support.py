@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pytensor.graph.traversal import ancestors
 
-from bayes_snn.predict import HIGH, LOW
+from bayes_snn.groups import HIGH, LOW
 
 DRAWS = 64  # from the prior: a weight of either sign has the same in all of them once in 2^63 times
 

@@ -25,12 +25,12 @@ from typing import Any
 
 import pandas as pd
 
-from bayes_snn import __version__
-from bayes_snn.cell_run import in_one_sentence, run_cell
+from bayes_snn.cell_run import run_cell
 from bayes_snn.cells import Cell
 from bayes_snn.cluster import connect, cpu_count, dashboard_link, need_distributed
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, in_one_sentence
 from bayes_snn.sweep_folder import SweepFolder, need_pyarrow, read_rows, read_sweep, version_of
+from bayes_snn.version import __version__
 
 TICK = 0.5  # s between looks at who is there
 

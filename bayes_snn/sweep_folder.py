@@ -22,11 +22,12 @@ from typing import Any
 
 import pandas as pd
 
-from bayes_snn.cell_run import package_versions, score_names
+from bayes_snn.cell_run import score_names
 from bayes_snn.cells import FORMAT, IDENTITY, Cell
 from bayes_snn.errors import InputError
 from bayes_snn.files import UnreadableError, make_folder, take_lock, why, write_then_rename
 from bayes_snn.schema import SweepFields, check, read_json
+from bayes_snn.version import package_versions
 
 try:
     import pyarrow as pa

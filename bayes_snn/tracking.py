@@ -19,12 +19,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-# stats of a step that watches, nan where a draw began without a look: log L of the current point as it was carried and
-# as it was measured, and as measured at the point of reference
-BEFORE, AFTER, REFERENCE = "remeasured_before", "remeasured_after", "remeasured_reference"
-NOTHING = dict.fromkeys((BEFORE, AFTER, REFERENCE), float("nan"))
+from bayes_snn.groups import AFTER, BEFORE, NOTHING, REFERENCE, REMEASURED
 
-GROUP = "remeasured"  # of the DataTree
 ALPHA = 0.01  # how often a chip that stands still is said to move, at most
 FEWEST = 8  # measurements of the point of reference
 LARGEST_MOVE = 1.0  # nats; estimates that scatter as much still leave chains that move (Doucet et al. 2015)
@@ -80,7 +76,7 @@ def collect(trace: xr.DataTree, goes_on: bool) -> None:
     }
     group = xr.Dataset({name: ("look", values) for name, values in looks.items()}, attrs={"goes_on": int(goes_on)})
     trace["sample_stats"] = xr.DataTree(stats.drop_vars(list(NOTHING)))
-    trace[GROUP] = xr.DataTree(group)
+    trace[REMEASURED] = xr.DataTree(group)
 
 
 def _first_number(values: NDArray[np.float64]) -> NDArray[np.float64]:

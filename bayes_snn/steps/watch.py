@@ -18,10 +18,10 @@ import pymc as pm
 from numpy.typing import NDArray
 
 from bayes_snn.chip import FloatArray, as_matrices
+from bayes_snn.groups import AFTER, BEFORE, NOTHING, REFERENCE
 from bayes_snn.model import weight_variables
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.steps.tally import Tally
-from bayes_snn.tracking import AFTER, BEFORE, NOTHING, REFERENCE
 
 
 @dataclass

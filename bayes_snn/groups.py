@@ -1,0 +1,16 @@
+"""Names of groups, variables and attributes of a fit's DataTree, and of the stats of its steps, in one place."""
+
+from __future__ import annotations
+
+LABELS = "label"  # the observed variable
+
+OUTPUTS, CONSTANT = "outputs", "constant"  # group and variable: class probabilities of each draw
+ALIKE, UNRESPONSIVE = "alike", "unresponsive"  # attributes: all draws answered alike; so were draws from the prior
+OTHER_TERMS, SUPPORT = "other_terms", "support"  # groups: terms of the model beside the chip's; bounds of the prior
+LOW, HIGH = "low_", "high_"  # of the variables of SUPPORT, before the name of a layer
+
+REMEASURED = "remeasured"  # the group of what follows
+# stats of a step that watches, nan where a draw began without a look: log L of the current point as it was carried and
+# as it was measured, and as measured at the point of reference
+BEFORE, AFTER, REFERENCE = "remeasured_before", "remeasured_after", "remeasured_reference"
+NOTHING = dict.fromkeys((BEFORE, AFTER, REFERENCE), float("nan"))
