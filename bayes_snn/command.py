@@ -33,7 +33,7 @@ from bayes_snn.terminal import option, run_app, show_help, tell_warning
 from bayes_snn.waiting import progress_shown
 
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
-    from bayes_snn.checkpoint import Checkpoint
+    from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.chip import Chip
     from bayes_snn.data import Split
     from bayes_snn.lif import LIFChip

@@ -16,7 +16,7 @@ from bayes_snn.names import BUILT_IN, CHECKPOINT, available_models
 from bayes_snn.terminal import say_last
 
 if TYPE_CHECKING:
-    from bayes_snn.checkpoint import Checkpoint
+    from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.data import Split
 
 _NOT_STORED = ("resume", "show_help", "out", "overwrite", "check")  # options that do not say what the fit is
@@ -32,8 +32,8 @@ def storing(
     No other fit can use the folder meanwhile. When the fit fails, what it has stored is kept and told, if there is a
     draw in it. What another fit has stored is deleted only where it is overwritten.
     """
-    from bayes_snn.checkpoint import Checkpoint
-    from bayes_snn.identity import digest_of_arrays
+    from bayes_snn.checkpoint.checkpoint import Checkpoint
+    from bayes_snn.checkpoint.identity import digest_of_arrays
 
     stored = {name: value for name, value in options.items() if name not in (*_NOT_STORED, *_FREE)}
     checkpoint = left or Checkpoint(folder / CHECKPOINT, options=stored, replace=overwrite)
@@ -63,8 +63,8 @@ def how_to_go_on(folder: Path) -> str:
 
 def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
     """Run the command again with the options of a stopped fit; an `InputError` where others were given with them."""
-    from bayes_snn.checkpoint import Checkpoint
-    from bayes_snn.identity import check_model_file
+    from bayes_snn.checkpoint.checkpoint import Checkpoint
+    from bayes_snn.checkpoint.identity import check_model_file
 
     if not folder.strip():
         raise InputError("--resume was empty, but the folder of a fit that was stopped is expected: give it.")

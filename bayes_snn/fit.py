@@ -28,7 +28,7 @@ from pymc.sampling.parallel import ParallelSamplingError
 from rich.console import Console
 
 from bayes_snn.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
-from bayes_snn.checkpoint import Checkpoint
+from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.compiling import Compiling, compile_steps
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name

@@ -28,8 +28,8 @@ from pytensor.compile.executor import Function
 from pytensor.graph.basic import Variable
 from pytensor.graph.op import Op
 
+from bayes_snn.checkpoint.steps import CheckpointedSteps
 from bayes_snn.op import ChipLogLikelihood
-from bayes_snn.steps.checkpointed import CheckpointedSteps
 
 _ONE_OF = (Function, Variable, Op, pm.Model)  # they hold nothing of a chain from one draw to the next
 _NOISE = ("restart_noise", "checkpoint_state", "restore_state")

@@ -161,7 +161,7 @@ class ChipLogLikelihood(Op):
         self._known.clear()
 
     def checkpoint_state(self) -> list[tuple[bytes, NDArray[np.float64]]]:
-        """What is remembered; see `bayes_snn.steps.resumable`."""
+        """What is remembered; see `bayes_snn.checkpoint.step_state`."""
         return list(self._known.items())
 
     def restore_state(self, state: list[tuple[bytes, NDArray[np.float64]]]) -> None:

@@ -388,7 +388,7 @@ class FitResult:
             )
         if not unfinished:
             return self._write(folder)
-        from bayes_snn.checkpoint import Checkpoint  # it comes with PyMC, which other fits do not need
+        from bayes_snn.checkpoint.checkpoint import Checkpoint  # it comes with PyMC, which other fits do not need
 
         checkpoint = Checkpoint(folder / CHECKPOINT)
         with checkpoint.locked():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bayes_snn.checkpoint import Checkpoint
+from bayes_snn.checkpoint.checkpoint import Checkpoint
+from bayes_snn.checkpoint.identity import check_model_file
 from bayes_snn.chip import Chip
 from bayes_snn.errors import CheckpointError
 from bayes_snn.fit import fit
-from bayes_snn.identity import check_model_file
 from bayes_snn.model import WeightsFunction
 from bayes_snn.result import FitResult, make_chip
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from pymc.step_methods.compound import CompoundStep, flatten_steps
 
+from bayes_snn.checkpoint.steps import CheckpointedSteps
 from bayes_snn.fit import _other_steps, prior_starts
 from bayes_snn.model import build_model
 from bayes_snn.noisy import choose_noise
 from bayes_snn.steps import make_step
-from bayes_snn.steps.checkpointed import CheckpointedSteps
 from bayes_snn.steps.watch import Watch
 
 SEED = 5

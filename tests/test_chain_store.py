@@ -13,8 +13,8 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bayes_snn import chain_store
-from bayes_snn.chain_store import ChainStore
+from bayes_snn.checkpoint import chain_store
+from bayes_snn.checkpoint.chain_store import ChainStore
 from bayes_snn.errors import CheckpointError
 
 TOTAL = 23

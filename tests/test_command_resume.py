@@ -12,10 +12,10 @@ import pymc as pm
 import pytest
 
 from bayes_snn import command
+from bayes_snn.checkpoint.identity import digest_of
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError
 from bayes_snn.fit import fit
-from bayes_snn.identity import digest_of
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.result import load_fit
 from tests.toys import INPUTS, LABELS, SigmoidChip

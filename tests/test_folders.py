@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bayes_snn import command
-from bayes_snn.checkpoint import Checkpoint
+from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.files import take_lock
 from bayes_snn.result import load_fit
@@ -27,13 +27,13 @@ from tests.test_resume import FailingChip, forks, small
 SLOW = """
 from pathlib import Path
 
-import bayes_snn.checkpoint
+from bayes_snn.checkpoint import checkpoint as checkpoint_module
 from bayes_snn.interrupt import InterruptGuard
 
 if Path("slow").exists():
     import time
 
-    bayes_snn.checkpoint.LOCK_PATIENCE, before = 1.0, InterruptGuard.callback
+    checkpoint_module.LOCK_PATIENCE, before = 1.0, InterruptGuard.callback
 
     def callback(self, trace, draw):
         time.sleep(1.0)
@@ -47,7 +47,7 @@ if Path("slow").exists():
 def home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("bayes_snn.checkpoint.LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr("bayes_snn.checkpoint.checkpoint.LOCK_PATIENCE", 0.1)
     (tmp_path / "mine.csv").write_text(ROWS)
     (tmp_path / "prior.py").write_text(GAUSSIAN + SLOW)
     return tmp_path
@@ -87,7 +87,7 @@ def test_of_two_fits_in_one_folder_one_is_refused_and_the_other_loses_nothing(ov
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     (home / "slow").unlink()
-    monkeypatch.setattr("bayes_snn.checkpoint.LOCK_PATIENCE", 20.0)
+    monkeypatch.setattr("bayes_snn.checkpoint.checkpoint.LOCK_PATIENCE", 20.0)
     assert run(monkeypatch, "--resume", "one") == 0, capsys.readouterr()
     assert load_fit("one").posterior.posterior.sizes["draw"] == 60
     assert {path.name for path in Path("one").iterdir()} == set(command.FILES)

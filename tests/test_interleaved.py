@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from bayes_snn import interleaved
-from bayes_snn.checkpoint import Checkpoint
+from bayes_snn.checkpoint.checkpoint import Checkpoint
+from bayes_snn.checkpoint.steps import CheckpointedSteps
 from bayes_snn.errors import LinkError
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.noisy import choose_noise
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.resuming import resume
-from bayes_snn.steps.checkpointed import CheckpointedSteps
 from tests.chains import TIMES
 
 FIT = sys.modules["bayes_snn.fit"]

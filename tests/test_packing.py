@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bayes_snn.packing import PackingError, pack, unpack
+from bayes_snn.checkpoint.packing import PackingError, pack, unpack
 
 arrays = hnp.arrays(
     st.sampled_from([np.float64, np.float32, np.int64, np.uint8, np.bool_, np.dtype("<U3")]),

@@ -12,7 +12,7 @@ import pytest
 from bayes_snn import export
 from bayes_snn.cell_run import run_cell
 from bayes_snn.cells import make_grid
-from bayes_snn.checkpoint import Checkpoint
+from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.command import main
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip

@@ -16,10 +16,9 @@ import numpy as np
 import pymc as pm
 import pytest
 
-import bayes_snn.chain_store
-from bayes_snn import identity
-from bayes_snn.chain_store import ChainStore
-from bayes_snn.checkpoint import Checkpoint
+from bayes_snn.checkpoint import chain_store, identity
+from bayes_snn.checkpoint.chain_store import ChainStore
+from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.chip import ChipSpec
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.fit import fit
@@ -181,7 +180,7 @@ def test_chains_in_processes_that_are_killed_go_on(tmp_path):
 
 @forks
 def test_a_checkpoint_in_use_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("bayes_snn.checkpoint.LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr("bayes_snn.checkpoint.checkpoint.LOCK_PATIENCE", 0.1)
     chip = FailingChip(10)
     with pytest.raises(ChipError):
         small(chip, sampler="block", checkpoint=tmp_path)
@@ -267,7 +266,7 @@ def test_other_code_of_the_same_version_is_refused(stopped, monkeypatch):
     assert not digests.keys() & {f"bayes_snn.{name}" for name in ("report", "command", "diagnostics", "lif")}
     assert identity.code_digests(LIFChip((3, 2))).keys() >= {"bayes_snn.lif", "bayes_snn.lif_kernels"}
     changed = {**digests, "bayes_snn.steps.block": "another"}
-    monkeypatch.setattr("bayes_snn.identity.code_digests", lambda chip: changed)
+    monkeypatch.setattr("bayes_snn.checkpoint.identity.code_digests", lambda chip: changed)
     with pytest.raises(
         CheckpointError, match=r"other code of bayes_snn .* \(another bayes_snn.steps.block\).* fit again"
     ):
@@ -299,7 +298,7 @@ def test_a_fit_from_elsewhere_runs_its_model_file_only_when_it_is_trusted(tmp_pa
 
 
 def test_another_version_is_refused(stopped, monkeypatch):
-    monkeypatch.setattr("bayes_snn.identity.version", lambda name: "0.0" if name == "numba" else version(name))
+    monkeypatch.setattr(identity, "version", lambda name: "0.0" if name == "numba" else version(name))
     with pytest.raises(CheckpointError, match=r"another version of numba \(.*, now 0.0\)"):
         resume(stopped, FailingChip())
 
@@ -376,7 +375,7 @@ def test_a_torn_state_is_told_and_the_one_before_it_used(stopped, tmp_path):
 
 
 def test_a_full_disk_ends_the_fit_in_one_sentence_and_it_goes_on(tmp_path, monkeypatch):
-    write = bayes_snn.chain_store.write_durably
+    write = chain_store.write_durably
     n = 0
 
     def full(path, data):
@@ -387,7 +386,7 @@ def test_a_full_disk_ends_the_fit_in_one_sentence_and_it_goes_on(tmp_path, monke
         write(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bayes_snn.chain_store.write_durably", full)
+        patch.setattr("bayes_snn.checkpoint.chain_store.write_durably", full)
         with pytest.warns(UserWarning, match="No space left"), pytest.raises(CheckpointError) as raised:
             small(FailingChip(), sampler="block", checkpoint=every_few(tmp_path, 2))
     said = r"No space left on device\), but draws up to \d+ of 10 of chain \d are safe there: make room on the disk"

@@ -8,10 +8,11 @@ import numpy as np
 import pymc as pm
 import pytest
 
+from bayes_snn.checkpoint import step_state as resumable
 from bayes_snn.chip import ChipSpec
 from bayes_snn.errors import CheckpointError, InputError
 from bayes_snn.lif import LIFChip
-from bayes_snn.steps import STEPS, SitewiseMetropolis, resumable
+from bayes_snn.steps import STEPS, SitewiseMetropolis
 from tests.chains import Chains, same
 from tests.toys import SigmoidChip
 
@@ -124,7 +125,7 @@ def test_without_the_state_the_draws_are_others(lost, tmp_path, monkeypatch):
         restore(step, {**state, lost: kept})
 
     chains.run(chains.stored(tmp_path), 9)
-    monkeypatch.setattr("bayes_snn.steps.checkpointed.restore_step", forgetful)
+    monkeypatch.setattr("bayes_snn.checkpoint.steps.restore_step", forgetful)
     chains.scramble()
     found = chains.run(chains.stored(tmp_path))
     assert same(found[:9], expected[:9])

@@ -42,7 +42,7 @@ class Tally:
             self.op.forget()
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """What `sampling_state` lacks; a sampler that has more adds it (see `bayes_snn.steps.resumable`)."""
+        """What `sampling_state` lacks; a sampler that has more adds it (see `bayes_snn.checkpoint.step_state`)."""
         return {"presentations": self.op.presentations - self._counted}
 
     def restore_state(self, state: dict[str, Any]) -> None:

@@ -137,7 +137,7 @@ def damage_record(data: bytes, rng: np.random.Generator) -> bytes:
 def make_whole(folder: Path) -> None:
     """A fit, its weights in both formats, and a checkpoint of a fit that was stopped."""
     from bayes_snn import LIFChip, fit
-    from bayes_snn.checkpoint import Checkpoint
+    from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.nir import write_nir
     from bayes_snn.weights_file import write_weights
 
@@ -220,7 +220,7 @@ class _Canary:
 
 
 def read_checkpoint(whole: Path, work: Path, rng: np.random.Generator, resumes: bool) -> None:
-    from bayes_snn.checkpoint import Checkpoint
+    from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.resuming import resume
 
     folder = work / "checkpoint"
@@ -232,7 +232,7 @@ def read_checkpoint(whole: Path, work: Path, rng: np.random.Generator, resumes: 
     path = chosen[rng.integers(len(chosen))]
     data = path.read_bytes()
     if path.name == "checkpoint.json" and rng.random() < 0.7:
-        from bayes_snn.identity import digest_of
+        from bayes_snn.checkpoint.identity import digest_of
 
         stored = json.loads(data)
         known = damage_json(stored["fit"], rng)

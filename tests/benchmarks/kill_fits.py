@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from bayes_snn import LIFChip
-from bayes_snn.chain_store import ChainStore
-from bayes_snn.checkpoint import Checkpoint
+from bayes_snn.checkpoint.chain_store import ChainStore
+from bayes_snn.checkpoint.checkpoint import Checkpoint
+from bayes_snn.checkpoint.steps import CheckpointedSteps
 from bayes_snn.fit import fit
 from bayes_snn.resuming import resume
 from bayes_snn.steps import STEPS
-from bayes_snn.steps.checkpointed import CheckpointedSteps
 from bayes_snn.steps.tally import Tally
 
 TUNE, DRAWS, CHAINS = 60, 60, 2

@@ -22,9 +22,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from bayes_snn.checkpoint.packing import PackingError, pack, unpack
 from bayes_snn.errors import CheckpointError
 from bayes_snn.files import what_helps, why, write_durably
-from bayes_snn.packing import PackingError, pack, unpack
 
 CHUNK_BYTES = 2**20
 MOST_DRAWS = 4096  # to a chunk

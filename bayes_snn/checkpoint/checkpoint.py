@@ -3,7 +3,7 @@
 checkpoint.json     which fit it belongs to: arguments, chip, prior, digests of the data, package versions
 data                training inputs and labels, names of features and classes
 lock                held by the process that fits
-chain_0, ...        draws and state of each chain, see `bayes_snn.chain_store`
+chain_0, ...        draws and state of each chain, see `bayes_snn.checkpoint.chain_store`
 faults              those of the chip's link, as they came, see `bayes_snn.link_faults`
 asked               samples shown to the chip to see that it is the same, each time the fit went on
 """
@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 import pymc as pm
 
-from bayes_snn.chain_store import STATES, ChainStore
+from bayes_snn.checkpoint.chain_store import STATES, ChainStore
+from bayes_snn.checkpoint.identity import FORMAT, check_same, describe_fit, digest_of, is_signed, sign
+from bayes_snn.checkpoint.packing import PackingError, pack, unpack
+from bayes_snn.checkpoint.steps import CheckpointedSteps, known_answer
 from bayes_snn.chip import Chip
 from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, write_durably
-from bayes_snn.identity import FORMAT, check_same, describe_fit, digest_of, is_signed, sign
 from bayes_snn.model import WeightsFunction
-from bayes_snn.packing import PackingError, pack, unpack
 from bayes_snn.schema import CheckpointFields, CheckpointHead, check, read_json
-from bayes_snn.steps.checkpointed import CheckpointedSteps, known_answer
 from bayes_snn.version import written_by
 
 SECONDS = 5.0  # between two saves

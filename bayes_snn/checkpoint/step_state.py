@@ -1,7 +1,7 @@
 """The state of a step method as plain values, and a step method brought back to it.
 
 PyMC's steps tell most of their state as `sampling_state`, a dataclass with random generators in it. What it lacks, the
-steps of this package tell as `checkpoint_state()`, a dict of plain values (see `bayes_snn.packing`), and take back with
+steps of this package tell as `checkpoint_state()`, a dict of plain values (see `packing.py`), and take back with
 `restore_state(state)`. A class must define both itself: one that inherits them may have grown a state that they do not
 know, and then a chain would go on wrongly. PyMC's own classes are known here by name.
 """

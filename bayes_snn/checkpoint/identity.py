@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import pymc as pm
 
+from bayes_snn.checkpoint.packing import pack
 from bayes_snn.chip import Chip
 from bayes_snn.errors import CheckpointError
 from bayes_snn.model import WeightsFunction
-from bayes_snn.packing import pack
 from bayes_snn.result import describe_chip
 from bayes_snn.version import PACKAGES, __version__
 
@@ -74,7 +74,7 @@ def code_digests(chip: Chip) -> dict[str, str]:
     Those of a user's chip are not among them: a driver may be repaired between two parts of a fit.
     """
     chip = getattr(chip, "chip", chip)  # of a link
-    root, found, todo = Path(__file__).parent, {}, [*_DRAWING, type(chip).__module__]
+    root, found, todo = Path(__file__).parents[1], {}, [*_DRAWING, type(chip).__module__]
     while todo:
         name = todo.pop()
         path = root.joinpath(*name.split(".")[1:])
