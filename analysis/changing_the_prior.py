@@ -16,9 +16,9 @@ import pymc as pm
 import xarray as xr
 
 from bayes_snn import LIFChip, fit, load_data, split_data
-from bayes_snn.loo import compare
-from bayes_snn.prior_figures import draw_prior
-from bayes_snn.prior_predictive import prior_predictive
+from bayes_snn.checks.leave_one_out import compare
+from bayes_snn.checks.prior_check import prior_predictive
+from bayes_snn.checks.prior_figures import draw_prior
 
 data = split_data(load_data("wine"), n_train=80, seed=0)
 chip = LIFChip((13, 5, 3), distortion="comparator", sigma=1.0, seed=0)

@@ -10,8 +10,8 @@ import numpy as np
 from IPython.display import Markdown
 
 from bayes_snn import ChipError, ChipSpec, fit, load_data, load_fit, split_data, write_report
-from bayes_snn.prior_figures import draw_prior
-from bayes_snn.prior_predictive import prior_predictive
+from bayes_snn.checks.prior_check import prior_predictive
+from bayes_snn.checks.prior_figures import draw_prior
 
 # %% [markdown]
 # ## The chip

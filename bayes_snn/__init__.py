@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from bayes_snn.face import face
 from bayes_snn.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -34,43 +34,31 @@ if TYPE_CHECKING:
     from bayes_snn.resuming import resume as resume
 
 _HOMES = {
-    "BayesSNNClassifier": "estimator",
-    "Chip": "chip",
-    "ChipError": "errors",
-    "ChipSpec": "chip",
-    "DISTORTIONS": "names",
-    "FitResult": "result",
-    "InputError": "errors",
-    "LIFChip": "lif",
-    "Link": "link",
-    "LinkError": "errors",
-    "RemoteChip": "remote",
-    "build_model": "model",
-    "check_behaviour": "behaviour",
-    "diagnose": "diagnostics",
-    "fit": "fit",
-    "load_data": "data",
-    "load_fit": "result",
-    "resume": "resuming",
-    "split_data": "data",
-    "to_nir": "nir",
-    "train_backprop": "backprop",
-    "write_report": "report",
+    "BayesSNNClassifier": "bayes_snn.estimator",
+    "Chip": "bayes_snn.chip",
+    "ChipError": "bayes_snn.errors",
+    "ChipSpec": "bayes_snn.chip",
+    "DISTORTIONS": "bayes_snn.names",
+    "FitResult": "bayes_snn.result",
+    "InputError": "bayes_snn.errors",
+    "LIFChip": "bayes_snn.lif",
+    "Link": "bayes_snn.link",
+    "LinkError": "bayes_snn.errors",
+    "RemoteChip": "bayes_snn.remote",
+    "build_model": "bayes_snn.model",
+    "check_behaviour": "bayes_snn.behaviour",
+    "diagnose": "bayes_snn.diagnostics",
+    "fit": "bayes_snn.fit",
+    "load_data": "bayes_snn.data",
+    "load_fit": "bayes_snn.result",
+    "resume": "bayes_snn.resuming",
+    "split_data": "bayes_snn.data",
+    "to_nir": "bayes_snn.nir",
+    "train_backprop": "bayes_snn.backprop.train",
+    "write_report": "bayes_snn.report",
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: the chip alone does not need PyMC."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'bayes_snn' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(f"bayes_snn.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+__getattr__, __dir__ = face(__name__, _HOMES, globals())
 
 
 class _Package(ModuleType):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayes_snn.checks.leave_one_out import check_same_samples, compare_scores, n_high, n_tied, no_ranking, pointwise_loo
 from bayes_snn.errors import InputError
-from bayes_snn.loo import check_same_samples, compare_scores, n_high, n_tied, no_ranking, pointwise_loo
 from bayes_snn.report_figures import draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, paragraph, table

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bayes_snn import LIFChip, fit, write_report
-from bayes_snn.loo import LooWarning, compare
+from bayes_snn.checks.leave_one_out import LooWarning, compare
 from bayes_snn.model import available_models
 
 ROOT = Path(__file__).parents[1]

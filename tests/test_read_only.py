@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bayes_snn.checks.prior_check import prior_predictive
 from bayes_snn.chip import ask_counts, ask_spikes, frozen
 from bayes_snn.distil import distil
 from bayes_snn.errors import ChipError, ChipRaisedError
@@ -18,7 +19,6 @@ from bayes_snn.link import Link
 from bayes_snn.noisy import NoiseChoice
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.predict import Draws, probabilities, run_draws
-from bayes_snn.prior_predictive import prior_predictive
 from bayes_snn.steps import STEPS
 from bayes_snn.steps.sweepers import BlackBoxSweeper, make_sweeper
 from tests.toys import INPUTS, LABELS, SigmoidChip

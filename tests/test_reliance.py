@@ -7,12 +7,12 @@ import pymc as pm
 import pytest
 from scipy import stats
 
+from bayes_snn.checks.reliance import feature_reliance, weight_signal
 from bayes_snn.chip import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
 from bayes_snn.metrics import accuracy, log_score
 from bayes_snn.predict import probabilities
-from bayes_snn.reliance import feature_reliance, weight_signal
 from tests.fits import CountingChip, hand_made_fit
 
 RNG = np.random.default_rng(0)

@@ -11,13 +11,13 @@ import pytest
 from scipy.special import expit
 
 from bayes_snn import LIFChip, fit, load_fit
+from bayes_snn.checks.prior_check import prior_predictive
+from bayes_snn.checks.reliance import weight_signal
 from bayes_snn.chip import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.fit import prior_starts
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.model import build_model
-from bayes_snn.prior_predictive import prior_predictive
-from bayes_snn.reliance import weight_signal
 from bayes_snn.steps import SAMPLERS, SitewiseMetropolis, make_step, sample_smc
 from tests.test_steps import LIMIT, population_scores, sample, z_scores
 

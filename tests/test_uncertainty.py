@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bayes_snn.calibration import calibration
-from bayes_snn.errors import InputError
-from bayes_snn.metrics import accuracy, accuracy_interval, calibration_error, reliability
-from bayes_snn.uncertainty import (
+from bayes_snn.checks.calibration_curve import calibration
+from bayes_snn.checks.uncertainty import (
     abstain_curve,
     abstain_points,
     draw_probabilities,
     entropy_parts,
     predictive_entropy,
 )
+from bayes_snn.errors import InputError
+from bayes_snn.metrics import accuracy, accuracy_interval, calibration_error, reliability
 from tests.fits import CountingChip, hand_made_fit
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from bayes_snn.checks.prior_check import PriorPredictive
 from bayes_snn.errors import InputError
 from bayes_snn.figures import COLOURS
-from bayes_snn.prior_predictive import PriorPredictive
 
 _DASHES = ("-", "--", "-.", ":")
 _BINS = 20

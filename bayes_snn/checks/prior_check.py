@@ -6,7 +6,6 @@ network is sure of every answer, has said so before any data came.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +28,11 @@ from bayes_snn.chip import (
     check_labels,
     frozen,
 )
-from bayes_snn.errors import InputError, check_whole
+from bayes_snn.errors import check_whole
 from bayes_snn.likelihood import class_probabilities
 from bayes_snn.metrics import accuracy
 from bayes_snn.model import WeightsFunction, build_model, warn_of_potentials
+from bayes_snn.posterior.prior_draws import draw_prior
 
 SURE = 0.95  # a class probability from which an answer is called sure
 
@@ -204,25 +204,6 @@ def draw_weights(model: pm.Model, draws: int, seed: int) -> list[NDArray[np.floa
     return [np.asarray(w, np.float64) for w in draw_prior(model.chip_weights, draws, np.random.default_rng(seed))]
 
 
-def draw_prior(variables: Sequence[Any], draws: int, rng: np.random.Generator) -> list[NDArray[Any]]:
-    """Joint draws of variables of a model from its prior, (draws, ...) of each, or an `InputError`."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
-            drawn = pm.draw(variables, draws=draws, random_seed=rng)
-    except NotImplementedError as error:
-        raise InputError(
-            f"The prior cannot be drawn from ({error}), but a prior predictive check needs draws from it: give each of "
-            "its variables a proper distribution, a wide Normal instead of a Flat one for example."
-        ) from error
-    # PyMC leaves the axis out where it is of length 1
-    found = [np.asarray(values)[None] if draws == 1 else np.asarray(values) for values in drawn]
-    if not all(np.isfinite(values).all() for values in found):
-        raise InputError(
-            "The prior drew weights that are not finite, but a chip can be programmed with finite ones only: give its "
-            "scales lighter tails."
-        )
-    return found
 
 
 def _saturated(counts: NDArray[np.int32], n_steps: int) -> NDArray[np.bool_]:
