@@ -11,9 +11,9 @@ from bayes_snn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from bayes_snn.backprop.train import train_backprop as train_backprop
-    from bayes_snn.behaviour import check_behaviour as check_behaviour
-    from bayes_snn.chip import Chip as Chip
-    from bayes_snn.chip import ChipSpec as ChipSpec
+    from bayes_snn.chips.behaviour import check_behaviour as check_behaviour
+    from bayes_snn.chips.contract import Chip as Chip
+    from bayes_snn.chips.contract import ChipSpec as ChipSpec
     from bayes_snn.data import load_data as load_data
     from bayes_snn.data import split_data as split_data
     from bayes_snn.diagnostics import diagnose as diagnose
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BayesSNNClassifier": "bayes_snn.estimator",
-    "Chip": "bayes_snn.chip",
+    "Chip": "bayes_snn.chips.contract",
     "ChipError": "bayes_snn.errors",
-    "ChipSpec": "bayes_snn.chip",
+    "ChipSpec": "bayes_snn.chips.contract",
     "DISTORTIONS": "bayes_snn.names",
     "FitResult": "bayes_snn.result",
     "InputError": "bayes_snn.errors",
@@ -46,7 +46,7 @@ _HOMES = {
     "LinkError": "bayes_snn.errors",
     "RemoteChip": "bayes_snn.remote",
     "build_model": "bayes_snn.model",
-    "check_behaviour": "bayes_snn.behaviour",
+    "check_behaviour": "bayes_snn.chips.behaviour",
     "diagnose": "bayes_snn.diagnostics",
     "fit": "bayes_snn.fit",
     "load_data": "bayes_snn.data",

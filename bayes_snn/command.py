@@ -34,7 +34,7 @@ from bayes_snn.waiting import progress_shown
 
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
     from bayes_snn.checkpoint.checkpoint import Checkpoint
-    from bayes_snn.chip import Chip
+    from bayes_snn.chips.contract import Chip
     from bayes_snn.data import Split
     from bayes_snn.lif import LIFChip
     from bayes_snn.result import FitResult
@@ -130,7 +130,7 @@ def command(
         go_on(context, resume, command)
         return
     from bayes_snn.baselines import baseline_scores
-    from bayes_snn.chip_source import chip_for_data, short_name
+    from bayes_snn.chips.by_name import chip_for_data, short_name
     from bayes_snn.closing import tell_fit
     from bayes_snn.data import check_parts, load_data, split_data
     from bayes_snn.fit import check_sampling, fit

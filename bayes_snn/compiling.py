@@ -13,7 +13,7 @@ import pymc as pm
 from pymc.step_methods.compound import CompoundStep
 from rich.console import Console
 
-from bayes_snn.chip import ChipSpec, FloatArray, IntArray
+from bayes_snn.chips.contract import ChipSpec, FloatArray, IntArray
 from bayes_snn.interleaved import copied
 from bayes_snn.noisy import NoiseChoice
 

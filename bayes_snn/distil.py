@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip, as_matrices
+from bayes_snn.chips.contract import Chip, as_matrices
 from bayes_snn.errors import check_whole
 from bayes_snn.noisy import NoiseChoice
 from bayes_snn.op import ChipLogLikelihood

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from bayes_snn.chip import Chip, check_chip
+from bayes_snn.chips.contract import Chip, check_chip
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip

@@ -53,7 +53,7 @@ def command(
     NIR is read by Norse, snnTorch and other simulators; .npz holds w_1, w_2, ... and needs NumPy alone.
     """
     # imported here, for they take seconds, and --help comes at once
-    from bayes_snn.chip_source import read_token
+    from bayes_snn.chips.by_name import read_token
     from bayes_snn.predict import check_estimate
     from bayes_snn.result import load_described
     from bayes_snn.weights_file import write_weights

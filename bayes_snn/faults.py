@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bayes_snn.chip import Chip, FloatArray, check_chip
+from bayes_snn.chips.contract import Chip, FloatArray, check_chip
 from bayes_snn.errors import ChipError, InputError, unknown_name
 from bayes_snn.link_faults import KINDS
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bayes_snn.chip import IntArray
+from bayes_snn.chips.contract import IntArray
 from bayes_snn.files import write_then_rename
 from bayes_snn.metrics import reliability
 from bayes_snn.result import FitResult

@@ -27,9 +27,10 @@ from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
 from pymc.sampling.parallel import ParallelSamplingError
 from rich.console import Console
 
-from bayes_snn.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
 from bayes_snn.checkpoint.checkpoint import Checkpoint
-from bayes_snn.chip import Chip, FloatArray, IntArray, check_chip
+from bayes_snn.chips.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
+from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip
+from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.compiling import Compiling, compile_steps
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name
 from bayes_snn.evaluation import add_inputs, evaluate_draws
@@ -42,7 +43,6 @@ from bayes_snn.link_faults import keeping_faults
 from bayes_snn.model import WeightsFunction, build_model, load_weights, other_terms
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
 from bayes_snn.noisy import choose_noise
-from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.rehearsal import rehearse
 from bayes_snn.result import FitResult
 from bayes_snn.steps import make_step, sample_smc

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
-from bayes_snn.chip import ChipSpec, FloatArray, check_inputs
+from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs
 from bayes_snn.distortion import check_distortions
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.lanes import GROUP

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.distortion import (
     SmoothFunctions,
     comparator_edges,

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.distortion import SmoothFunctions, comparator_edges, stream
 from bayes_snn.lanes import GROUP, store
 from bayes_snn.lif_circuit import THRESHOLD, Circuit, pad_edges, spread

@@ -13,27 +13,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray, as_matrices
+from bayes_snn.chips.contract import FloatArray, as_matrices
+from bayes_snn.chips.sweeper import Sweep
 from bayes_snn.lanes import GROUP, aligned_zeros
 from bayes_snn.lif_circuit import Circuit
 from bayes_snn.lif_kernels import run_group
 from bayes_snn.lif_labels import empty_labels, group_log_likelihood, hardest_first, put_in_order
 from bayes_snn.lif_rerun import keep, propose, sum_up
-
-
-@dataclass
-class Sweep:
-    """What a sweep did: proposals accepted (n_weights,) bool, log-likelihood after it, samples shown to the chip."""
-
-    accepted: NDArray[np.bool_]
-    log_likelihood: float
-    presentations: int
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.chip import IntArray
+from bayes_snn.chips.contract import IntArray
 from bayes_snn.errors import InputError
 
 BETA = 0.5  # per spike

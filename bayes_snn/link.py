@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip, FloatArray, check_chip, frozen
+from bayes_snn.chips.contract import Chip, FloatArray, check_chip, frozen
 from bayes_snn.errors import ChipError, InputError, LinkError, check_whole
 from bayes_snn.interrupt import interrupted
 from bayes_snn.link_faults import AnswerError, FaultLog, check_answer

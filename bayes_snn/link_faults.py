@@ -22,7 +22,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import ArrayError, as_array
-from bayes_snn.chip import ChipSpec, check_counts
+from bayes_snn.chips.contract import ChipSpec, check_counts
 from bayes_snn.errors import ChipError, LinkError
 
 KINDS = {  # of faults, in the order in which they are told

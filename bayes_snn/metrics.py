@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
-from bayes_snn.chip import FloatArray, IntArray, check_labels
+from bayes_snn.chips.contract import FloatArray, IntArray, check_labels
 from bayes_snn.errors import InputError, check_whole
 
 LEVEL = 0.9  # coverage of intervals

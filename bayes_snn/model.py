@@ -16,7 +16,7 @@ import pymc as pm
 import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
 
-from bayes_snn.chip import (
+from bayes_snn.chips.contract import (
     Chip,
     ChipSpec,
     FloatArray,

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
-from bayes_snn.chip import Chip
+from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import ForeignNeuronsWarning, InputError, unknown_name
 from bayes_snn.files import UnreadableError, write_then_rename
 from bayes_snn.hdf5 import Group, read_hdf5

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import ChipSpec, FloatArray
+from bayes_snn.chips.contract import ChipSpec, FloatArray
 from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.names import MCWM as MCWM
 from bayes_snn.names import NOISE_KINDS as KINDS

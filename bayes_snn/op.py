@@ -21,7 +21,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import generate_fallback_impl, numba_funcify
 
-from bayes_snn.chip import Chip, FloatArray, IntArray, ask_counts, frozen
+from bayes_snn.chips.contract import Chip, FloatArray, IntArray, ask_counts, frozen
 from bayes_snn.likelihood import BETA, log_likelihood
 from bayes_snn.noisy import NoiseChoice, log_mean
 

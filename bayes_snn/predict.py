@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip, FloatArray, ask_counts, frozen
+from bayes_snn.chips.contract import Chip, FloatArray, ask_counts, frozen
 from bayes_snn.errors import check_whole, unknown_name
 from bayes_snn.likelihood import BETA, class_probabilities
 from bayes_snn.waiting import tracked

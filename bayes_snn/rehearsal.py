@@ -20,10 +20,10 @@ from pymc.backends.base import MultiTrace
 from pymc.backends.ndarray import NDArray
 from pymc.pytensorf import compile as compile_function
 
-from bayes_snn.chip import Chip
+from bayes_snn.chips.contract import Chip
+from bayes_snn.chips.presentations import Presentations
 from bayes_snn.errors import InputError, in_one_line
 from bayes_snn.evaluation import add_inputs, record_likelihood
-from bayes_snn.presentations import Presentations
 from bayes_snn.result import FitResult
 
 RESERVED = ("chain", "draw", "observation")

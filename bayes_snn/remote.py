@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.addresses import numeric, split_address
 from bayes_snn.arrays import as_floats
-from bayes_snn.chip import ChipSpec, FloatArray
+from bayes_snn.chips.contract import ChipSpec, FloatArray
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.wire import ENCRYPTED_BYTES, FRAME_BYTES, MAX_BYTES, Message, WireError, decode, encode, spec_from
 

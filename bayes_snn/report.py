@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bayes_snn.chip import FloatArray, IntArray
+from bayes_snn.chips.contract import FloatArray, IntArray
 from bayes_snn.errors import InputError
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.names import REPORT as FILE

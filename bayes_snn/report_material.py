@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import AbsentChip, Chip, FloatArray, IntArray, check_inputs, check_labels
-from bayes_snn.chip_source import read_token
+from bayes_snn.chips.by_name import read_token
+from bayes_snn.chips.contract import AbsentChip, Chip, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import InputError
 from bayes_snn.files import UnreadableError
+from bayes_snn.json_file import check
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.predict import DEPLOYABLE, DISTILLED, choose_deployable
 from bayes_snn.result import FitResult, load_described, read_description
-from bayes_snn.schema import DiagnosisFields, check
+from bayes_snn.schema import DiagnosisFields
 
 Samples = tuple[NDArray[np.float64], NDArray[np.int64]]
 

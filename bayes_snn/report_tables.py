@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from bayes_snn.chips.presentations import NAMES
 from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
 from bayes_snn.link_faults import in_words
 from bayes_snn.noisy import told_noise
 from bayes_snn.predict import DISTILLED
-from bayes_snn.presentations import NAMES
 from bayes_snn.report_figures import Drawing, draw_accuracies
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import Html, Sheet, element, joined, missing, pairs, paragraph, table

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import ask_spikes
+from bayes_snn.chips.contract import ask_spikes
 from bayes_snn.lif import LIFChip
 from bayes_snn.lif_circuit import TAU_M
 from bayes_snn.report_figures import WIDTH, Drawing

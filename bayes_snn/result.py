@@ -24,7 +24,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_snn.chip import AbsentChip, Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
+from bayes_snn.chips.contract import AbsentChip, Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
+from bayes_snn.chips.describe import describe_chip, make_chip, spec_from
+from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning
 from bayes_snn.files import (
@@ -39,9 +41,9 @@ from bayes_snn.files import (
 from bayes_snn.fit_summary import describe_result, summarise
 from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASURED, SUPPORT, UNRESPONSIVE
 from bayes_snn.hdf5 import as_tree, read_hdf5
+from bayes_snn.json_file import check, read_json
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import BETA
-from bayes_snn.link import Link
 from bayes_snn.link_faults import fault_counts
 from bayes_snn.metrics import evaluate
 from bayes_snn.names import CHECKPOINT
@@ -61,8 +63,7 @@ from bayes_snn.predict import (
     probabilities,
     run_draws,
 )
-from bayes_snn.presentations import AnswerMemory, Presentations, RememberingChip
-from bayes_snn.schema import FitFields, check, check_simulated, read_json, spec_from
+from bayes_snn.schema import FitFields
 from bayes_snn.version import PACKAGES, __version__, version_note, written_by
 
 if TYPE_CHECKING:
@@ -643,7 +644,7 @@ def load_described(folder: str | Path, source: str | None = None, token: str | N
     """
     stored = read_description(Path(folder))["chip"]
     if source is not None:
-        from bayes_snn.chip_source import find_chip
+        from bayes_snn.chips.by_name import find_chip
 
         chip = find_chip(source, token)
         if (found := describe_chip(chip)["class"]) != stored["class"]:
@@ -661,44 +662,10 @@ def load_described(folder: str | Path, source: str | None = None, token: str | N
 
 
 
-def describe_chip(chip: Chip) -> dict[str, Any]:
-    """A chip in plain values; enough to make a `LIFChip` again."""
-    chip = chip.chip if isinstance(chip, Link) else chip  # how it is reached is no part of what it is
-    described: dict[str, Any] = {"class": type(chip).__name__, "spec": _plain(chip.spec.as_dict())}
-    if isinstance(chip, AbsentChip):
-        described["class"] = chip.name
-    if isinstance(chip, LIFChip):
-        described |= {"distortions": chip.strengths, "seed": chip.seed, "tau_m": chip.tau_m}
-    return described
 
 
-def make_chip(described: dict[str, Any]) -> LIFChip:
-    """The simulated chip of a description; an `InputError` for any other."""
-    if described["class"] != LIFChip.__name__:
-        raise InputError(
-            f"The fit's chip was a {described['class']}, which cannot be made from its description: pass chip=, or "
-            "give --chip to a command."
-        )
-    spec = check_simulated(described)
-    names = list(described["distortions"])
-    return LIFChip(
-        spec.layers,
-        names,
-        [described["distortions"][name] for name in names] or 0.0,  # an ideal chip has none
-        described["seed"],
-        spec.n_steps,
-        tau_m=described["tau_m"],
-        weight_range=spec.weight_range,
-    )
 
 
-def _plain(value: Any) -> Any:
-    """Tuples as lists, NumPy numbers as Python's: what JSON gives back."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _finite(value: Any) -> Any:

@@ -7,11 +7,12 @@ from typing import Any
 
 from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.checkpoint.identity import check_model_file
-from bayes_snn.chip import Chip
+from bayes_snn.chips.contract import Chip
+from bayes_snn.chips.describe import make_chip
 from bayes_snn.errors import CheckpointError
 from bayes_snn.fit import fit
 from bayes_snn.model import WeightsFunction
-from bayes_snn.result import FitResult, make_chip
+from bayes_snn.result import FitResult
 
 
 def resume(

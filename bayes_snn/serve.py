@@ -74,7 +74,7 @@ def command(
 
     Runs are made one at a time, and clients take turns. Ctrl-C or SIGTERM end it, after the run of the moment.
     """
-    from bayes_snn.chip_source import find_chip, read_token
+    from bayes_snn.chips.by_name import find_chip, read_token
 
     try:
         from bayes_snn.server import Server

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from bayes_snn.arrays import as_floats
-from bayes_snn.chip import Chip, FloatArray
+from bayes_snn.chips.contract import Chip, FloatArray
 from bayes_snn.errors import InputError
 from bayes_snn.files import UnreadableError, read_file, write_then_rename
 from bayes_snn.predict import Weights

@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.names import MAX_BYTES as MAX_BYTES
 
@@ -147,7 +147,7 @@ def spec_fields(spec: ChipSpec) -> tuple[dict[str, Any], tuple[NDArray[np.float6
 
 def spec_from(fields: Any, arrays: Sequence[NDArray[Any]] = ()) -> ChipSpec:
     """A `ChipSpec` out of a header and the arrays that came with it, or a `WireError`."""
-    from bayes_snn.schema import spec_from as checked  # the schema of all descriptions
+    from bayes_snn.chips.describe import spec_from as checked  # the schema of all descriptions
 
     try:
         known = dict(fields)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
-from bayes_snn.chip import ChipSpec, FloatArray, Parameter, check_inputs
+from bayes_snn.chips.contract import ChipSpec, FloatArray, Parameter, check_inputs
 from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.xylo_kernel import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
 

@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray, as_matrices
-from bayes_snn.lif_sweep import Sweep
+from bayes_snn.chips.contract import FloatArray, as_matrices
+from bayes_snn.chips.sweeper import Sweep
 from bayes_snn.xylo_kernel import (
     GROUP,
     MOST_HIDDEN,

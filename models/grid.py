@@ -10,7 +10,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayes_snn.grid import normal_log_mass, weight_levels
+from bayes_snn.chips.levels import normal_log_mass, weight_levels
 
 SIGMA = 1.0  # standard deviation before rounding, in units of the threshold per unit of input
 

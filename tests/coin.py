@@ -13,7 +13,7 @@ import pymc as pm
 from scipy import stats
 from scipy.special import expit
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.likelihood import BETA
 from bayes_snn.model import build_model
 

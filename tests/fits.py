@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from bayes_snn.chips.presentations import Presentations
 from bayes_snn.likelihood import log_likelihood
-from bayes_snn.presentations import Presentations
 from bayes_snn.result import FitResult
 from tests.toys import SigmoidChip
 

@@ -19,7 +19,7 @@ from bayes_snn.backprop.distortion import draw_distortion  # noqa: E402
 from bayes_snn.backprop.network import SURROGATES, Surrogate, run_network, spike_counts  # noqa: E402
 from bayes_snn.backprop.train import MODES, train_backprop  # noqa: E402
 from bayes_snn.backprop.trainer import Part, Trainer, split_validation  # noqa: E402
-from bayes_snn.chip import ChipSpec  # noqa: E402
+from bayes_snn.chips.contract import ChipSpec  # noqa: E402
 from bayes_snn.distortion import stream  # noqa: E402
 from bayes_snn.errors import ChipError, InputError  # noqa: E402
 from bayes_snn.lif import TAU_M, LIFChip  # noqa: E402

@@ -157,7 +157,7 @@ def test_other_test_samples_are_refused(refused):
 @pytest.mark.usefixtures("home")
 def test_a_fit_from_elsewhere_runs_nothing_unless_it_is_trusted(tmp_path, refused, monkeypatch):
     monkeypatch.setattr("bayes_snn.model._import", lambda path: pytest.fail(f"{path} was run"))
-    monkeypatch.setattr("bayes_snn.chip_source.chip_for_data", lambda *options: pytest.fail("the chip was made"))
+    monkeypatch.setattr("bayes_snn.chips.by_name.chip_for_data", lambda *options: pytest.fail("the chip was made"))
     shutil.copytree("stopped", tmp_path / "forged")
     path = tmp_path / "forged" / "checkpoint" / "checkpoint.json"
     stored = json.loads(path.read_text())

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.diagnostics import diagnose
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit

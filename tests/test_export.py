@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bayes_snn import export
-from bayes_snn.chip_source import find_chip
+from bayes_snn.chips.by_name import find_chip
 from bayes_snn.lif import LIFChip
 from bayes_snn.result import load_fit
 from bayes_snn.weights_file import read_weights

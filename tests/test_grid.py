@@ -14,10 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bayes_snn.chip import ChipSpec, Parameter
+from bayes_snn.chips.contract import ChipSpec, Parameter
+from bayes_snn.chips.levels import grid_levels, normal_log_mass, weight_levels
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
-from bayes_snn.grid import grid_levels, normal_log_mass, weight_levels
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.link import Link

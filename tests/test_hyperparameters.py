@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from bayes_snn import fit
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.fit import _other_steps
 from bayes_snn.model import build_model
 from bayes_snn.steps import make_step

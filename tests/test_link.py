@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bayes_snn.behaviour import check_behaviour
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.behaviour import check_behaviour
+from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.chips.describe import describe_chip
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.faults import INJECTED, FaultyChip
 from bayes_snn.fit import fit
@@ -29,7 +30,7 @@ from bayes_snn.link_faults import KINDS, AnswerError, FaultLog, check_answer, fa
 from bayes_snn.report_material import gather
 from bayes_snn.report_page import Sheet
 from bayes_snn.report_tables import cost
-from bayes_snn.result import describe_chip, load_fit
+from bayes_snn.result import load_fit
 from tests.fits import hand_made_fit, same_draws
 from tests.links import match_faults
 from tests.toys import INPUTS, LABELS, SigmoidChip

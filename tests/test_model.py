@@ -10,7 +10,7 @@ import pymc as pm
 import pytest
 from scipy import stats
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.fit import _other_steps
 from bayes_snn.lif import LIFChip

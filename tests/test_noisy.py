@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip

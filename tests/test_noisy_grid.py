@@ -17,7 +17,7 @@ import xarray as xr
 from scipy import stats
 from scipy.special import beta, expit
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.fit import _other_steps
 from bayes_snn.likelihood import BETA
 from bayes_snn.model import build_model

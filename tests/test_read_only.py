@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bayes_snn.checks.prior_check import prior_predictive
-from bayes_snn.chip import ask_counts, ask_spikes, frozen
+from bayes_snn.chips.contract import ask_counts, ask_spikes, frozen
+from bayes_snn.chips.levels import weight_levels
 from bayes_snn.distil import distil
 from bayes_snn.errors import ChipError, ChipRaisedError
 from bayes_snn.fit import fit
-from bayes_snn.grid import weight_levels
 from bayes_snn.lif import LIFChip
 from bayes_snn.lif_kernels import run_groups
 from bayes_snn.lif_sweep import prepare, sweep_sites

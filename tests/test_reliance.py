@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from bayes_snn.checks.reliance import feature_reliance, weight_signal
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
 from bayes_snn.metrics import accuracy, log_score

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bayes_snn.addresses import is_local, split_address
-from bayes_snn.chip import ChipSpec
-from bayes_snn.chip_source import find_chip
+from bayes_snn.chips.by_name import find_chip
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.fit import fit
 from bayes_snn.handshake import make_keys, read_keys

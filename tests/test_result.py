@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bayes_snn import __version__
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import ChipError, InputError, VersionWarning
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.lif import LIFChip

@@ -19,7 +19,7 @@ import pytest
 from bayes_snn.checkpoint import chain_store, identity
 from bayes_snn.checkpoint.chain_store import ChainStore
 from bayes_snn.checkpoint.checkpoint import Checkpoint
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip

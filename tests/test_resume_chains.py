@@ -9,7 +9,7 @@ import pymc as pm
 import pytest
 
 from bayes_snn.checkpoint import step_state as resumable
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import CheckpointError, InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.steps import STEPS, SitewiseMetropolis

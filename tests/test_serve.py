@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bayes_snn import command, serve
-from bayes_snn.chip_source import find_chip, read_token
+from bayes_snn.chips.by_name import find_chip, read_token
 from bayes_snn.errors import InputError
 from bayes_snn.lif import LIFChip
 from bayes_snn.remote import RemoteChip

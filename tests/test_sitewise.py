@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.fit import fit
 from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import class_probabilities, log_likelihood

@@ -13,7 +13,7 @@ from scipy.special import expit
 from bayes_snn import LIFChip, fit, load_fit
 from bayes_snn.checks.prior_check import prior_predictive
 from bayes_snn.checks.reliance import weight_signal
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.fit import prior_starts
 from bayes_snn.likelihood import log_likelihood

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bayes_snn.chip import ChipSpec, Parameter
+from bayes_snn.chips.contract import ChipSpec, Parameter
 from bayes_snn.wire import (
     DTYPES,
     FRAME_BYTES,

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 from scipy.special import expit
 
-from bayes_snn.chip import Chip, ChipSpec
+from bayes_snn.chips.contract import Chip, ChipSpec
 from bayes_snn.likelihood import log_likelihood
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bayes_snn.chip import Chip
+from bayes_snn.chips.contract import Chip
 from bayes_snn.distortion import check_distortions
 from bayes_snn.errors import InputError, unknown_name
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bayes_snn.chip import Chip, FloatArray, ask_counts, ask_spikes, frozen
+from bayes_snn.chips.contract import Chip, FloatArray, ask_counts, ask_spikes, frozen
 
 
 class CountedChip:

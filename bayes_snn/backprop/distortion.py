@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.distortion import N_FEATURES, SmoothFunctions, current_step, stuck_elements
 from bayes_snn.lif_circuit import DT, THRESHOLD
 from bayes_snn.lif_current import TABLE_REACH

@@ -24,10 +24,10 @@ import numpy as np
 import pymc as pm
 
 from bayes_snn.checkpoint.packing import pack
-from bayes_snn.chip import Chip
+from bayes_snn.chips.contract import Chip
+from bayes_snn.chips.describe import describe_chip
 from bayes_snn.errors import CheckpointError
 from bayes_snn.model import WeightsFunction
-from bayes_snn.result import describe_chip
 from bayes_snn.version import PACKAGES, __version__
 
 FORMAT = 2  # of a checkpoint

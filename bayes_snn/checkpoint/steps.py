@@ -23,7 +23,7 @@ from pymc.step_methods.compound import CompoundStep, flatten_steps
 
 from bayes_snn.checkpoint.chain_store import ChainStore
 from bayes_snn.checkpoint.step_state import restore_step, step_state, why_not_resumable
-from bayes_snn.chip import as_matrices
+from bayes_snn.chips.contract import as_matrices
 from bayes_snn.errors import CheckpointError, InputError
 from bayes_snn.op import ChipLogLikelihood
 

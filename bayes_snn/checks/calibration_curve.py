@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray, IntArray
+from bayes_snn.chips.contract import FloatArray, IntArray
 from bayes_snn.errors import check_whole
 from bayes_snn.metrics import LEVEL, accuracy_interval, calibration_error, reliability
 from bayes_snn.result import FitResult

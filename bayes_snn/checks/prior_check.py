@@ -17,7 +17,7 @@ import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_snn.chip import (
+from bayes_snn.chips.contract import (
     Chip,
     FloatArray,
     IntArray,

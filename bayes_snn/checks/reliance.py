@@ -15,7 +15,7 @@ import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray, IntArray, check_inputs, check_labels
+from bayes_snn.chips.contract import FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.metrics import LEVEL, check_level, credit
 from bayes_snn.model import WeightsFunction, build_model, warn_of_potentials

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from bayes_snn.chip import FloatArray, IntArray, check_inputs, check_labels
+from bayes_snn.chips.contract import FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.metrics import LEVEL, TIE_TOLERANCE, accuracy_interval, check_probabilities, credit
 from bayes_snn.predict import ENSEMBLE_SIZE, run_draws

@@ -21,7 +21,7 @@ from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
-from bayes_snn.chip import as_matrices
+from bayes_snn.chips.contract import as_matrices
 from bayes_snn.steps.jumps import jump, tune_scales
 from bayes_snn.steps.prior import separable_log_prior, why_not_separable
 from bayes_snn.steps.shift import shift_neurons

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray, frozen
-from bayes_snn.lif_sweep import Sweep
+from bayes_snn.chips.contract import FloatArray, frozen
+from bayes_snn.chips.sweeper import Sweep
 from bayes_snn.op import ChipLogLikelihood
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pymc as pm
 from numpy.typing import NDArray
 
-from bayes_snn.chip import FloatArray, as_matrices
+from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.groups import AFTER, BEFORE, NOTHING, REFERENCE
 from bayes_snn.model import weight_variables
 from bayes_snn.op import ChipLogLikelihood

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip, FloatArray, ask_counts, ask_spikes
+from bayes_snn.chips.contract import Chip, FloatArray, ask_counts, ask_spikes
 
 MEMORY_BYTES = 64 * 2**20  # some 60,000 answers of two outputs to 400 samples
 NAMES = {

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from bayes_snn.chip import Chip, ChipSpec
+from bayes_snn.chips.contract import Chip, ChipSpec
 from bayes_snn.errors import InputError
 
 BITS = 4  # where a chip does not tell: 15 levels

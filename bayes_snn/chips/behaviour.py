@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chip import Chip, FloatArray, ask_counts, check_chip, check_inputs
+from bayes_snn.chips.contract import Chip, FloatArray, ask_counts, check_chip, check_inputs
 from bayes_snn.errors import InputError, check_whole
 
 N_INPUTS, N_SETS = 16, 3
