@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.lif.distortion import DISTORTIONS
 from bayes_snn.data import load_data, split_data
-from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.fit import fit
-from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import accuracy
 from bayes_snn.predict import probabilities
 

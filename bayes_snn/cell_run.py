@@ -17,9 +17,9 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from bayes_snn.cells import Cell, digest_file
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.data import Split, check_parts, load_data, split_data
 from bayes_snn.errors import InputError, in_one_sentence
-from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import evaluate
 from bayes_snn.predict import ALL_ESTIMATES, DEPLOYABLE, choose_deployable
 from bayes_snn.version import package_versions

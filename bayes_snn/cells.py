@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from bayes_snn.distortion import check_distortions
+from bayes_snn.chips.lif.distortion import check_distortions
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import BACKPROP, BUILT_IN, DISTORTIONS
 from bayes_snn.names import IDEAL as IDEAL

@@ -35,8 +35,8 @@ from bayes_snn.waiting import progress_shown
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
     from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.chips.contract import Chip
+    from bayes_snn.chips.lif.chip import LIFChip
     from bayes_snn.data import Split
-    from bayes_snn.lif import LIFChip
     from bayes_snn.result import FitResult
 
 PROGRAM = "python -m bayes_snn.fit"
@@ -244,7 +244,7 @@ def make_chip(
     split: Split, distortion: Sequence[str], sigma: Sequence[str], chip_seed: int, hidden: str, steps: int
 ) -> LIFChip:
     """The chip of the options, with an input for each feature and an output neuron for each class."""
-    from bayes_snn.lif import LIFChip
+    from bayes_snn.chips.lif.chip import LIFChip
 
     names = [name.strip() for entry in distortion for name in entry.split(",")]
     for name in names:
@@ -316,7 +316,7 @@ def _compile(chip: Chip, split: Split) -> None:
     """Have Numba compile, or load, what a fit will call: a run, and a sweep that proposes nothing new."""
     import numpy as np
 
-    from bayes_snn.lif import LIFChip
+    from bayes_snn.chips.lif.chip import LIFChip
     from bayes_snn.likelihood import BETA
 
     if not isinstance(chip, LIFChip):

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ask_spikes
-from bayes_snn.lif import LIFChip
-from bayes_snn.lif_circuit import TAU_M
+from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.lif.neuron import TAU_M
 from bayes_snn.report_figures import WIDTH, Drawing
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import FAINT, INK, LINES, plot, short

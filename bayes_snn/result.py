@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import AbsentChip, Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.chips.describe import describe_chip, make_chip, spec_from
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning
@@ -42,7 +43,6 @@ from bayes_snn.fit_summary import describe_result, summarise
 from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASURED, SUPPORT, UNRESPONSIVE
 from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.json_file import check, read_json
-from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import BETA
 from bayes_snn.link_faults import fault_counts
 from bayes_snn.metrics import evaluate

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bayes_snn.distortion import N_FEATURES, SmoothFunctions, current_step, stream, stuck_elements
-from bayes_snn.lif import LIFChip
-from bayes_snn.lif_circuit import DT
-from bayes_snn.lif_current import TABLE_REACH
-from bayes_snn.lif_neuron import integrate
-from bayes_snn.noise import CENTRE, LOG, ROUND, TAIL, mix
+from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.lif.current import TABLE_REACH
+from bayes_snn.chips.lif.distortion import N_FEATURES, SmoothFunctions, current_step, stream, stuck_elements
+from bayes_snn.chips.lif.neuron import DT, integrate
+from bayes_snn.chips.lif.noise import CENTRE, LOG, ROUND, TAIL, mix
 
 F = np.float32
 

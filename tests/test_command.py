@@ -25,11 +25,11 @@ import pytest
 from rich.console import Console
 
 from bayes_snn import command
+from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.lif.distortion import DISTORTIONS
 from bayes_snn.closing import score_table
 from bayes_snn.data import BUILT_IN, load_data, split_data
-from bayes_snn.distortion import DISTORTIONS
 from bayes_snn.errors import DataWarning, InputError
-from bayes_snn.lif import LIFChip
 from bayes_snn.model import available_models
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.report_material import gather

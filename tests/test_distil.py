@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.sweeper import Sweep
 from bayes_snn.distil import JITTER, distil
 from bayes_snn.errors import InputError
 from bayes_snn.estimator import BayesSNNClassifier
 from bayes_snn.fit import fit
-from bayes_snn.lif import LIFChip
 from bayes_snn.noisy import MCWM, NoiseChoice
 from bayes_snn.predict import ESTIMATES, Draws
 from bayes_snn.result import load_fit

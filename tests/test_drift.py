@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.diagnostics import diagnose
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
-from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.noisy import MCWM, NoiseChoice
 from bayes_snn.result import load_fit

@@ -10,7 +10,7 @@ import pytest
 
 from bayes_snn import export
 from bayes_snn.chips.by_name import find_chip
-from bayes_snn.lif import LIFChip
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.result import load_fit
 from bayes_snn.weights_file import read_weights
 from tests.fits import hand_made_fit

@@ -10,9 +10,9 @@ import pytest
 from bayes_snn import interleaved
 from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.checkpoint.steps import CheckpointedSteps
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import LinkError
 from bayes_snn.fit import fit
-from bayes_snn.lif import LIFChip
 from bayes_snn.noisy import choose_noise
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.resuming import resume

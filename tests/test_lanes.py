@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numba import njit
 
-from bayes_snn.lanes import (
+from bayes_snn.chips.lif.lanes import (
     ALIGNMENT,
     GROUP,
     aligned_zeros,

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from bayes_snn.chips.behaviour import check_behaviour
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.describe import describe_chip
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.faults import INJECTED, FaultyChip
 from bayes_snn.fit import fit
-from bayes_snn.lif import LIFChip
 from bayes_snn.link import Link
 from bayes_snn.link_faults import KINDS, AnswerError, FaultLog, check_answer, fault_counts, in_words, keep_faults
 from bayes_snn.report_material import gather

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from bayes_snn.backprop.train import BackpropResult
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import ForeignNeuronsWarning, InputError
-from bayes_snn.lif import LIFChip
 from bayes_snn.link import Link
 from tests.fits import hand_made_fit
 from tests.test_lif import STRENGTHS, random_network

@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 from scipy import stats
 
-from bayes_snn.lanes import GROUP, store
-from bayes_snn.noise import mix, standard_normals
+from bayes_snn.chips.lif.lanes import GROUP, store
+from bayes_snn.chips.lif.noise import mix, standard_normals
 from tests import reference
 
 

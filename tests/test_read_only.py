@@ -8,12 +8,12 @@ import pytest
 from bayes_snn.checks.prior_check import prior_predictive
 from bayes_snn.chips.contract import ask_counts, ask_spikes, frozen
 from bayes_snn.chips.levels import weight_levels
+from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.lif.forward import run_groups
+from bayes_snn.chips.lif.sweep import prepare, sweep_sites
 from bayes_snn.distil import distil
 from bayes_snn.errors import ChipError, ChipRaisedError
 from bayes_snn.fit import fit
-from bayes_snn.lif import LIFChip
-from bayes_snn.lif_kernels import run_groups
-from bayes_snn.lif_sweep import prepare, sweep_sites
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.link import Link
 from bayes_snn.noisy import NoiseChoice

@@ -10,10 +10,10 @@ import pymc as pm
 import pytest
 from sklearn.model_selection import train_test_split
 
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.command import main
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit, prior_starts
-from bayes_snn.lif import LIFChip
 from bayes_snn.model import build_model
 from bayes_snn.rehearsal import rehearse
 from bayes_snn.result import FitResult, load_fit

@@ -18,9 +18,9 @@ import pytest
 
 from bayes_snn import __version__, report, report_command
 from bayes_snn.baselines import baseline_scores
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError, InputError
-from bayes_snn.lif import LIFChip
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.predict import ESTIMATES
 from bayes_snn.report import write_report

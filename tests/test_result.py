@@ -17,9 +17,9 @@ from scipy import stats
 
 from bayes_snn import __version__
 from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import ChipError, InputError, VersionWarning
 from bayes_snn.files import make_folder, write_then_rename
-from bayes_snn.lif import LIFChip
 from bayes_snn.likelihood import class_probabilities, log_likelihood
 from bayes_snn.predict import ESTIMATES, Draws
 from bayes_snn.result import FORMAT, load_fit

@@ -20,9 +20,9 @@ from bayes_snn.checkpoint import chain_store, identity
 from bayes_snn.checkpoint.chain_store import ChainStore
 from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.fit import fit
-from bayes_snn.lif import LIFChip
 from bayes_snn.resuming import resume
 from bayes_snn.steps import SAMPLERS
 from bayes_snn.steps.tally import Tally
@@ -264,7 +264,7 @@ def test_other_code_of_the_same_version_is_refused(stopped, monkeypatch):
     digests = identity.code_digests(FailingChip())
     assert digests.keys() >= {f"bayes_snn.{name}" for name in ("fit", "op", "model", "steps", "steps.sitewise")}
     assert not digests.keys() & {f"bayes_snn.{name}" for name in ("report", "command", "diagnostics", "lif")}
-    assert identity.code_digests(LIFChip((3, 2))).keys() >= {"bayes_snn.lif", "bayes_snn.lif_kernels"}
+    assert identity.code_digests(LIFChip((3, 2))).keys() >= {"bayes_snn.chips.lif.chip", "bayes_snn.chips.lif.forward"}
     changed = {**digests, "bayes_snn.steps.block": "another"}
     monkeypatch.setattr("bayes_snn.checkpoint.identity.code_digests", lambda chip: changed)
     with pytest.raises(

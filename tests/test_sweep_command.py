@@ -18,7 +18,7 @@ pytest.importorskip("pyarrow")
 
 from bayes_snn import cluster, sweep_command
 from bayes_snn.cells import METHODS, Cell
-from bayes_snn.distortion import DISTORTIONS
+from bayes_snn.chips.lif.distortion import DISTORTIONS
 from bayes_snn.errors import InputError
 from bayes_snn.sweep import SweepOutcome
 from bayes_snn.sweep_folder import read_sweep

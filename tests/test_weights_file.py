@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bayes_snn.backprop.train import BackpropResult
+from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
-from bayes_snn.lif import LIFChip
 from bayes_snn.weights_file import read_metadata, read_weights, write_weights
 from tests.fits import hand_made_fit
 from tests.test_lif import random_network

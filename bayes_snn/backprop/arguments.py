@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bayes_snn.chips.contract import Chip
-from bayes_snn.distortion import check_distortions
+from bayes_snn.chips.lif.distortion import check_distortions
 from bayes_snn.errors import InputError, unknown_name
 
 MODES = ("offline", "outputs", "spikes", "noise-aware")

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.distortion import N_FEATURES, SmoothFunctions, current_step, stuck_elements
-from bayes_snn.lif_circuit import DT, THRESHOLD
-from bayes_snn.lif_current import TABLE_REACH
+from bayes_snn.chips.lif.current import TABLE_REACH
+from bayes_snn.chips.lif.distortion import N_FEATURES, SmoothFunctions, current_step, stuck_elements
+from bayes_snn.chips.lif.neuron import DT, THRESHOLD
 
 KNOTS = 16  # to the unit of the threshold, the length-scale of the smooth functions
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bayes_snn.lif_neuron import integrate
+from bayes_snn.chips.lif.neuron import integrate
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

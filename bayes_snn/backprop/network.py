@@ -17,7 +17,7 @@ from torch import Tensor
 from bayes_snn.backprop.distortion import LayerDistortion
 from bayes_snn.backprop.kernels import bend, fire, fire_backward, ordered_current
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.lif_current import TABLE_REACH
+from bayes_snn.chips.lif.current import TABLE_REACH
 
 
 def fast_sigmoid(x: Tensor, steepness: float) -> Tensor:

@@ -1,7 +1,7 @@
 """How a chip is swept: the black-box way, one run a proposal, for chips that do not offer their own sweeper.
 
 A sweeper has `start(weights)`, which takes the current weights, and `sweep(proposals, bounds, order)`, which visits
-every single weight; see `bayes_snn.lif_sweep.LIFSweeper`, which the simulated chip offers under the name
+every single weight; see `bayes_snn.chips.lif.sweep.LIFSweeper`, which the simulated chip offers under the name
 `site_sweeper`.
 """
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bayes_snn.lanes import any_bit, lacks_bit, load, splat, store, where
-from bayes_snn.lif_current import column_sum, dense_current, driven, spike_currents
-from bayes_snn.lif_kernels import few_edges, run_first, run_layer, steps_of_word
-from bayes_snn.lif_neuron import advance
+from bayes_snn.chips.lif.current import column_sum, dense_current, driven, spike_currents
+from bayes_snn.chips.lif.forward import few_edges, run_first, run_layer, steps_of_word
+from bayes_snn.chips.lif.lanes import any_bit, lacks_bit, load, splat, store, where
+from bayes_snn.chips.lif.neuron import advance
 
 _NO_KEY = np.uint64(0)  # a chip with noise is never re-run in part
 

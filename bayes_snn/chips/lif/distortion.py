@@ -17,8 +17,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bayes_snn.chips.lif.current import TABLE_REACH
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.lif_current import TABLE_REACH
 from bayes_snn.names import DISTORTIONS as DISTORTIONS
 
 N_FEATURES = 8  # cosines of a smooth random function

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bayes_snn.lanes import as_floats, as_words, lane_numbers, splat, square_root, to_floats, where
+from bayes_snn.chips.lif.lanes import as_floats, as_words, lane_numbers, splat, square_root, to_floats, where
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 ROUND = (16, 0x21F0AAAD, 15, 0x735A2D97, 15)  # shift, multiplier, shift, multiplier, shift

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.lanes import GROUP, aligned_zeros, load, store
-from bayes_snn.lif_kernels import count_spikes
+from bayes_snn.chips.lif.forward import count_spikes
+from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros, load, store
 
 
 class Labels(NamedTuple):

@@ -1,4 +1,4 @@
-"""One time step of a leaky integrate-and-fire neuron, GROUP samples at once (`bayes_snn.lanes`).
+"""One time step of a leaky integrate-and-fire neuron, GROUP samples at once (`bayes_snn.chips.lif.lanes`).
 
 The arithmetic is float32 in a stated order, without fused multiply-add, so that a plain NumPy loop gives the same
 spikes (tests/reference.py).
@@ -10,8 +10,11 @@ import numpy as np
 from numba import njit
 from numba.extending import register_jitable
 
-from bayes_snn.lanes import splat, where
+from bayes_snn.chips.lif.lanes import splat, where
 
+DT = 1.0  # ms
+TAU_M = -DT / np.log(0.9)  # ms
+THRESHOLD = 1.0
 EDGE_COUNTS = (1, 3, 5)  # numbers of edges that kernels are compiled for; beyond, they loop over any number
 
 

@@ -1,6 +1,6 @@
 """Numba kernels of the simulated chip.
 
-Samples pass through the layers in groups of GROUP, one lane of a vector each (`bayes_snn.lanes`): a neuron's voltage
+Samples pass through the layers in groups of GROUP, one lane of a vector each (`bayes_snn.chips.lif.lanes`): a neuron's voltage
 and its spike train stay in registers through all steps of a presentation. A train is packed 32 steps to a word, which
 is all that the next layer needs. The arithmetic is float32 in a stated order, without fused multiply-add, so that a
 plain NumPy loop gives the same spike counts (tests/reference.py):
@@ -17,11 +17,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.lanes import GROUP, aligned_zeros, count_bits, load, splat, store
-from bayes_snn.lif_current import column_sum, dense_currents, driven, spike_currents
-from bayes_snn.lif_neuron import EDGE_COUNTS, advance
-from bayes_snn.lif_recall import recall
-from bayes_snn.noise import standard_normals
+from bayes_snn.chips.lif.current import column_sum, dense_currents, driven, spike_currents
+from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros, count_bits, load, splat, store
+from bayes_snn.chips.lif.neuron import EDGE_COUNTS, advance
+from bayes_snn.chips.lif.noise import standard_normals
+from bayes_snn.chips.lif.recall import recall
 
 # Functions compiled with _nrt=False count no references: they allocate nothing, are called thousands of times a run,
 # and would spend much of it on counting the views that they take of their arguments' rows.

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numba.extending import register_jitable
 
-from bayes_snn.lanes import GROUP, lacks_bit, load, splat, store, where
+from bayes_snn.chips.lif.lanes import GROUP, lacks_bit, load, splat, store, where
 
 TABLE_REACH = 64.0  # the tables reach this far either way, in units of the threshold
 

@@ -8,7 +8,7 @@ v membrane voltage and I input current, both in units of the threshold theta = 1
 9.491 ms, so that alpha = 0.9); h(v) = v on the ideal chip. This is the exact solution over one step for a constant
 current (exponential Euler). The first layer receives I = x W_1, constant over a presentation (direct current
 encoding); later layers receive I[t] = s[t] W of the layer before, in the same step. The readout is the number of
-output spikes in `n_steps` steps. All arithmetic is float32; lif_kernels.py states the order.
+output spikes in `n_steps` steps. All arithmetic is float32; forward.py states the order.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs
-from bayes_snn.distortion import check_distortions
+from bayes_snn.chips.lif.circuit import draw_circuit, program_weights
+from bayes_snn.chips.lif.distortion import check_distortions
+from bayes_snn.chips.lif.drift import ThresholdDrift
+from bayes_snn.chips.lif.forward import group_inputs, run_group, run_groups
+from bayes_snn.chips.lif.lanes import GROUP
+from bayes_snn.chips.lif.neuron import TAU_M
+from bayes_snn.chips.lif.noise import mix
 from bayes_snn.errors import InputError, check_whole
-from bayes_snn.lanes import GROUP
-from bayes_snn.lif_circuit import TAU_M, draw_circuit, program_weights
-from bayes_snn.lif_drift import ThresholdDrift
-from bayes_snn.lif_kernels import group_inputs, run_group, run_groups
-from bayes_snn.noise import mix
 
 _CACHED_INPUTS = 4  # training and test inputs, and two more
 
@@ -138,7 +139,7 @@ class LIFChip:
         """
         if not self.spec.deterministic:
             return None
-        from bayes_snn.lif_sweep import LIFSweeper
+        from bayes_snn.chips.lif.sweep import LIFSweeper
 
         checked = check_inputs(inputs, self.spec.layers[0])
         return LIFSweeper(self.circuit, self._program, checked, labels, beta, early)

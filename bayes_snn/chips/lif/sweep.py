@@ -19,12 +19,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
+from bayes_snn.chips.lif.circuit import Circuit
+from bayes_snn.chips.lif.forward import run_group
+from bayes_snn.chips.lif.labels import empty_labels, group_log_likelihood, hardest_first, put_in_order
+from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
+from bayes_snn.chips.lif.rerun import keep, propose, sum_up
 from bayes_snn.chips.sweeper import Sweep
-from bayes_snn.lanes import GROUP, aligned_zeros
-from bayes_snn.lif_circuit import Circuit
-from bayes_snn.lif_kernels import run_group
-from bayes_snn.lif_labels import empty_labels, group_log_likelihood, hardest_first, put_in_order
-from bayes_snn.lif_rerun import keep, propose, sum_up
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

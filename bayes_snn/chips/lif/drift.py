@@ -14,10 +14,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.distortion import SmoothFunctions, comparator_edges, stream
-from bayes_snn.lanes import GROUP, store
-from bayes_snn.lif_circuit import THRESHOLD, Circuit, pad_edges, spread
-from bayes_snn.noise import mix, standard_normals
+from bayes_snn.chips.lif.circuit import Circuit, pad_edges, spread
+from bayes_snn.chips.lif.distortion import SmoothFunctions, comparator_edges, stream
+from bayes_snn.chips.lif.lanes import GROUP, store
+from bayes_snn.chips.lif.neuron import THRESHOLD
+from bayes_snn.chips.lif.noise import mix, standard_normals
 
 RUNS = 1000  # in which the walk spreads by sigma
 _FURTHEST = 50.0  # exp(50) thresholds are never reached, exp(-50) always: beyond, nothing changes

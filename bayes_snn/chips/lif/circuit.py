@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.distortion import (
+from bayes_snn.chips.lif.distortion import (
     SmoothFunctions,
     comparator_edges,
     current_step,
@@ -17,12 +17,8 @@ from bayes_snn.distortion import (
     stream,
     stuck_elements,
 )
-from bayes_snn.lif_neuron import EDGE_COUNTS
-from bayes_snn.lif_recall import MOST_STEPS, drive_marks
-
-DT = 1.0  # ms
-TAU_M = -DT / np.log(0.9)  # ms
-THRESHOLD = 1.0
+from bayes_snn.chips.lif.neuron import DT, EDGE_COUNTS, THRESHOLD
+from bayes_snn.chips.lif.recall import MOST_STEPS, drive_marks
 
 
 class Circuit(NamedTuple):
@@ -48,7 +44,7 @@ class Circuit(NamedTuple):
         (n_neurons,) standard deviation of the noise added to v at each step; an empty array on a noiseless chip.
     n_marks, marks, flips, first_train
         (n_first,), (n_first, max_marks), (n_words, n_first, max_marks) and (n_words, n_first): the trains of the first
-        layer as step functions of the drive, see lif_recall.py; n_first is 0 where neurons are stepped instead.
+        layer as step functions of the drive, see recall.py; n_first is 0 where neurons are stepped instead.
     """
 
     layers: NDArray[np.int64]

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bayes_snn.lanes import splat, where
-from bayes_snn.lif_neuron import integrate
+from bayes_snn.chips.lif.lanes import splat, where
+from bayes_snn.chips.lif.neuron import integrate
 
 MOST_STEPS = 64  # beyond, marks are too many to be worth it
 
