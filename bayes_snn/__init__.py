@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bayes_snn.chips.contract import Chip as Chip
     from bayes_snn.chips.contract import ChipSpec as ChipSpec
     from bayes_snn.chips.lif.chip import LIFChip as LIFChip
+    from bayes_snn.chips.link.link import Link as Link
     from bayes_snn.data import load_data as load_data
     from bayes_snn.data import split_data as split_data
     from bayes_snn.diagnostics import diagnose as diagnose
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from bayes_snn.errors import LinkError as LinkError
     from bayes_snn.estimator import BayesSNNClassifier as BayesSNNClassifier
     from bayes_snn.fit import fit as fit
-    from bayes_snn.link import Link as Link
     from bayes_snn.model import build_model as build_model
     from bayes_snn.names import DISTORTIONS as DISTORTIONS
     from bayes_snn.nir import to_nir as to_nir
@@ -42,7 +42,7 @@ _HOMES = {
     "FitResult": "bayes_snn.result",
     "InputError": "bayes_snn.errors",
     "LIFChip": "bayes_snn.chips.lif.chip",
-    "Link": "bayes_snn.link",
+    "Link": "bayes_snn.chips.link.link",
     "LinkError": "bayes_snn.errors",
     "RemoteChip": "bayes_snn.remote",
     "build_model": "bayes_snn.model",

@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
 from bayes_snn.command_resume import how_to_go_on
 from bayes_snn.data import Split
-from bayes_snn.link_faults import in_words
 from bayes_snn.metrics import accuracy_interval
 from bayes_snn.noisy import told_noise
 from bayes_snn.result import FitResult

@@ -30,6 +30,7 @@ from rich.console import Console
 from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.chips.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip
+from bayes_snn.chips.link.faults import keeping_faults
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.compiling import Compiling, compile_steps
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name
@@ -39,7 +40,6 @@ from bayes_snn.interleaved import can_take_turns, sample_in_turns
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.likelihood import BETA
 from bayes_snn.link_draws import Traces, draws_kept
-from bayes_snn.link_faults import keeping_faults
 from bayes_snn.model import WeightsFunction, build_model, load_weights, other_terms
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
 from bayes_snn.noisy import choose_noise

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import AbsentChip, Chip, ChipSpec, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.chips.describe import describe_chip, make_chip, spec_from
 from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.link.faults import fault_counts
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning
@@ -44,7 +45,6 @@ from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASUR
 from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.json_file import check, read_json
 from bayes_snn.likelihood import BETA
-from bayes_snn.link_faults import fault_counts
 from bayes_snn.metrics import evaluate
 from bayes_snn.names import CHECKPOINT
 from bayes_snn.noisy import PSEUDO_MARGINAL, NoiseChoice

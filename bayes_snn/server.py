@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chips.contract import Chip, ask_counts, check_chip, check_inputs, frozen
 from bayes_snn.chips.levels import spec_with_levels
+from bayes_snn.chips.link.link import tell_on_stderr
 from bayes_snn.errors import ChipError, ChipRaisedError, InputError, text_of
 from bayes_snn.handshake import Doorkeeper, read_keys, token_bytes
 from bayes_snn.interrupt import StopOnInterrupt
-from bayes_snn.link import tell_on_stderr
 from bayes_snn.turns import Turns
 from bayes_snn.wire import (
     ENCRYPTED_BYTES,

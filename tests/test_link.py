@@ -22,11 +22,11 @@ from bayes_snn.chips.behaviour import check_behaviour
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.link.faults import KINDS, AnswerError, FaultLog, check_answer, fault_counts, in_words, keep_faults
+from bayes_snn.chips.link.faulty import INJECTED, FaultyChip
+from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import ChipError, InputError, LinkError
-from bayes_snn.faults import INJECTED, FaultyChip
 from bayes_snn.fit import fit
-from bayes_snn.link import Link
-from bayes_snn.link_faults import KINDS, AnswerError, FaultLog, check_answer, fault_counts, in_words, keep_faults
 from bayes_snn.report_material import gather
 from bayes_snn.report_page import Sheet
 from bayes_snn.report_tables import cost
@@ -215,7 +215,7 @@ def test_a_driver_with_reset_is_left_behind_and_its_late_answer_dropped():
 
 
 def test_a_reset_that_fails_or_hangs(monkeypatch):
-    monkeypatch.setattr("bayes_snn.link.LONGEST_RESET", 0.2)
+    monkeypatch.setattr("bayes_snn.chips.link.link.LONGEST_RESET", 0.2)
 
     class Broken(HangingChip):
         never = threading.Event()
@@ -509,7 +509,7 @@ def test_arguments_that_are_refused(options, says):
 
 
 def test_the_log_is_bounded_and_counts_all(monkeypatch):
-    monkeypatch.setattr("bayes_snn.link_faults.MOST_KEPT", 5)
+    monkeypatch.setattr("bayes_snn.chips.link.faults.MOST_KEPT", 5)
     log = FaultLog()
     for i in range(20):
         log.add("nan", i, 1, "Nonsense.")

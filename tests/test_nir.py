@@ -14,8 +14,8 @@ import pytest
 
 from bayes_snn.backprop.train import BackpropResult
 from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import ForeignNeuronsWarning, InputError
-from bayes_snn.link import Link
 from tests.fits import hand_made_fit
 from tests.test_lif import STRENGTHS, random_network
 from tests.toys import SigmoidChip

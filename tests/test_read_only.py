@@ -11,11 +11,11 @@ from bayes_snn.chips.levels import weight_levels
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.lif.forward import run_groups
 from bayes_snn.chips.lif.sweep import prepare, sweep_sites
+from bayes_snn.chips.link.link import Link
 from bayes_snn.distil import distil
 from bayes_snn.errors import ChipError, ChipRaisedError
 from bayes_snn.fit import fit
 from bayes_snn.likelihood import log_likelihood
-from bayes_snn.link import Link
 from bayes_snn.noisy import NoiseChoice
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.predict import Draws, probabilities, run_draws

@@ -24,10 +24,10 @@ from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chips.by_name import find_chip
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.fit import fit
 from bayes_snn.handshake import make_keys, read_keys
-from bayes_snn.link import Link
 from bayes_snn.remote import RemoteChip
 from bayes_snn.server import Server
 from bayes_snn.turns import Turns

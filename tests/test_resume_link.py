@@ -7,9 +7,9 @@ import multiprocessing
 import pytest
 
 from bayes_snn import resume
+from bayes_snn.chips.link.faulty import FaultyChip
+from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import LinkError
-from bayes_snn.faults import FaultyChip
-from bayes_snn.link import Link
 from tests.test_resume import assert_same, forks, small
 from tests.toys import SigmoidChip
 

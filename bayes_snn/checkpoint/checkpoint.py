@@ -4,7 +4,7 @@ checkpoint.json     which fit it belongs to: arguments, chip, prior, digests of 
 data                training inputs and labels, names of features and classes
 lock                held by the process that fits
 chain_0, ...        draws and state of each chain, see `bayes_snn.checkpoint.chain_store`
-faults              those of the chip's link, as they came, see `bayes_snn.link_faults`
+faults              those of the chip's link, as they came, see `bayes_snn.chips.link.faults`
 asked               samples shown to the chip to see that it is the same, each time the fit went on
 """
 

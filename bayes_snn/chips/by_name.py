@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bayes_snn.chips.contract import Chip, check_chip
+from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import ChipError, InputError
-from bayes_snn.link import Link
 from bayes_snn.names import TOKEN
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from msgspec import Meta, Struct
 from bayes_snn.chips.contract import AbsentChip, Chip, ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.lif.distortion import check_distortions
+from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import InputError
 from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import Text, check, in_words
-from bayes_snn.link import Link
 
 MOST_LAYERS = 64
 MOST_WEIGHTS = 100_000_000

@@ -20,8 +20,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bayes_snn import LIFChip, Link, fit, load_data, split_data
-from bayes_snn.faults import FaultyChip
-from bayes_snn.link_faults import KINDS
+from bayes_snn.chips.link.faults import KINDS
+from bayes_snn.chips.link.faulty import FaultyChip
 from tests.fits import CountingChip, same_draws
 from tests.links import match_faults
 

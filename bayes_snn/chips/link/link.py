@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import Chip, FloatArray, check_chip, frozen
+from bayes_snn.chips.link.faults import AnswerError, FaultLog, check_answer
+from bayes_snn.chips.link.worker import Caller, NoAnswerError
 from bayes_snn.errors import ChipError, InputError, LinkError, check_whole
 from bayes_snn.interrupt import interrupted
-from bayes_snn.link_faults import AnswerError, FaultLog, check_answer
-from bayes_snn.link_worker import Caller, NoAnswerError
 
 FAILURES = (OSError, EOFError)  # ConnectionError and TimeoutError are OSErrors
 LONGEST_WAIT, LONGEST_PAUSE = 10.0, 60.0  # s

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from bayes_snn.chips.contract import Chip, FloatArray, check_chip
+from bayes_snn.chips.link.faults import KINDS
 from bayes_snn.errors import ChipError, InputError, unknown_name
-from bayes_snn.link_faults import KINDS
 
 INJECTED = tuple(kind for kind in KINDS if kind != "reset")
 LONGEST = 60.0  # s for which a call hangs that nobody resets
