@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bayes_snn.chips.contract import ChipSpec as ChipSpec
     from bayes_snn.chips.lif.chip import LIFChip as LIFChip
     from bayes_snn.chips.link.link import Link as Link
+    from bayes_snn.chips.remote.client import RemoteChip as RemoteChip
     from bayes_snn.data import load_data as load_data
     from bayes_snn.data import split_data as split_data
     from bayes_snn.diagnostics import diagnose as diagnose
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from bayes_snn.model import build_model as build_model
     from bayes_snn.names import DISTORTIONS as DISTORTIONS
     from bayes_snn.nir import to_nir as to_nir
-    from bayes_snn.remote import RemoteChip as RemoteChip
     from bayes_snn.report import write_report as write_report
     from bayes_snn.result import FitResult as FitResult
     from bayes_snn.result import load_fit as load_fit
@@ -44,7 +44,7 @@ _HOMES = {
     "LIFChip": "bayes_snn.chips.lif.chip",
     "Link": "bayes_snn.chips.link.link",
     "LinkError": "bayes_snn.errors",
-    "RemoteChip": "bayes_snn.remote",
+    "RemoteChip": "bayes_snn.chips.remote.client",
     "build_model": "bayes_snn.model",
     "check_behaviour": "bayes_snn.chips.behaviour",
     "diagnose": "bayes_snn.diagnostics",

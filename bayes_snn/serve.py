@@ -35,7 +35,7 @@ def _new_keys(name: str | None) -> None:
     if name is None:
         return
     try:
-        from bayes_snn.handshake import make_keys
+        from bayes_snn.chips.remote.handshake import make_keys
     except ImportError:
         raise InputError("Keys need pyzmq: install it with pip install 'bayes_snn[remote]'.") from None
     public, secret = make_keys(name)
@@ -77,7 +77,7 @@ def command(
     from bayes_snn.chips.by_name import find_chip, read_token
 
     try:
-        from bayes_snn.server import Server
+        from bayes_snn.chips.remote.server import Server
     except ImportError:
         raise InputError("A server needs pyzmq: install it with pip install 'bayes_snn[remote]'.") from None
     if not LEAST_BYTES <= max_bytes <= 2**40:

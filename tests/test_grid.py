@@ -18,13 +18,13 @@ from bayes_snn.chips.contract import ChipSpec, Parameter
 from bayes_snn.chips.levels import grid_levels, normal_log_mass, weight_levels
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.link.link import Link
+from bayes_snn.chips.remote.client import RemoteChip
+from bayes_snn.chips.remote.server import Server
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.model import build_model
-from bayes_snn.remote import RemoteChip
 from bayes_snn.result import load_fit
-from bayes_snn.server import Server
 from bayes_snn.steps import GridMetropolis, StockMetropolis, make_step
 from bayes_snn.steps.sitewise_grid import why_not_on_grid
 from bayes_snn.xylo import XyloChip

@@ -20,18 +20,18 @@ import zmq.auth
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chips.by_name import find_chip
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.link.link import Link
+from bayes_snn.chips.remote.address import is_local, split_address
+from bayes_snn.chips.remote.client import RemoteChip
+from bayes_snn.chips.remote.handshake import make_keys, read_keys
+from bayes_snn.chips.remote.server import Server
+from bayes_snn.chips.remote.turns import Turns
+from bayes_snn.chips.remote.wire import Message, WireError, decode, encode
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.fit import fit
-from bayes_snn.handshake import make_keys, read_keys
-from bayes_snn.remote import RemoteChip
-from bayes_snn.server import Server
-from bayes_snn.turns import Turns
-from bayes_snn.wire import Message, WireError, decode, encode
 from tests.fits import same_draws
 from tests.toys import INPUTS, LABELS, SigmoidChip
 
@@ -149,7 +149,7 @@ def test_inputs_are_sent_once_and_again_when_they_have_changed():
 
 
 def test_inputs_that_the_server_has_forgotten_are_sent_again(monkeypatch):
-    monkeypatch.setattr("bayes_snn.server.MOST_KNOWN_INPUTS", 1)
+    monkeypatch.setattr("bayes_snn.chips.remote.server.MOST_KNOWN_INPUTS", 1)
     chip, other = ScriptedChip(), np.array(INPUTS) + 1.0
     with serving(chip) as server:
         remote = RemoteChip(server.address)

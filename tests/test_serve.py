@@ -15,8 +15,8 @@ import pytest
 from bayes_snn import command, serve
 from bayes_snn.chips.by_name import find_chip, read_token
 from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.chips.remote.client import RemoteChip
 from bayes_snn.errors import InputError
-from bayes_snn.remote import RemoteChip
 from bayes_snn.result import load_fit
 from tests.fits import same_draws
 from tests.test_remote import serving

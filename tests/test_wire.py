@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bayes_snn.chips.contract import ChipSpec, Parameter
-from bayes_snn.wire import (
+from bayes_snn.chips.remote.wire import (
     DTYPES,
     FRAME_BYTES,
     MAX_HEADER,

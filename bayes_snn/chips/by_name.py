@@ -36,7 +36,7 @@ def find_chip(source: str, token: str | None = None, curve: str | None = None) -
         When there is no such module, name or server, or what is there is no chip.
     """
     if "://" in source:
-        from bayes_snn.remote import RemoteChip
+        from bayes_snn.chips.remote.client import RemoteChip
 
         try:
             # it keeps time itself, and is called in one thread

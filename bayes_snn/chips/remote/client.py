@@ -14,11 +14,20 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.addresses import numeric, split_address
 from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import ChipSpec, FloatArray
+from bayes_snn.chips.remote.address import numeric, split_address
+from bayes_snn.chips.remote.wire import (
+    ENCRYPTED_BYTES,
+    FRAME_BYTES,
+    MAX_BYTES,
+    Message,
+    WireError,
+    decode,
+    encode,
+    spec_from,
+)
 from bayes_snn.errors import ChipError, InputError
-from bayes_snn.wire import ENCRYPTED_BYTES, FRAME_BYTES, MAX_BYTES, Message, WireError, decode, encode, spec_from
 
 try:
     import zmq
@@ -27,7 +36,7 @@ except ImportError as error:
         "RemoteChip needs pyzmq, which is not installed: install it with pip install 'bayes_snn[remote]'."
     ) from error
 
-from bayes_snn.handshake import Handshake, Keys, as_client, mechanism_of, read_keys, token_bytes
+from bayes_snn.chips.remote.handshake import Handshake, Keys, as_client, mechanism_of, read_keys, token_bytes
 
 MOST_KEPT = 4  # inputs that are not sent again: training and test, and two more
 

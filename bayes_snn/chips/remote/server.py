@@ -20,15 +20,13 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from bayes_snn.addresses import is_local, split_address
 from bayes_snn.chips.contract import Chip, ask_counts, check_chip, check_inputs, frozen
 from bayes_snn.chips.levels import spec_with_levels
 from bayes_snn.chips.link.link import tell_on_stderr
-from bayes_snn.errors import ChipError, ChipRaisedError, InputError, text_of
-from bayes_snn.handshake import Doorkeeper, read_keys, token_bytes
-from bayes_snn.interrupt import StopOnInterrupt
-from bayes_snn.turns import Turns
-from bayes_snn.wire import (
+from bayes_snn.chips.remote.address import is_local, split_address
+from bayes_snn.chips.remote.handshake import Doorkeeper, read_keys, token_bytes
+from bayes_snn.chips.remote.turns import Turns
+from bayes_snn.chips.remote.wire import (
     ENCRYPTED_BYTES,
     FRAME_BYTES,
     MAX_BYTES,
@@ -39,6 +37,8 @@ from bayes_snn.wire import (
     encode,
     spec_fields,
 )
+from bayes_snn.errors import ChipError, ChipRaisedError, InputError, text_of
+from bayes_snn.interrupt import StopOnInterrupt
 
 POLL = 200  # ms after which an idle server looks whether it is to stop
 AT_ONCE = 64  # messages that are taken in before the next run
