@@ -16,10 +16,10 @@ from bayes_snn.arrays import as_array, as_floats
 from bayes_snn.chips.contract import ChipSpec, check_counts, check_inputs, check_labels, check_spikes
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.link.faults import AnswerError, check_answer
+from bayes_snn.chips.xylo.chip import on_off
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.metrics import check_probabilities
 from bayes_snn.weights_file import check_chain
-from bayes_snn.xylo import on_off
 
 GRID = np.arange(6.0).reshape(3, 2)
 MASK = GRID > 3

@@ -20,6 +20,7 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.link.link import Link
 from bayes_snn.chips.remote.client import RemoteChip
 from bayes_snn.chips.remote.server import Server
+from bayes_snn.chips.xylo.chip import XyloChip
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
 from bayes_snn.likelihood import log_likelihood
@@ -27,7 +28,6 @@ from bayes_snn.model import build_model
 from bayes_snn.result import load_fit
 from bayes_snn.steps import GridMetropolis, StockMetropolis, make_step
 from bayes_snn.steps.sitewise_grid import why_not_on_grid
-from bayes_snn.xylo import XyloChip
 from tests.fits import same_draws
 from tests.test_remote import serving
 from tests.test_steps import LIMIT, sample

@@ -23,7 +23,7 @@ from bayes_snn.chips.remote.wire import (
     spec_fields,
     spec_from,
 )
-from bayes_snn.xylo import XyloChip
+from bayes_snn.chips.xylo.chip import XyloChip
 
 ARRAYS = st.sampled_from(DTYPES).flatmap(
     lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=5))

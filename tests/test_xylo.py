@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bayes_snn.chips.xylo.chip import LARGEST_LAYERS, XyloChip, on_off
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.result import load_fit
 from bayes_snn.steps.sweepers import BlackBoxSweeper
-from bayes_snn.xylo import LARGEST_LAYERS, XyloChip, on_off
 from tests import xylo_reference
 
 

@@ -1,4 +1,4 @@
-"""The integer core, step by step in plain Python and NumPy, as xylo_kernel.py states it; slow and readable."""
+"""The integer core, step by step in plain Python and NumPy, as chips/xylo/core.py states it; slow and readable."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 An input's weight touches its hidden neuron and, where that spikes differently, the outputs; an output's weight that
 output alone. Drives are whole numbers, so a changed one equals the one computed anew. Samples lie in groups, the
-hardest first, and the rest is not shown once a proposal is lost: as in lif_sweep.py, decisions are those of full runs.
+hardest first, and the rest is not shown once a proposal is lost: as in chips/lif/sweep.py, decisions are those of full runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.chips.sweeper import Sweep
-from bayes_snn.xylo_kernel import (
+from bayes_snn.chips.xylo.core import (
     GROUP,
     MOST_HIDDEN,
     MOST_OUTPUT,
@@ -144,7 +144,7 @@ def sweep_sites(  # type: ignore[no-untyped-def]
 ):
     """Visit the sites of `order`, each with a proposed value; returns the number of samples shown.
 
-    A proposal is accepted where log L(new) - log L(old) > bounds[site]; as in `lif_sweep.sweep_sites` groups are shown
+    A proposal is accepted where log L(new) - log L(old) > bounds[site]; as in `sweep_sites` there groups are shown
     until it is lost. events (n_groups, n_in, n_steps, GROUP), labels (n_groups, GROUP), terms (n_groups,) log L of each
     group; matrices, `state`, `terms` and `accepted` are changed in place.
     """

@@ -1,7 +1,7 @@
 """SynSense's Xylo as a chip: a digital core of integer spiking neurons, trained in the loop on its bit-exact simulator.
 
 A network of inputs, hidden and output neurons with 8-bit weights and 16-bit thresholds, both trained; the arithmetic is
-in xylo_kernel.py. Its parameters, as a prior and a sampler see them, are three matrices on a grid:
+in core.py. Its parameters, as a prior and a sampler see them, are three matrices on a grid:
 
     w_1, w_2       weight / WEIGHT_UNIT: -4 to 3.97 in steps of 1 / 32, the integers from -128 to 127
     threshold      log2 of a neuron's threshold over `base_threshold`: -3 to 3 in steps of 1 / 4
@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import ChipSpec, FloatArray, Parameter, check_inputs
+from bayes_snn.chips.xylo.core import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
 from bayes_snn.errors import InputError, check_whole, unknown_name
-from bayes_snn.xylo_kernel import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
 
 WEIGHT_UNIT = 32  # integer weights to the unit of a weight
 LARGEST_LAYERS = (16, 1000, 8)  # inputs, hidden and output neurons of a Xylo Audio 2
@@ -147,7 +147,7 @@ class XyloChip:
         """Metropolis sweeps that re-run only what a parameter reaches; None where xylosim itself is to be run."""
         if self.backend != "kernel":
             return None
-        from bayes_snn.xylo_sweep import XyloSweeper
+        from bayes_snn.chips.xylo.sweep import XyloSweeper
 
         return XyloSweeper(self, inputs, labels, beta, early)
 
