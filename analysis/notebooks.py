@@ -31,7 +31,7 @@ METADATA = {
 # they say nothing of where the package lies.
 SETUP = """
 import warnings
-from bayes_snn.loo import LooWarning
+from bayes_snn.checks.leave_one_out import LooWarning
 warnings.simplefilter("error")
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", category=PendingDeprecationWarning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":  # before all other imports: the command imports late, so that --help comes at once
-    from bayes_snn.report_command import main
+    from bayes_snn.cli.report import main
 
     main()
     sys.exit()

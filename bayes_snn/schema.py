@@ -6,16 +6,12 @@ chip's server. A description is nothing but JSON: no name in it is imported or c
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Callable
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct
 
 from bayes_snn.chips.describe import ChipFields
-from bayes_snn.files import UnreadableError
-from bayes_snn.json_file import Draws, Text, Whole, in_words
+from bayes_snn.json_file import Draws, Text, Whole
 
 
 class Arguments(Struct):
@@ -147,15 +143,5 @@ class SweepFields(Struct):
 
 
 
-def options_of(function: Callable[..., Any], given: dict[str, Any]) -> None:
-    """Raise an `UnreadableError` unless every option is a parameter of a command and of its type."""
-    hints = typing.get_type_hints(function)
-    for name, value in given.items():
-        if name not in hints or name == "context":
-            raise UnreadableError(f"it has the option {name!r:.60}, which the command does not have")
-        try:
-            msgspec.convert(value, hints[name])
-        except msgspec.ValidationError as error:
-            raise UnreadableError(f"its option {name} is wrong: {in_words(error)}") from None
 
 

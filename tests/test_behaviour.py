@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bayes_snn import ChipError, ChipSpec, InputError, LIFChip, Link, check_behaviour, fit, load_fit
-from bayes_snn.command import main
+from bayes_snn.cli.fit import main
 from tests.fits import CountingChip
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

@@ -24,10 +24,10 @@ import pymc as pm
 import pytest
 from rich.console import Console
 
-from bayes_snn import command
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.lif.distortion import DISTORTIONS
-from bayes_snn.closing import score_table
+from bayes_snn.cli import fit as command
+from bayes_snn.cli.summary import score_table
 from bayes_snn.data import BUILT_IN, load_data, split_data
 from bayes_snn.errors import DataWarning, InputError
 from bayes_snn.model import available_models

@@ -11,8 +11,8 @@ import numpy as np
 import pymc as pm
 import pytest
 
-from bayes_snn import command
 from bayes_snn.checkpoint.identity import digest_of
+from bayes_snn.cli import fit as command
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError
 from bayes_snn.fit import fit
@@ -157,7 +157,7 @@ def test_other_test_samples_are_refused(refused):
 @pytest.mark.usefixtures("home")
 def test_a_fit_from_elsewhere_runs_nothing_unless_it_is_trusted(tmp_path, refused, monkeypatch):
     monkeypatch.setattr("bayes_snn.model._import", lambda path: pytest.fail(f"{path} was run"))
-    monkeypatch.setattr("bayes_snn.chips.by_name.chip_for_data", lambda *options: pytest.fail("the chip was made"))
+    monkeypatch.setattr("bayes_snn.cli.chip_options.chip_for_data", lambda *options: pytest.fail("the chip was made"))
     shutil.copytree("stopped", tmp_path / "forged")
     path = tmp_path / "forged" / "checkpoint" / "checkpoint.json"
     stored = json.loads(path.read_text())
@@ -223,7 +223,7 @@ def test_a_stopped_fit_goes_on_from_any_directory(tmp_path, monkeypatch, capsys)
 LAB = """
 from pathlib import Path
 
-from bayes_snn.lif import LIFChip
+from bayes_snn.chips.lif.chip import LIFChip
 
 
 class Bench:

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from bayes_snn import export
 from bayes_snn.chips.by_name import find_chip
 from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.cli import export
 from bayes_snn.result import load_fit
 from bayes_snn.weights_file import read_weights
 from tests.fits import hand_made_fit
@@ -113,7 +113,7 @@ def test_help_is_quick_to_ask_for(folder, tmp_path):
 
 OWN = """
 import numpy as np
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 
 
 class MyChip:

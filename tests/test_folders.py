@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from bayes_snn import command
 from bayes_snn.checkpoint.checkpoint import Checkpoint
+from bayes_snn.cli import fit as command
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.files import take_lock
 from bayes_snn.result import load_fit

@@ -9,13 +9,13 @@ import re
 import numpy as np
 import pytest
 
-from bayes_snn import export
 from bayes_snn.cell_run import run_cell
 from bayes_snn.cells import make_grid
 from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
-from bayes_snn.command import main
+from bayes_snn.cli import export
+from bayes_snn.cli.fit import main
 from bayes_snn.fit import fit
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.predict import ESTIMATES

@@ -11,7 +11,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from bayes_snn.chips.lif.chip import LIFChip
-from bayes_snn.command import main
+from bayes_snn.cli.fit import main
 from bayes_snn.errors import InputError
 from bayes_snn.fit import fit, prior_starts
 from bayes_snn.model import build_model

@@ -713,8 +713,8 @@ def test_ctrl_c_ends_a_server_after_the_run_and_a_second_one_in_it():
     """In a process of its own, for the signal is the whole process's."""
     program = """
 import signal, threading, time, os
-from bayes_snn.remote import RemoteChip
-from bayes_snn.server import Server
+from bayes_snn.chips.remote.client import RemoteChip
+from bayes_snn.chips.remote.server import Server
 from tests.toys import INPUTS, SigmoidChip
 class Slow(SigmoidChip):
     def run(self, weights, inputs):

@@ -16,9 +16,10 @@ import arviz as az
 import numpy as np
 import pytest
 
-from bayes_snn import __version__, report, report_command
+from bayes_snn import __version__, report
 from bayes_snn.baselines import baseline_scores
 from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.cli import report as report_command
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.metrics import accuracy_interval

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bayes_snn import command, serve
 from bayes_snn.chips.by_name import find_chip, read_token
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.remote.client import RemoteChip
+from bayes_snn.cli import fit as command
+from bayes_snn.cli import serve
 from bayes_snn.errors import InputError
 from bayes_snn.result import load_fit
 from tests.fits import same_draws
@@ -27,7 +28,7 @@ import time
 
 import numpy as np
 
-from bayes_snn.chip import ChipSpec
+from bayes_snn.chips.contract import ChipSpec
 
 class MyChip:
     spec = ChipSpec((4, 3), 12)

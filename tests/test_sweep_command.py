@@ -16,13 +16,14 @@ from rich.console import Console
 pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
 
-from bayes_snn import cluster, sweep_command
+from bayes_snn import cluster
 from bayes_snn.cells import METHODS, Cell
 from bayes_snn.chips.lif.distortion import DISTORTIONS
+from bayes_snn.cli import sweep as sweep_command
+from bayes_snn.cli.sweep_table import table_over_chips
 from bayes_snn.errors import InputError
 from bayes_snn.sweep import SweepOutcome
 from bayes_snn.sweep_folder import read_sweep
-from bayes_snn.sweep_table import table_over_chips
 from tests.sweeps import made_up_sweep
 
 Run = Callable[..., tuple[int, str, str]]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,7 @@ from bayes_snn.errors import ChipError, InputError
 from bayes_snn.names import TOKEN
 
 if TYPE_CHECKING:
-    from bayes_snn.data import Split
+    pass
 
 
 def find_chip(source: str, token: str | None = None, curve: str | None = None) -> Chip:
@@ -77,29 +75,8 @@ def find_chip(source: str, token: str | None = None, curve: str | None = None) -
         raise InputError(f"{source} is no chip. {error}") from None
 
 
-def chip_for_data(
-    source: str, token_file: str | None, split: Split, beside: Iterable[str], curve: str | None = None
-) -> Chip:
-    """The chip that --chip names, for these data; `beside` are options given with it that only simulated chips have."""
-    if beside := list(beside):
-        raise InputError(
-            f"--chip came with {', '.join(beside)}, which describe a simulated chip: leave out the one or the other."
-        )
-    if curve is not None and "://" not in source:
-        raise InputError("--curve came without a server's address in --chip: give tcp://HOST:PORT, or leave it out.")
-    chip = find_chip(source, read_token(token_file), curve)
-    found, wanted = (chip.spec.layers[0], chip.spec.layers[-1]), (split.n_features, split.n_classes)
-    if found != wanted:
-        raise InputError(
-            f"The chip {source} has {found[0]} inputs and {found[1]} output neurons, but {split.name} has {wanted[0]} "
-            f"features and {wanted[1]} classes: give a chip for these data, or --data that fits the chip."
-        )
-    return chip
 
 
-def short_name(source: str) -> str:
-    """A chip's name as part of the name of a folder."""
-    return re.sub(r"[^\w.]+", "-", source).strip("-")
 
 
 def read_token(path: str | None) -> str | None:

@@ -2,7 +2,8 @@
 
 An input's weight touches its hidden neuron and, where that spikes differently, the outputs; an output's weight that
 output alone. Drives are whole numbers, so a changed one equals the one computed anew. Samples lie in groups, the
-hardest first, and the rest is not shown once a proposal is lost: as in chips/lif/sweep.py, decisions are those of full runs.
+hardest first, and the rest is not shown once a proposal is lost: as in chips/lif/sweep.py, decisions are those of
+full runs.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from bayes_snn.command import asked_reading, make_chip, parse_sigmas
+from bayes_snn.cli.chip_options import make_chip, parse_sigmas
+from bayes_snn.cli.fit import asked_reading
+from bayes_snn.cli.terminal import option, run_app, show_help
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import BUILT_IN, CHAINS, DISTORTIONS, DRAWS, IDEAL, METHODS, SAMPLERS, available_models
-from bayes_snn.terminal import option, run_app, show_help
 
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
     from bayes_snn.cells import Cell
@@ -182,9 +183,9 @@ def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> Sw
 
 
 def _report(outcome: SweepOutcome, folder: str) -> None:
+    from bayes_snn.cli.sweep_table import table_over_chips
     from bayes_snn.cluster import cpu_count
     from bayes_snn.sweep_folder import mixed_versions
-    from bayes_snn.sweep_table import table_over_chips
 
     rows = outcome.rows
     console.print(table_over_chips(rows))

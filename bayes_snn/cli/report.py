@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bayes_snn.cli.terminal import CHIP_HELP, option, run_app, show_help
 from bayes_snn.errors import InputError
 from bayes_snn.names import REPORT as FILE
-from bayes_snn.terminal import CHIP_HELP, option, run_app, show_help
 
 PROGRAM = "python -m bayes_snn.report"
 

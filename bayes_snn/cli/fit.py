@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bayes_snn.command_resume import asked, go_on, storing
-from bayes_snn.errors import ChipError, InputError, LinkError, unknown_name
+from bayes_snn.cli.chip_options import make_chip
+from bayes_snn.cli.resume import asked, go_on, storing
+from bayes_snn.cli.terminal import option, run_app, show_help, tell_warning
+from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.files import make_folder
 from bayes_snn.names import (
     BUILT_IN,
@@ -29,20 +30,16 @@ from bayes_snn.names import (
     TUNE,
     available_models,
 )
-from bayes_snn.terminal import option, run_app, show_help, tell_warning
 from bayes_snn.waiting import progress_shown
 
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
     from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.chips.contract import Chip
-    from bayes_snn.chips.lif.chip import LIFChip
     from bayes_snn.data import Split
     from bayes_snn.result import FitResult
 
 PROGRAM = "python -m bayes_snn.fit"
 FILES = ("trace.png", "reliability.png", "posterior.nc", "fit.json")  # of a fit folder, in the order of writing
-MOST_STEPS = 10_000  # 10 s of one presentation
-MOST_WEIGHTS = 1_000_000  # beyond them a draw takes minutes, and the draws do not fit into memory
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console()
@@ -130,8 +127,8 @@ def command(
         go_on(context, resume, command)
         return
     from bayes_snn.baselines import baseline_scores
-    from bayes_snn.chips.by_name import chip_for_data, short_name
-    from bayes_snn.closing import tell_fit
+    from bayes_snn.cli.chip_options import chip_for_data, short_name
+    from bayes_snn.cli.summary import tell_fit
     from bayes_snn.data import check_parts, load_data, split_data
     from bayes_snn.fit import check_sampling, fit
     from bayes_snn.link_draws import draws_kept, draws_saved
@@ -240,56 +237,10 @@ def _tell_behaviour(chip: Chip, model: Any, split: Split) -> None:
     console.print(f"It was shown {found.presentations:,} samples for this.", highlight=False)
 
 
-def make_chip(
-    split: Split, distortion: Sequence[str], sigma: Sequence[str], chip_seed: int, hidden: str, steps: int
-) -> LIFChip:
-    """The chip of the options, with an input for each feature and an output neuron for each class."""
-    from bayes_snn.chips.lif.chip import LIFChip
-
-    names = [name.strip() for entry in distortion for name in entry.split(",")]
-    for name in names:
-        if name not in (IDEAL, *DISTORTIONS):
-            raise unknown_name("distortion", name, (IDEAL, *DISTORTIONS))
-    if IDEAL in names and len(names) > 1:
-        raise InputError(f"--distortion none came with {len(names) - 1} more: give none alone, or leave it out.")
-    strengths = parse_sigmas(sigma)
-    layers = (split.n_features, *_hidden_layers(hidden), split.n_classes)
-    n_weights = sum(n_pre * n_post for n_pre, n_post in itertools.pairwise(layers))
-    if n_weights > MOST_WEIGHTS:
-        raise InputError(
-            f"--hidden {hidden} makes {n_weights:,} weights, but at most {MOST_WEIGHTS:,} can be sampled: give fewer "
-            "neurons, 16 for example."
-        )
-    if not 1 <= steps <= MOST_STEPS:
-        raise InputError(f"--steps was {steps}, but a whole number from 1 to {MOST_STEPS:,} is expected: try 32.")
-    distortions = [] if names == [IDEAL] else names
-    return LIFChip(layers, distortions, strengths if len(strengths) > 1 else strengths[0], chip_seed, steps)
 
 
-def parse_sigmas(texts: Sequence[str]) -> list[float]:
-    """Strengths from texts with commas."""
-    strengths = []
-    for text in (part for entry in texts for part in entry.split(",")):
-        try:
-            strength = float(text)
-        except ValueError:
-            strength = float("nan")
-        if not 0 <= strength < float("inf"):
-            raise InputError(f"--sigma was {text!r}, but a number >= 0 is expected: give 3, or 3,0.1 for two.")
-        strengths.append(strength)
-    return strengths
 
 
-def _hidden_layers(text: str) -> list[int]:
-    try:
-        layers = [int(part) for part in text.split(",")]
-    except ValueError:
-        layers = [0]
-    if any(n < 1 for n in layers):
-        raise InputError(
-            f"--hidden was {text!r}, but positive whole numbers are expected: give 16, or 32,16 for two layers."
-        )
-    return layers
 
 
 def _choose_folder(out: str | None, overwrite: bool) -> Path | None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import typer
 
+from bayes_snn.cli.terminal import say_last
 from bayes_snn.errors import CheckpointError, InputError
 from bayes_snn.files import UnreadableError
+from bayes_snn.json_file import in_words
 from bayes_snn.names import BUILT_IN, CHECKPOINT, available_models
-from bayes_snn.terminal import say_last
 
 if TYPE_CHECKING:
     from bayes_snn.checkpoint.checkpoint import Checkpoint
@@ -86,7 +89,7 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
                 f"{option} was {_said(value)}, but the fit in {checkpoint.folder.parent} was begun with "
                 f"{_said(before)}: leave it out, or begin another fit."
             )
-    from bayes_snn.schema import options_of
+    from bayes_snn.cli.resume import options_of
 
     try:
         options_of(command, {name: value for name, value in checkpoint.options.items() if name in context.params})
@@ -126,3 +129,15 @@ def asked(options: dict[str, Any], left: Checkpoint | None) -> dict[str, Any]:
 
 def _said(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def options_of(function: Callable[..., Any], given: dict[str, Any]) -> None:
+    """Raise an `UnreadableError` unless every option is a parameter of a command and of its type."""
+    hints = typing.get_type_hints(function)
+    for name, value in given.items():
+        if name not in hints or name == "context":
+            raise UnreadableError(f"it has the option {name!r:.60}, which the command does not have")
+        try:
+            msgspec.convert(value, hints[name])
+        except msgspec.ValidationError as error:
+            raise UnreadableError(f"its option {name} is wrong: {in_words(error)}") from None
