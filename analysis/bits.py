@@ -23,9 +23,9 @@ from saved import keep_rows, main_of_rows
 from bayes_snn.cell_run import score_columns
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.data import Split, load_data, split_data
+from bayes_snn.estimates.predict import DEPLOYABLE, choose_deployable
 from bayes_snn.fit import fit
 from bayes_snn.over_chips import by_chip, difference_over_chips, over_chips
-from bayes_snn.predict import DEPLOYABLE, choose_deployable
 from bayes_snn.result import FitResult
 
 CHIPS, BITS, SIGMA = range(10), (2, 3, 4, 6, 8), 3.0

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from bayes_snn import LIFChip, diagnose, fit, load_data, split_data
-from bayes_snn.metrics import accuracy
-from bayes_snn.predict import probabilities
+from bayes_snn.estimates.metrics import accuracy
+from bayes_snn.estimates.predict import probabilities
 from bayes_snn.report_figures import rank_shares
 
 data = split_data(load_data("wine"), n_train=100, seed=0)

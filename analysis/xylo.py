@@ -17,14 +17,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from saved import keep_rows, main_of_rows
 
-from bayes_snn.baselines import baseline_scores
 from bayes_snn.chips.xylo.chip import XyloChip, on_off
 from bayes_snn.data import Split, load_data, split_data
+from bayes_snn.estimates.baselines import baseline_scores
+from bayes_snn.estimates.metrics import evaluate
+from bayes_snn.estimates.predict import DEPLOYABLE, choose_deployable, probabilities, run_draws
 from bayes_snn.fit import fit
 from bayes_snn.likelihood import class_probabilities
-from bayes_snn.metrics import evaluate
 from bayes_snn.over_chips import mean_interval
-from bayes_snn.predict import DEPLOYABLE, choose_deployable, probabilities, run_draws
 
 SEEDS, N_COMPONENTS = range(5), 8  # a seed is a split of the data, and that of both methods
 SETTINGS = {"draws": 200, "tune": 300, "chains": 2}

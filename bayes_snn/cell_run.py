@@ -20,8 +20,8 @@ from bayes_snn.cells import Cell, digest_file
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.data import Split, check_parts, load_data, split_data
 from bayes_snn.errors import InputError, in_one_sentence
-from bayes_snn.metrics import evaluate
-from bayes_snn.predict import ALL_ESTIMATES, DEPLOYABLE, choose_deployable
+from bayes_snn.estimates.metrics import evaluate
+from bayes_snn.estimates.predict import ALL_ESTIMATES, DEPLOYABLE, choose_deployable
 from bayes_snn.version import package_versions
 
 SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
@@ -131,7 +131,7 @@ def _run_backprop(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
 
 
 def _run_logistic(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
-    from bayes_snn.baselines import baseline_scores
+    from bayes_snn.estimates.baselines import baseline_scores
 
     scores = baseline_scores(split)["logistic"]
     columns: dict[str, Any] = {"chosen": "weights"}

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayes_snn.metrics import LEVEL, check_level
+from bayes_snn.estimates.metrics import LEVEL, check_level
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayes_snn.errors import InputError, check_whole
+from bayes_snn.estimates.predict import Draws, run_draws
 from bayes_snn.names import available_models
 from bayes_snn.posterior.prior_draws import draw_prior
-from bayes_snn.predict import Draws, run_draws
 
 if TYPE_CHECKING:
     from bayes_snn.model import WeightsFunction

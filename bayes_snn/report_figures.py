@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from bayes_snn.metrics import accuracy_interval, reliability
+from bayes_snn.estimates.metrics import accuracy_interval, reliability
 from bayes_snn.report_material import Material
 from bayes_snn.report_page import FAINT, INK, LINES, plot, short
 

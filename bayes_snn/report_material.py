@@ -16,10 +16,10 @@ from bayes_snn.chips.by_name import read_token
 from bayes_snn.chips.contract import AbsentChip, Chip, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import InputError
+from bayes_snn.estimates.metrics import accuracy_interval
+from bayes_snn.estimates.predict import DEPLOYABLE, DISTILLED, choose_deployable
 from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import check
-from bayes_snn.metrics import accuracy_interval
-from bayes_snn.predict import DEPLOYABLE, DISTILLED, choose_deployable
 from bayes_snn.result import FitResult, load_described, read_description
 from bayes_snn.schema import DiagnosisFields
 

@@ -31,24 +31,8 @@ from bayes_snn.chips.link.faults import fault_counts
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning
-from bayes_snn.files import (
-    UnreadableError,
-    check_regular,
-    make_folder,
-    netcdf_bytes,
-    what_helps,
-    why,
-    write_then_rename,
-)
-from bayes_snn.fit_summary import describe_result, summarise
-from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASURED, SUPPORT, UNRESPONSIVE
-from bayes_snn.hdf5 import as_tree, read_hdf5
-from bayes_snn.json_file import check, read_json
-from bayes_snn.likelihood import BETA
-from bayes_snn.metrics import evaluate
-from bayes_snn.names import CHECKPOINT
-from bayes_snn.noisy import PSEUDO_MARGINAL, NoiseChoice
-from bayes_snn.predict import (
+from bayes_snn.estimates.metrics import evaluate
+from bayes_snn.estimates.predict import (
     ALL_ESTIMATES,
     DISTIL_INPUTS,
     DISTIL_SWEEPS,
@@ -63,6 +47,22 @@ from bayes_snn.predict import (
     probabilities,
     run_draws,
 )
+from bayes_snn.files import (
+    UnreadableError,
+    check_regular,
+    make_folder,
+    netcdf_bytes,
+    what_helps,
+    why,
+    write_then_rename,
+)
+from bayes_snn.fit_summary import describe_result, summarise
+from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASURED, SUPPORT, UNRESPONSIVE
+from bayes_snn.hdf5 import as_tree, read_hdf5
+from bayes_snn.json_file import check, read_json
+from bayes_snn.likelihood import BETA
+from bayes_snn.names import CHECKPOINT
+from bayes_snn.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.schema import FitFields
 from bayes_snn.version import PACKAGES, __version__, version_note, written_by
 
@@ -253,7 +253,7 @@ class FitResult:
         Parameters
         ----------
         n_inputs
-            Inputs around the training inputs that the ensemble is asked about; see `bayes_snn.distil`. 0 for a chip
+            Inputs around the training inputs that the ensemble is asked about; see `bayes_snn.estimates.distil`. 0 for a chip
             whose inputs cannot be moved a little, such as whole numbers of events.
         sweeps
             Sweeps over all weights.
@@ -264,7 +264,7 @@ class FitResult:
         -------
         The weights, (n_pre, n_post) for each layer; also kept in the fit, and saved with it.
         """
-        from bayes_snn.distil import distil  # its sweepers come with PyMC, which reading a fit does not need
+        from bayes_snn.estimates.distil import distil  # its sweepers come with PyMC, which reading a fit does not need
 
         kind = self.arguments.get("noise") or PSEUDO_MARGINAL
         noise = NoiseChoice(kind, self.repeats)

@@ -25,8 +25,8 @@ import numpy as np
 from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import Chip, FloatArray
 from bayes_snn.errors import InputError
+from bayes_snn.estimates.predict import Weights
 from bayes_snn.files import UnreadableError, read_file, write_then_rename
-from bayes_snn.predict import Weights
 from bayes_snn.version import __version__
 
 FORMAT = 1  # of the file, in its metadata

@@ -18,7 +18,7 @@ import pandas as pd
 
 from bayes_snn.cell_run import SCORES, TIMES
 from bayes_snn.cells import BACKPROP, IN_THE_LOOP, Cell, canonical
-from bayes_snn.predict import DEPLOYABLE, DISTILLED
+from bayes_snn.estimates.predict import DEPLOYABLE, DISTILLED
 from bayes_snn.sweep_folder import row_schema
 
 ROOT = Path(__file__).parent.parent

@@ -30,8 +30,8 @@ from bayes_snn.cli import fit as command
 from bayes_snn.cli.summary import score_table
 from bayes_snn.data import BUILT_IN, load_data, split_data
 from bayes_snn.errors import DataWarning, InputError
+from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.model import available_models
-from bayes_snn.predict import ESTIMATES
 from bayes_snn.report_material import gather
 from bayes_snn.result import FitResult, load_fit
 from bayes_snn.steps import SAMPLERS

@@ -7,12 +7,12 @@ import pytest
 
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.sweeper import Sweep
-from bayes_snn.distil import JITTER, distil
 from bayes_snn.errors import InputError
+from bayes_snn.estimates.distil import JITTER, distil
+from bayes_snn.estimates.predict import ESTIMATES, Draws
 from bayes_snn.estimator import BayesSNNClassifier
 from bayes_snn.fit import fit
 from bayes_snn.noisy import MCWM, NoiseChoice
-from bayes_snn.predict import ESTIMATES, Draws
 from bayes_snn.result import load_fit
 from bayes_snn.steps.sweepers import BlackBoxSweeper
 from bayes_snn.weights_file import read_weights, write_weights

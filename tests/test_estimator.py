@@ -26,7 +26,7 @@ from sklearn.utils.validation import has_fit_parameter
 from bayes_snn import BayesSNNClassifier, LIFChip, fit
 from bayes_snn.checks.uncertainty import predictive_entropy
 from bayes_snn.errors import DataWarning, InputError
-from bayes_snn.predict import ESTIMATES
+from bayes_snn.estimates.predict import ESTIMATES
 from tests.fits import CountingChip, InterruptingChip, same_draws
 
 # enough draws for the accuracy that the checks ask for, few enough for the hundred fits that they make

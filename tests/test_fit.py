@@ -14,10 +14,10 @@ from scipy import stats
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import ChipError, ChipRaisedError, InputError
+from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.fit import fit
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.model import available_models
-from bayes_snn.predict import ESTIMATES
 from bayes_snn.result import load_fit
 from bayes_snn.steps import SAMPLERS, STEPS
 from tests.fits import CountingChip, FaultyChip, InterruptingChip, same_draws

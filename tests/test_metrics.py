@@ -13,7 +13,7 @@ from scipy.stats import binom, binomtest
 from sklearn.metrics import log_loss
 
 from bayes_snn.errors import InputError
-from bayes_snn.metrics import (
+from bayes_snn.estimates.metrics import (
     accuracy,
     accuracy_interval,
     brier_score,

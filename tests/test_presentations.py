@@ -16,9 +16,9 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.cli import export
 from bayes_snn.cli.fit import main
+from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.fit import fit
 from bayes_snn.op import ChipLogLikelihood
-from bayes_snn.predict import ESTIMATES
 from bayes_snn.report import write_report
 from bayes_snn.result import load_fit
 from bayes_snn.resuming import resume

@@ -12,13 +12,13 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.lif.forward import run_groups
 from bayes_snn.chips.lif.sweep import prepare, sweep_sites
 from bayes_snn.chips.link.link import Link
-from bayes_snn.distil import distil
 from bayes_snn.errors import ChipError, ChipRaisedError
+from bayes_snn.estimates.distil import distil
+from bayes_snn.estimates.predict import Draws, probabilities, run_draws
 from bayes_snn.fit import fit
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.noisy import NoiseChoice
 from bayes_snn.op import ChipLogLikelihood
-from bayes_snn.predict import Draws, probabilities, run_draws
 from bayes_snn.steps import STEPS
 from bayes_snn.steps.sweepers import BlackBoxSweeper, make_sweeper
 from tests.toys import INPUTS, LABELS, SigmoidChip

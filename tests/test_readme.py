@@ -11,7 +11,7 @@ import pytest
 from packaging.version import Version
 
 from bayes_snn import DISTORTIONS, LIFChip, __version__, fit, load_fit
-from bayes_snn.predict import ALL_ESTIMATES, ESTIMATES
+from bayes_snn.estimates.predict import ALL_ESTIMATES, ESTIMATES
 from bayes_snn.steps import SAMPLERS
 
 ROOT = Path(__file__).parents[1]

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from bayes_snn import __version__, report
-from bayes_snn.baselines import baseline_scores
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.cli import report as report_command
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError, InputError
-from bayes_snn.metrics import accuracy_interval
-from bayes_snn.predict import ESTIMATES
+from bayes_snn.estimates.baselines import baseline_scores
+from bayes_snn.estimates.metrics import accuracy_interval
+from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.report import write_report
 from bayes_snn.report_comparison import leave_one_out
 from bayes_snn.report_figures import disagreement, rank_shares, thinned

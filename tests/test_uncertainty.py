@@ -17,7 +17,7 @@ from bayes_snn.checks.uncertainty import (
     predictive_entropy,
 )
 from bayes_snn.errors import InputError
-from bayes_snn.metrics import accuracy, accuracy_interval, calibration_error, reliability
+from bayes_snn.estimates.metrics import accuracy, accuracy_interval, calibration_error, reliability
 from tests.fits import CountingChip, hand_made_fit
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

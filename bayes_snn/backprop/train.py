@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip, check_inputs, check_labels
 from bayes_snn.chips.lif.neuron import TAU_M
 from bayes_snn.errors import InputError, check_whole, unknown_name
-from bayes_snn.metrics import evaluate
-from bayes_snn.predict import probabilities
+from bayes_snn.estimates.metrics import evaluate
+from bayes_snn.estimates.predict import probabilities
 
 try:
     import torch

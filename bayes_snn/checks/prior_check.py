@@ -29,8 +29,8 @@ from bayes_snn.chips.contract import (
     frozen,
 )
 from bayes_snn.errors import check_whole
+from bayes_snn.estimates.metrics import accuracy
 from bayes_snn.likelihood import class_probabilities
-from bayes_snn.metrics import accuracy
 from bayes_snn.model import WeightsFunction, build_model, warn_of_potentials
 from bayes_snn.posterior.prior_draws import draw_prior
 

@@ -17,8 +17,8 @@ from scipy.special import entr
 
 from bayes_snn.chips.contract import FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.metrics import LEVEL, TIE_TOLERANCE, accuracy_interval, check_probabilities, credit
-from bayes_snn.predict import ENSEMBLE_SIZE, run_draws
+from bayes_snn.estimates.metrics import LEVEL, TIE_TOLERANCE, accuracy_interval, check_probabilities, credit
+from bayes_snn.estimates.predict import ENSEMBLE_SIZE, run_draws
 from bayes_snn.result import FitResult
 
 CERTAINTIES = ("entropy", "confidence", "mutual_information")

@@ -54,7 +54,7 @@ def command(
     """
     # imported here, for they take seconds, and --help comes at once
     from bayes_snn.chips.by_name import read_token
-    from bayes_snn.predict import check_estimate
+    from bayes_snn.estimates.predict import check_estimate
     from bayes_snn.result import load_described
     from bayes_snn.weights_file import write_weights
 

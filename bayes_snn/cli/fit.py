@@ -126,10 +126,10 @@ def command(
     if resume is not None:
         go_on(context, resume, command)
         return
-    from bayes_snn.baselines import baseline_scores
     from bayes_snn.cli.chip_options import chip_for_data, short_name
     from bayes_snn.cli.summary import tell_fit
     from bayes_snn.data import check_parts, load_data, split_data
+    from bayes_snn.estimates.baselines import baseline_scores
     from bayes_snn.fit import check_sampling, fit
     from bayes_snn.link_draws import draws_kept, draws_saved
     from bayes_snn.model import build_model, load_weights

@@ -13,7 +13,7 @@ from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
 from bayes_snn.cli.resume import how_to_go_on
 from bayes_snn.data import Split
-from bayes_snn.metrics import accuracy_interval
+from bayes_snn.estimates.metrics import accuracy_interval
 from bayes_snn.noisy import told_noise
 from bayes_snn.result import FitResult
 

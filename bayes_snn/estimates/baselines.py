@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from bayes_snn.data import Split
-from bayes_snn.metrics import evaluate
+from bayes_snn.estimates.metrics import evaluate
 
 BASELINES = ("chance", "logistic")
 
