@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from bayes_snn.errors import InputError as InputError
     from bayes_snn.errors import LinkError as LinkError
     from bayes_snn.estimator import BayesSNNClassifier as BayesSNNClassifier
+    from bayes_snn.exports.nir import to_nir as to_nir
     from bayes_snn.fit import fit as fit
     from bayes_snn.model import build_model as build_model
     from bayes_snn.names import DISTORTIONS as DISTORTIONS
-    from bayes_snn.nir import to_nir as to_nir
     from bayes_snn.report import write_report as write_report
     from bayes_snn.result import FitResult as FitResult
     from bayes_snn.result import load_fit as load_fit
@@ -53,7 +53,7 @@ _HOMES = {
     "load_fit": "bayes_snn.result",
     "resume": "bayes_snn.resuming",
     "split_data": "bayes_snn.data",
-    "to_nir": "bayes_snn.nir",
+    "to_nir": "bayes_snn.exports.nir",
     "train_backprop": "bayes_snn.backprop.train",
     "write_report": "bayes_snn.report",
 }

@@ -253,8 +253,8 @@ class FitResult:
         Parameters
         ----------
         n_inputs
-            Inputs around the training inputs that the ensemble is asked about; see `bayes_snn.estimates.distil`. 0 for a chip
-            whose inputs cannot be moved a little, such as whole numbers of events.
+            Inputs around the training inputs that the ensemble is asked about; see `bayes_snn.estimates.distil`. 0 for
+            a chip whose inputs cannot be moved a little, such as whole numbers of events.
         sweeps
             Sweeps over all weights.
         seed

@@ -19,7 +19,7 @@ from bayes_snn.chips.link.faults import AnswerError, check_answer
 from bayes_snn.chips.xylo.chip import on_off
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.estimates.metrics import check_probabilities
-from bayes_snn.weights_file import check_chain
+from bayes_snn.exports.deployment import check_chain
 
 GRID = np.arange(6.0).reshape(3, 2)
 MASK = GRID > 3

@@ -11,8 +11,8 @@ import pytest
 from bayes_snn.chips.by_name import find_chip
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.cli import export
+from bayes_snn.exports.npz import read_weights
 from bayes_snn.result import load_fit
-from bayes_snn.weights_file import read_weights
 from tests.fits import hand_made_fit
 
 
@@ -49,7 +49,7 @@ def test_npz(run, folder, tmp_path):
 
 def test_nir(run, folder, tmp_path):
     pytest.importorskip("nir", reason="nir is not installed")
-    from bayes_snn.nir import from_nir
+    from bayes_snn.exports.nir import from_nir
 
     code, out, _ = run(str(folder), "--output", "net", "--format", "nir", "--draw", "4", "--dt", "1e-4")
     assert (code, out) == (0, "The weights (draw 4) are in net\n")

@@ -22,7 +22,7 @@ from tests.toys import SigmoidChip
 
 nir = pytest.importorskip("nir", reason="nir is not installed")
 
-from bayes_snn.nir import from_nir, to_nir, write_nir  # noqa: E402
+from bayes_snn.exports.nir import from_nir, to_nir, write_nir  # noqa: E402
 
 READER_DT = {"snntorch": 1e-4, "norse": 1e-3, "numpy": 1e-3}
 ALPHA = np.float32(0.9)
@@ -435,7 +435,7 @@ def test_without_nir_the_extra_is_named(monkeypatch):
             raise ImportError(name)
         return real(name, *arguments, **keywords)
 
-    monkeypatch.delitem(sys.modules, "bayes_snn.nir")
+    monkeypatch.delitem(sys.modules, "bayes_snn.exports.nir")
     monkeypatch.setattr(builtins, "__import__", no_nir)
     with pytest.raises(InputError, match=r"pip install 'bayes_snn\[nir\]'"):
-        importlib.import_module("bayes_snn.nir")
+        importlib.import_module("bayes_snn.exports.nir")

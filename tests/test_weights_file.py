@@ -10,7 +10,7 @@ import pytest
 from bayes_snn.backprop.train import BackpropResult
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
-from bayes_snn.weights_file import read_metadata, read_weights, write_weights
+from bayes_snn.exports.npz import read_metadata, read_weights, write_weights
 from tests.fits import hand_made_fit
 from tests.test_lif import random_network
 

@@ -55,8 +55,8 @@ def command(
     # imported here, for they take seconds, and --help comes at once
     from bayes_snn.chips.by_name import read_token
     from bayes_snn.estimates.predict import check_estimate
+    from bayes_snn.exports.npz import write_weights
     from bayes_snn.result import load_described
-    from bayes_snn.weights_file import write_weights
 
     check_estimate(estimate)
     if not output.strip():
@@ -72,7 +72,7 @@ def command(
     if not overwrite and os.path.lexists(path):
         raise InputError(f"{path} is there already: give another file, or --overwrite to replace it.")
     if kind == "nir":
-        from bayes_snn.nir import write_nir
+        from bayes_snn.exports.nir import write_nir
 
         result = load_described(os.path.expanduser(folder), chip, read_token(None))
         before = result.cost.total

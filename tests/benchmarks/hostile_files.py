@@ -138,8 +138,8 @@ def make_whole(folder: Path) -> None:
     """A fit, its weights in both formats, and a checkpoint of a fit that was stopped."""
     from bayes_snn import LIFChip, fit
     from bayes_snn.checkpoint.checkpoint import Checkpoint
-    from bayes_snn.nir import write_nir
-    from bayes_snn.weights_file import write_weights
+    from bayes_snn.exports.nir import write_nir
+    from bayes_snn.exports.npz import write_weights
 
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(20, 3))
@@ -180,14 +180,14 @@ def trial(kind: str, whole: Path, work: Path, rng: np.random.Generator, resumes:
 
             write_report(folder, work / "report.html")
     elif kind == "npz":
-        from bayes_snn.weights_file import read_metadata, read_weights
+        from bayes_snn.exports.npz import read_metadata, read_weights
 
         path = work / "w.npz"
         data = (whole / "whole.npz").read_bytes()
         path.write_bytes(_hostile_npz(rng) if rng.random() < 0.05 else damage_bytes(data, rng))
         read_weights(path), read_metadata(path)
     elif kind == "nir":
-        from bayes_snn.nir import from_nir
+        from bayes_snn.exports.nir import from_nir
 
         path = work / "w.nir"
         path.write_bytes(damage_bytes((whole / "whole.nir").read_bytes(), rng))

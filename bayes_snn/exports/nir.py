@@ -36,10 +36,10 @@ from bayes_snn.chips.lif.neuron import DT, TAU_M
 from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import ForeignNeuronsWarning, InputError, unknown_name
 from bayes_snn.estimates.predict import Weights
+from bayes_snn.exports.deployment import check_chain, deployment, file_path
 from bayes_snn.files import UnreadableError, write_then_rename
 from bayes_snn.hdf5 import Group, read_hdf5
 from bayes_snn.version import __version__
-from bayes_snn.weights_file import check_chain, deployment, file_path
 
 try:
     import nir
