@@ -22,7 +22,7 @@ from bayes_snn.data import Split, load_data, split_data
 from bayes_snn.estimates.baselines import baseline_scores
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import DEPLOYABLE, choose_deployable, probabilities, run_draws
-from bayes_snn.fit import fit
+from bayes_snn.inference.fit import fit
 from bayes_snn.likelihood import class_probabilities
 from bayes_snn.over_chips import mean_interval
 

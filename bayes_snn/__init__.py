@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bayes_snn.face import face
 from bayes_snn.version import __version__ as __version__
@@ -19,27 +17,27 @@ if TYPE_CHECKING:
     from bayes_snn.chips.remote.client import RemoteChip as RemoteChip
     from bayes_snn.data import load_data as load_data
     from bayes_snn.data import split_data as split_data
-    from bayes_snn.diagnostics import diagnose as diagnose
     from bayes_snn.errors import ChipError as ChipError
     from bayes_snn.errors import InputError as InputError
     from bayes_snn.errors import LinkError as LinkError
-    from bayes_snn.estimator import BayesSNNClassifier as BayesSNNClassifier
     from bayes_snn.exports.nir import to_nir as to_nir
-    from bayes_snn.fit import fit as fit
+    from bayes_snn.inference.diagnostics import diagnose as diagnose
+    from bayes_snn.inference.estimator import BayesSNNClassifier as BayesSNNClassifier
+    from bayes_snn.inference.fit import fit as fit
+    from bayes_snn.inference.load import load_fit as load_fit
+    from bayes_snn.inference.result import FitResult as FitResult
+    from bayes_snn.inference.resume import resume as resume
     from bayes_snn.model import build_model as build_model
     from bayes_snn.names import DISTORTIONS as DISTORTIONS
     from bayes_snn.report import write_report as write_report
-    from bayes_snn.result import FitResult as FitResult
-    from bayes_snn.result import load_fit as load_fit
-    from bayes_snn.resuming import resume as resume
 
 _HOMES = {
-    "BayesSNNClassifier": "bayes_snn.estimator",
+    "BayesSNNClassifier": "bayes_snn.inference.estimator",
     "Chip": "bayes_snn.chips.contract",
     "ChipError": "bayes_snn.errors",
     "ChipSpec": "bayes_snn.chips.contract",
     "DISTORTIONS": "bayes_snn.names",
-    "FitResult": "bayes_snn.result",
+    "FitResult": "bayes_snn.inference.result",
     "InputError": "bayes_snn.errors",
     "LIFChip": "bayes_snn.chips.lif.chip",
     "Link": "bayes_snn.chips.link.link",
@@ -47,11 +45,11 @@ _HOMES = {
     "RemoteChip": "bayes_snn.chips.remote.client",
     "build_model": "bayes_snn.model",
     "check_behaviour": "bayes_snn.chips.behaviour",
-    "diagnose": "bayes_snn.diagnostics",
-    "fit": "bayes_snn.fit",
+    "diagnose": "bayes_snn.inference.diagnostics",
+    "fit": "bayes_snn.inference.fit",
     "load_data": "bayes_snn.data",
-    "load_fit": "bayes_snn.result",
-    "resume": "bayes_snn.resuming",
+    "load_fit": "bayes_snn.inference.load",
+    "resume": "bayes_snn.inference.resume",
     "split_data": "bayes_snn.data",
     "to_nir": "bayes_snn.exports.nir",
     "train_backprop": "bayes_snn.backprop.train",
@@ -59,14 +57,3 @@ _HOMES = {
 }
 __all__ = sorted(_HOMES)
 __getattr__, __dir__ = face(__name__, _HOMES, globals())
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        # importing the module bayes_snn.fit would put it where the function fit belongs
-        if name == "fit" and isinstance(value, ModuleType):
-            value = value.__dict__.get("fit", value)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -77,7 +77,7 @@ def run_method(cell: Cell) -> dict[str, Any]:
 
 
 def _run_mh(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
-    from bayes_snn.fit import fit
+    from bayes_snn.inference.fit import fit
 
     chip = make_chip(cell, split)
     result = fit(

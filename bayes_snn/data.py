@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +18,11 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
 from bayes_snn.errors import InputError, check_whole, unknown_name
-from bayes_snn.fit_summary import describe_data
 from bayes_snn.names import BUILT_IN as BUILT_IN
 from bayes_snn.table_file import Reading, listed, point_out, read_table
 
-LARGEST_CURRENT = 1e6  # that a chip is shown, see chip.check_inputs
+WIDTH = 120  # characters of a line
+LARGEST_CURRENT = 1e6  # that a chip is shown, see `check_inputs` of chips/contract.py
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,3 +267,24 @@ def _stratified_order(labels: NDArray[np.int64], rng: np.random.Generator) -> ND
         members = rng.permutation(np.flatnonzero(labels == label))
         turn[members[1:]] = (np.arange(1, len(members)) + 0.5) / len(members)
     return np.argsort(turn, kind="stable")
+
+
+def describe_data(data: Dataset | Split) -> str:
+    """Three lines: what it is, its classes, its features."""
+    named = {"labels": "", "train_labels": "training ", "test_labels": "test "}
+    parts = {what: getattr(data, name) for name, what in named.items() if hasattr(data, name)}
+    counted = " and ".join(f"{len(labels):,} {part}samples" for part, labels in parts.items())
+    of = [Counter(labels.tolist()) for labels in parts.values()]
+    classes = ", ".join(f"{name} {' + '.join(str(each[k]) for each in of)}" for k, name in enumerate(data.class_names))
+    lines = [
+        f"{type(data).__name__} {data.name}: {counted}, {len(data.feature_names):,} features, "
+        f"{len(data.class_names)} classes",
+        f"classes: {classes}",
+        f"features: {', '.join(data.feature_names[:20])}",
+    ]
+    return shortened(lines)
+
+
+def shortened(lines: list[str]) -> str:
+    """Lines of at most WIDTH characters, as one text."""
+    return "\n".join(textwrap.shorten(line, WIDTH, placeholder=" ...") for line in lines)

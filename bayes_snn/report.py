@@ -17,12 +17,12 @@ from typing import Any
 from bayes_snn.chips.contract import FloatArray, IntArray
 from bayes_snn.errors import InputError
 from bayes_snn.files import make_folder, write_then_rename
+from bayes_snn.inference.result import FitResult
 from bayes_snn.names import REPORT as FILE
 from bayes_snn.report_comparison import comparison
 from bayes_snn.report_material import Material, gather
 from bayes_snn.report_page import Html, Sheet, element, joined, page, paragraph
 from bayes_snn.report_sections import SECTIONS, write_section
-from bayes_snn.result import FitResult
 
 Fit = FitResult | str | Path
 

@@ -19,9 +19,10 @@ from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import accuracy_interval
 from bayes_snn.estimates.predict import DEPLOYABLE, DISTILLED, choose_deployable
 from bayes_snn.files import UnreadableError
+from bayes_snn.inference.load import load_described, read_description
+from bayes_snn.inference.result import FitResult
+from bayes_snn.inference.schema import DiagnosisFields
 from bayes_snn.json_file import check
-from bayes_snn.result import FitResult, load_described, read_description
-from bayes_snn.schema import DiagnosisFields
 
 Samples = tuple[NDArray[np.float64], NDArray[np.int64]]
 

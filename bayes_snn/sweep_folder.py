@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from msgspec import Struct
 
 from bayes_snn.cell_run import score_names
 from bayes_snn.cells import FORMAT, IDENTITY, Cell
 from bayes_snn.errors import InputError
 from bayes_snn.files import UnreadableError, make_folder, take_lock, why, write_then_rename
 from bayes_snn.json_file import check, read_json
-from bayes_snn.schema import SweepFields
 from bayes_snn.version import package_versions
 
 try:
@@ -39,6 +39,19 @@ except ModuleNotFoundError:
 TEXT = {"method", "data", "target", "distortion", "hidden", "model", "sampler"}
 TEXT |= {"data_digest", "model_digest", "reading"}
 _CELL_FILE = re.compile(r"[0-9a-f]{16}\.parquet")
+
+
+class Grid(Struct):
+    """One start of a sweep."""
+
+    grid: dict[str, Any]
+    versions: dict[str, Any]
+
+
+class SweepFields(Struct):
+    """`sweep.json`."""
+
+    grids: list[Grid]
 
 
 def row_schema() -> Any:

@@ -11,8 +11,8 @@ import xarray as xr
 from scipy import stats
 
 from bayes_snn.chips.presentations import Presentations
+from bayes_snn.inference.result import FitResult
 from bayes_snn.likelihood import log_likelihood
-from bayes_snn.result import FitResult
 from tests.toys import SigmoidChip
 
 

@@ -31,9 +31,10 @@ from bayes_snn.cli.summary import score_table
 from bayes_snn.data import BUILT_IN, load_data, split_data
 from bayes_snn.errors import DataWarning, InputError
 from bayes_snn.estimates.predict import ESTIMATES
+from bayes_snn.inference.load import load_fit
+from bayes_snn.inference.result import FitResult
 from bayes_snn.model import available_models
 from bayes_snn.report_material import gather
-from bayes_snn.result import FitResult, load_fit
 from bayes_snn.steps import SAMPLERS
 
 ROOT = Path(__file__).parent.parent
@@ -376,7 +377,7 @@ def test_overwrite_replaces_the_whole_fit(old: Path, run: Run) -> None:
 @pytest.fixture
 def fit_again(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sampling is replaced by its known result."""
-    monkeypatch.setattr(sys.modules["bayes_snn.fit"], "fit", lambda *arguments, **options: load_fit(fitted))
+    monkeypatch.setattr(sys.modules["bayes_snn.inference.fit"], "fit", lambda *arguments, **options: load_fit(fitted))
 
 
 @pytest.mark.usefixtures("fit_again")
@@ -389,7 +390,7 @@ def test_a_fit_outlives_a_failure_to_write_another(
         raise InputError("The disk is full: make room.")
 
     before = everything(tmp_path)
-    monkeypatch.setattr(f"bayes_snn.figures.{failing}", fail)
+    monkeypatch.setattr(f"bayes_snn.inference.figures.{failing}", fail)
     assert "disk is full" in sentence(run("--out", out, "--overwrite"))
     assert everything(tmp_path) == before
 

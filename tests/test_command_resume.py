@@ -15,9 +15,9 @@ from bayes_snn.checkpoint.identity import digest_of
 from bayes_snn.cli import fit as command
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import ChipError
-from bayes_snn.fit import fit
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.load import load_fit
 from bayes_snn.interrupt import InterruptGuard
-from bayes_snn.result import load_fit
 from tests.toys import INPUTS, LABELS, SigmoidChip
 
 ROOT = Path(__file__).parent.parent

@@ -7,12 +7,12 @@ import numpy as np
 import pymc as pm
 from numba.core import event
 
-from bayes_snn import compiling
-from bayes_snn.fit import fit
-from bayes_snn.result import load_fit
+from bayes_snn.inference import compiling
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.load import load_fit
 from tests.test_interleaved import OPTIONS, BenchChip, X, Y, same_draws
 
-FIT = sys.modules["bayes_snn.fit"]
+FIT = sys.modules["bayes_snn.inference.fit"]
 
 
 def new_prior():

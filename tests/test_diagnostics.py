@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayes_snn.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, diagnose, shown_ess, shown_r_hat
+from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, diagnose, shown_ess, shown_r_hat
 
 CHAINS, DRAWS = 4, 500
 

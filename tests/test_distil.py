@@ -10,11 +10,11 @@ from bayes_snn.chips.sweeper import Sweep
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.distil import JITTER, distil
 from bayes_snn.estimates.predict import ESTIMATES, Draws
-from bayes_snn.estimator import BayesSNNClassifier
 from bayes_snn.exports.npz import read_weights, write_weights
-from bayes_snn.fit import fit
+from bayes_snn.inference.estimator import BayesSNNClassifier
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.load import load_fit
 from bayes_snn.noisy import MCWM, NoiseChoice
-from bayes_snn.result import load_fit
 from bayes_snn.steps.sweepers import BlackBoxSweeper
 from tests.fits import CountingChip, hand_made_fit
 

@@ -9,15 +9,15 @@ import pytest
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
-from bayes_snn.diagnostics import diagnose
 from bayes_snn.errors import InputError
-from bayes_snn.fit import fit
+from bayes_snn.inference.diagnostics import diagnose
+from bayes_snn.inference.drift import ALPHA, FEWEST, Drift, judge_series
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.load import load_fit
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.noisy import MCWM, NoiseChoice
-from bayes_snn.result import load_fit
 from bayes_snn.steps import STEPS, make_step
 from bayes_snn.steps.watch import Watch
-from bayes_snn.tracking import ALPHA, FEWEST, Drift, judge_series
 from tests import coin
 from tests.fits import same_draws
 from tests.reference import drifted, reference_spikes, spread

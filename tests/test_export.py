@@ -12,7 +12,7 @@ from bayes_snn.chips.by_name import find_chip
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.cli import export
 from bayes_snn.exports.npz import read_weights
-from bayes_snn.result import load_fit
+from bayes_snn.inference.load import load_fit
 from tests.fits import hand_made_fit
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
-from bayes_snn.figures import draw_reliability, draw_trace, save_figure
+from bayes_snn.inference.figures import draw_reliability, draw_trace, save_figure
 from tests.fits import hand_made_fit
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

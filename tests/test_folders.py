@@ -19,8 +19,8 @@ from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.cli import fit as command
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.files import take_lock
-from bayes_snn.result import load_fit
-from bayes_snn.resuming import resume
+from bayes_snn.inference.load import load_fit
+from bayes_snn.inference.resume import resume
 from tests.test_command_resume import GAUSSIAN, ROOT, ROWS, TINY, run
 from tests.test_resume import FailingChip, forks, small
 
@@ -134,7 +134,7 @@ def test_a_stopped_fit_outlives_an_overwrite_that_comes_to_nothing(home, monkeyp
         small(FailingChip(250), sampler="block", checkpoint=home / "one" / "checkpoint")
     before = contents(home / "one")
     (home / "prior.py").write_text("import pymc as pm\n\n\ndef weights(chip):\n    raise KeyError('bad')\n")
-    monkeypatch.setattr(sys.modules["bayes_snn.fit"], "fit", lambda *arguments, **options: 1 / 0)
+    monkeypatch.setattr(sys.modules["bayes_snn.inference.fit"], "fit", lambda *arguments, **options: 1 / 0)
     for model in ("prior.py", "gaussian"):
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(ZeroDivisionError):
             run(patch, *TINY, f"--model={model}", "--out=one", "--overwrite")

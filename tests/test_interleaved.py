@@ -7,18 +7,18 @@ import sys
 import numpy as np
 import pytest
 
-from bayes_snn import interleaved
 from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.checkpoint.steps import CheckpointedSteps
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import LinkError
-from bayes_snn.fit import fit
+from bayes_snn.inference import interleaved
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.resume import resume
 from bayes_snn.noisy import choose_noise
 from bayes_snn.op import ChipLogLikelihood
-from bayes_snn.resuming import resume
 from tests.chains import TIMES
 
-FIT = sys.modules["bayes_snn.fit"]
+FIT = sys.modules["bayes_snn.inference.fit"]
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(10, 3)), np.arange(10) % 2
 OPTIONS = {"draws": 7, "tune": 5, "chains": 3, "seed": 3, "cores": 1}

@@ -22,15 +22,16 @@ from bayes_snn.chips.behaviour import check_behaviour
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.chips.lif.chip import LIFChip
-from bayes_snn.chips.link.faults import KINDS, AnswerError, FaultLog, check_answer, fault_counts, in_words, keep_faults
+from bayes_snn.chips.link.faults import KINDS, AnswerError, FaultLog, check_answer, in_words
 from bayes_snn.chips.link.faulty import INJECTED, FaultyChip
 from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import ChipError, InputError, LinkError
-from bayes_snn.fit import fit
+from bayes_snn.inference.faults import fault_counts, keep_faults
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.load import load_fit
 from bayes_snn.report_material import gather
 from bayes_snn.report_page import Sheet
 from bayes_snn.report_tables import cost
-from bayes_snn.result import load_fit
 from tests.fits import hand_made_fit, same_draws
 from tests.links import match_faults
 from tests.toys import INPUTS, LABELS, SigmoidChip
@@ -387,7 +388,7 @@ def test_the_draws_are_those_of_the_faultless_chip():
 
 def test_without_the_link_the_same_faults_are_believed_or_fatal(monkeypatch):
     # the negative control: an answer to another request of the same size looks like any other
-    module = sys.modules["bayes_snn.fit"]
+    module = sys.modules["bayes_snn.inference.fit"]
     monkeypatch.setattr(module, "ask_behaviour", lambda model, chip, inputs: check_behaviour(SigmoidChip(), inputs))
     bare = FaultyChip(SigmoidChip(), {"other": 0.05}, seed=1)
     assert not same_draws(small_fit(bare), small_fit(SigmoidChip()))

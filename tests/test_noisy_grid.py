@@ -18,7 +18,7 @@ from scipy import stats
 from scipy.special import beta, expit
 
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.fit import _other_steps
+from bayes_snn.inference.fit import _other_steps
 from bayes_snn.likelihood import BETA
 from bayes_snn.model import build_model
 from bayes_snn.noisy import MCWM, NoiseChoice

@@ -12,7 +12,7 @@ import pytest
 from bayes_snn import LIFChip, fit, load_data, load_fit, split_data
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import Draws, run_draws
-from bayes_snn.predictive import GROUPS
+from bayes_snn.inference.predictive import GROUPS
 from tests.fits import CountingChip, hand_made_fit
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

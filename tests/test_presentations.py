@@ -17,11 +17,11 @@ from bayes_snn.chips.presentations import AnswerMemory, Presentations, Rememberi
 from bayes_snn.cli import export
 from bayes_snn.cli.fit import main
 from bayes_snn.estimates.predict import ESTIMATES
-from bayes_snn.fit import fit
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.load import load_fit
+from bayes_snn.inference.resume import resume
 from bayes_snn.op import ChipLogLikelihood
 from bayes_snn.report import write_report
-from bayes_snn.result import load_fit
-from bayes_snn.resuming import resume
 from bayes_snn.steps import SAMPLERS
 from bayes_snn.steps.sweepers import make_sweeper
 
@@ -276,7 +276,7 @@ def test_the_commands_tell_what_a_tally_sees(tmp_path, monkeypatch, capsys):
     assert f"{chip.shown - before:,}" in page
     assert "presentations for this report" in page
 
-    monkeypatch.setattr("bayes_snn.result.load_fit", lambda name, absent=None: load_fit(name, chip))
+    monkeypatch.setattr("bayes_snn.inference.load.load_fit", lambda name, absent=None: load_fit(name, chip))
     before = chip.shown
     options = ["--output", str(tmp_path / "w.npz"), "--estimate", "medoid"]
     monkeypatch.setattr("sys.argv", ["export", str(folder), *options])

@@ -15,7 +15,7 @@ from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import ChipError, ChipRaisedError
 from bayes_snn.estimates.distil import distil
 from bayes_snn.estimates.predict import Draws, probabilities, run_draws
-from bayes_snn.fit import fit
+from bayes_snn.inference.fit import fit
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.noisy import NoiseChoice
 from bayes_snn.op import ChipLogLikelihood

@@ -13,10 +13,11 @@ from sklearn.model_selection import train_test_split
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.cli.fit import main
 from bayes_snn.errors import InputError
-from bayes_snn.fit import fit, prior_starts
+from bayes_snn.inference.fit import fit, prior_starts
+from bayes_snn.inference.load import load_fit
+from bayes_snn.inference.rehearsal import rehearse
+from bayes_snn.inference.result import FitResult
 from bayes_snn.model import build_model
-from bayes_snn.rehearsal import rehearse
-from bayes_snn.result import FitResult, load_fit
 from tests.fits import CountingChip
 
 rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import accuracy, log_score
 from bayes_snn.estimates.predict import probabilities
-from bayes_snn.fit import fit
+from bayes_snn.inference.fit import fit
 from tests.fits import CountingChip, hand_made_fit
 
 RNG = np.random.default_rng(0)

@@ -31,7 +31,7 @@ from bayes_snn.chips.remote.server import Server
 from bayes_snn.chips.remote.turns import Turns
 from bayes_snn.chips.remote.wire import Message, WireError, decode, encode
 from bayes_snn.errors import ChipError, InputError, LinkError
-from bayes_snn.fit import fit
+from bayes_snn.inference.fit import fit
 from tests.fits import same_draws
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

@@ -24,6 +24,7 @@ from bayes_snn.errors import ChipError, InputError
 from bayes_snn.estimates.baselines import baseline_scores
 from bayes_snn.estimates.metrics import accuracy_interval
 from bayes_snn.estimates.predict import ESTIMATES
+from bayes_snn.inference.load import load_fit
 from bayes_snn.report import write_report
 from bayes_snn.report_comparison import leave_one_out
 from bayes_snn.report_figures import disagreement, rank_shares, thinned
@@ -32,7 +33,6 @@ from bayes_snn.report_page import Sheet
 from bayes_snn.report_sections import SECTIONS, write_section
 from bayes_snn.report_tables import how_chosen, split_verdict
 from bayes_snn.report_weights import draw_spikes, draw_weights
-from bayes_snn.result import load_fit
 from tests.fits import FaultyChip, hand_made_fit
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

@@ -22,8 +22,8 @@ from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import CheckpointError, ChipError, InputError
-from bayes_snn.fit import fit
-from bayes_snn.resuming import resume
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.resume import resume
 from bayes_snn.steps import SAMPLERS
 from bayes_snn.steps.tally import Tally
 from tests.fits import InterruptingChip

@@ -18,7 +18,7 @@ from bayes_snn.chips.remote.client import RemoteChip
 from bayes_snn.cli import fit as command
 from bayes_snn.cli import serve
 from bayes_snn.errors import InputError
-from bayes_snn.result import load_fit
+from bayes_snn.inference.load import load_fit
 from tests.fits import same_draws
 from tests.test_remote import serving
 

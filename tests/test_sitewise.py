@@ -13,7 +13,7 @@ from scipy import stats
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
-from bayes_snn.fit import fit
+from bayes_snn.inference.fit import fit
 from bayes_snn.likelihood import class_probabilities, log_likelihood
 from bayes_snn.model import build_model
 from bayes_snn.op import ChipLogLikelihood

@@ -15,7 +15,7 @@ from bayes_snn.checks.prior_check import prior_predictive
 from bayes_snn.checks.reliance import weight_signal
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
-from bayes_snn.fit import prior_starts
+from bayes_snn.inference.fit import prior_starts
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.model import build_model
 from bayes_snn.steps import SAMPLERS, SitewiseMetropolis, make_step, sample_smc

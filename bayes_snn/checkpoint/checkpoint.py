@@ -25,13 +25,13 @@ import pymc as pm
 from bayes_snn.checkpoint.chain_store import STATES, ChainStore
 from bayes_snn.checkpoint.identity import FORMAT, check_same, describe_fit, digest_of, is_signed, sign
 from bayes_snn.checkpoint.packing import PackingError, pack, unpack
+from bayes_snn.checkpoint.schema import CheckpointFields, CheckpointHead
 from bayes_snn.checkpoint.steps import CheckpointedSteps, known_answer
 from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, write_durably
 from bayes_snn.json_file import check, read_json
 from bayes_snn.model import WeightsFunction
-from bayes_snn.schema import CheckpointFields, CheckpointHead
 from bayes_snn.version import written_by
 
 SECONDS = 5.0  # between two saves

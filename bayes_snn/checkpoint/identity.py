@@ -32,7 +32,7 @@ from bayes_snn.version import PACKAGES, __version__
 
 FORMAT = 2  # of a checkpoint
 # what draws is in these modules and in what they import; the first alone, for it imports how results are kept too
-_ALONE, _DRAWING = "bayes_snn.fit", ("bayes_snn.model", "bayes_snn.evaluation", "bayes_snn.steps")
+_ALONE, _DRAWING = "bayes_snn.inference.fit", ("bayes_snn.model", "bayes_snn.inference.pointwise", "bayes_snn.steps")
 _IMPORT = re.compile(
     r"^[ \t]*(?:from|import)[ \t]+(bayes_snn(?:\.\w+)*)(?:[ \t]+import[ \t]+([\w, \t]+))?", re.MULTILINE
 )
@@ -85,7 +85,7 @@ def code_digests(chip: Chip) -> dict[str, str]:
         found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
         for module, listed in _IMPORT.findall(text):
             todo += [module, *(f"{module}.{part.strip()}" for part in listed.split(","))]
-    found[_ALONE] = hashlib.sha256((root / "fit.py").read_bytes()).hexdigest()[:16]
+    found[_ALONE] = hashlib.sha256((root / "inference" / "fit.py").read_bytes()).hexdigest()[:16]
     return dict(sorted(found.items()))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import FloatArray, IntArray
 from bayes_snn.errors import check_whole
 from bayes_snn.estimates.metrics import LEVEL, accuracy_interval, calibration_error, reliability
-from bayes_snn.result import FitResult
+from bayes_snn.inference.result import FitResult
 
 
 @dataclass(frozen=True, eq=False)

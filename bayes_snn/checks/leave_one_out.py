@@ -23,7 +23,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_snn.errors import InputError
-from bayes_snn.result import FitResult
+from bayes_snn.inference.result import FitResult
 
 FEWEST_DRAWS = 25  # of all chains: fewer have no tail of 5 draws
 _MOST_HIGH = 0.5  # share of samples whose Pareto k is too high, of a fit that is still ranked

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.checks.prior_check import PriorPredictive
 from bayes_snn.errors import InputError
-from bayes_snn.figures import COLOURS
+from bayes_snn.inference.figures import COLOURS
 
 _DASHES = ("-", "--", "-.", ":")
 _BINS = 20

@@ -19,7 +19,7 @@ from bayes_snn.chips.contract import FloatArray, IntArray, check_inputs, check_l
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.estimates.metrics import LEVEL, TIE_TOLERANCE, accuracy_interval, check_probabilities, credit
 from bayes_snn.estimates.predict import ENSEMBLE_SIZE, run_draws
-from bayes_snn.result import FitResult
+from bayes_snn.inference.result import FitResult
 
 CERTAINTIES = ("entropy", "confidence", "mutual_information")
 

@@ -56,7 +56,7 @@ def command(
     from bayes_snn.chips.by_name import read_token
     from bayes_snn.estimates.predict import check_estimate
     from bayes_snn.exports.npz import write_weights
-    from bayes_snn.result import load_described
+    from bayes_snn.inference.load import load_described
 
     check_estimate(estimate)
     if not output.strip():

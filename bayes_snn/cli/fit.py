@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes s
     from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.chips.contract import Chip
     from bayes_snn.data import Split
-    from bayes_snn.result import FitResult
+    from bayes_snn.inference.result import FitResult
 
 PROGRAM = "python -m bayes_snn.fit"
 FILES = ("trace.png", "reliability.png", "posterior.nc", "fit.json")  # of a fit folder, in the order of writing
@@ -130,8 +130,8 @@ def command(
     from bayes_snn.cli.summary import tell_fit
     from bayes_snn.data import check_parts, load_data, split_data
     from bayes_snn.estimates.baselines import baseline_scores
-    from bayes_snn.fit import check_sampling, fit
-    from bayes_snn.link_draws import draws_kept, draws_saved
+    from bayes_snn.inference.fit import check_sampling, fit
+    from bayes_snn.inference.rescue import draws_kept, draws_saved
     from bayes_snn.model import build_model, load_weights
     from bayes_snn.noisy import choose_noise
 
@@ -229,7 +229,7 @@ def asked_reading(
 
 def _tell_behaviour(chip: Chip, model: Any, split: Split) -> None:
     """Ask the chip how it behaves, with draws from the prior and training samples, and print what came."""
-    from bayes_snn.fit import ask_behaviour
+    from bayes_snn.inference.fit import ask_behaviour
 
     found = ask_behaviour(model, chip, split.train_inputs)
     for sentence in found.sentences():
@@ -337,7 +337,7 @@ def _later(missing: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 def _write(result: FitResult, split: Split, folder: Path) -> None:
     """Write all files in a folder of their own, then move them, so that an old fit is replaced as a whole."""
-    from bayes_snn.figures import draw_reliability, draw_trace, save_figure
+    from bayes_snn.inference.figures import draw_reliability, draw_trace, save_figure
 
     predictions: dict[str, Any] = {}
     if "test" in result.scores:

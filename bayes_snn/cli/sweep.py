@@ -98,7 +98,7 @@ def command(
     """
     from bayes_snn.cells import digest_file, make_grid, parse_strengths
     from bayes_snn.data import load_data, split_data
-    from bayes_snn.fit import check_sampling
+    from bayes_snn.inference.fit import check_sampling
     from bayes_snn.model import load_weights
 
     if not output.strip():

@@ -4,7 +4,7 @@ An estimate that a chain keeps goes stale when the chip moves. The fresh one tak
 it. It can't tell whether the chip has moved: the estimate that was kept had been accepted, so it was a lucky one and a
 fresh one is lower, drift or no drift. So one point, that of the first look after the warm-up, is measured again at
 every later look. Nothing selects these measurements: on a chip that stands still they are one like the other.
-`bayes_snn.tracking` reads them.
+`bayes_snn.inference.drift` reads them.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def make_whole(folder: Path) -> None:
 
 def trial(kind: str, whole: Path, work: Path, rng: np.random.Generator, resumes: bool) -> None:
     """Damage a copy and read it; what is raised is what a user would see."""
-    from bayes_snn.result import load_fit
+    from bayes_snn.inference.load import load_fit
 
     if kind in ("fit.json", "posterior.nc"):
         folder = work / "fit"
@@ -221,7 +221,7 @@ class _Canary:
 
 def read_checkpoint(whole: Path, work: Path, rng: np.random.Generator, resumes: bool) -> None:
     from bayes_snn.checkpoint.checkpoint import Checkpoint
-    from bayes_snn.resuming import resume
+    from bayes_snn.inference.resume import resume
 
     folder = work / "checkpoint"
     shutil.rmtree(folder, ignore_errors=True)

@@ -28,8 +28,8 @@ from bayes_snn import LIFChip
 from bayes_snn.checkpoint.chain_store import ChainStore
 from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.checkpoint.steps import CheckpointedSteps
-from bayes_snn.fit import fit
-from bayes_snn.resuming import resume
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.resume import resume
 from bayes_snn.steps import STEPS
 from bayes_snn.steps.tally import Tally
 

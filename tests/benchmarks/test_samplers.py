@@ -18,7 +18,7 @@ from peers import PEERS
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bayes_snn import LIFChip, build_model, fit, load_data, split_data
-from bayes_snn.fit import _other_steps
+from bayes_snn.inference.fit import _other_steps
 from bayes_snn.steps import make_step
 
 WARM_UP = 60

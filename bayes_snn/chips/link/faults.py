@@ -6,13 +6,12 @@ A fault is never a likelihood and never a rejected proposal: the run is repeated
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.arrays import ArrayError, as_array
 from bayes_snn.chips.contract import ChipSpec, check_counts
-from bayes_snn.errors import ChipError, LinkError
+from bayes_snn.errors import ChipError
 
 KINDS = {  # of faults, in the order in which they are told
     "timeout": "no answer in time",
@@ -39,7 +38,6 @@ KINDS = {  # of faults, in the order in which they are told
     "refused": "the driver found its chip's answer wrong itself",
     "reset": "the driver's reset failed, or did not end in time",
 }
-GROUP = "faults"  # of a fit's DataTree
 MOST_KEPT = 50_000  # faults of which more is kept than their number; the latest stay
 
 
@@ -203,10 +201,6 @@ class FaultLog:
         return f"FaultLog({in_words(self.counts)})"
 
 
-def _folder(checkpoint: object) -> Path | None:
-    """Where a checkpoint, or a path of one, keeps its faults."""
-    folder = getattr(checkpoint, "folder", checkpoint)
-    return Path(folder) / "faults" if isinstance(folder, str | Path) else None
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -227,39 +221,7 @@ def in_words(counts: Mapping[str, int]) -> str:
     return f"{total:,} fault{'s' if total > 1 else ''} ({each})"
 
 
-def keep_faults(tree: xr.DataTree, log: FaultLog) -> None:
-    """Make the log the group `faults` of a fit's DataTree."""
-    tree[GROUP] = xr.DataTree(log.as_dataset())
 
 
-def fault_counts(tree: xr.DataTree) -> dict[str, int] | None:
-    """Faults by kind of a fit, {} where there were none; None where its chip kept no log of them."""
-    if GROUP not in tree.children:
-        return None
-    counts = json.loads(tree[GROUP].attrs.get("counts", "{}"))
-    return {kind: int(counts[kind]) for kind in KINDS if counts.get(kind)}
 
 
-def keeping_faults[**P, R](fit: Callable[P, R]) -> Callable[P, R]:
-    """Decorator of `fit`: the faults that its chip logs meanwhile go into the result, or into the error's draws.
-
-    A fit with a checkpoint writes them down there as they come, so that none is lost when it is killed.
-    """
-
-    @functools.wraps(fit)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        log = getattr(args[0] if args else kwargs.get("chip"), "faults", None)
-        if not isinstance(log, FaultLog):
-            return fit(*args, **kwargs)
-        before = dict(log.counts)
-        try:
-            with log.gather(_folder(kwargs.get("checkpoint"))):
-                result: Any = fit(*args, **kwargs)
-        except LinkError as error:
-            if error.draws is not None:
-                keep_faults(error.draws, log.since(before))
-            raise
-        keep_faults(result.posterior, log.since(before))
-        return result  # type: ignore[no-any-return]
-
-    return wrapped

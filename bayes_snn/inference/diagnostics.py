@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_snn.tracking import Drift, judge
+from bayes_snn.inference.drift import Drift, judge
 
 R_HAT_LIMIT = 1.05  # Vehtari et al. ask for 1.01; that is for means to be quoted, this for predictions to be used
 ESS_PER_CHAIN = 50  # enough for R-hat and ESS themselves to be read

@@ -14,7 +14,7 @@ from pymc.step_methods.compound import CompoundStep
 from rich.console import Console
 
 from bayes_snn.chips.contract import ChipSpec, FloatArray, IntArray
-from bayes_snn.interleaved import copied
+from bayes_snn.inference.interleaved import copied
 from bayes_snn.noisy import NoiseChoice
 
 MOST_WEIGHTS = 20_000  # beyond them a draw, even of a silent chip, takes longer than compiling

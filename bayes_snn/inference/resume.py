@@ -10,9 +10,9 @@ from bayes_snn.checkpoint.identity import check_model_file
 from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.describe import make_chip
 from bayes_snn.errors import CheckpointError
-from bayes_snn.fit import fit
+from bayes_snn.inference.fit import fit
+from bayes_snn.inference.result import FitResult
 from bayes_snn.model import WeightsFunction
-from bayes_snn.result import FitResult
 
 
 def resume(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import IntArray
 from bayes_snn.estimates.metrics import reliability
 from bayes_snn.files import write_then_rename
-from bayes_snn.result import FitResult
+from bayes_snn.inference.result import FitResult
 
 COLOURS = ("#1b6ca8", "#d1603d", "#3a7d44", "#7b4b94", "#b8860b", "#5c5c5c")
 _DPI = 130

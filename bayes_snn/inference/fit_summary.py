@@ -1,21 +1,19 @@
-"""A fit and a data set in a few lines, and a fit as a table."""
+"""A fit in a few lines, and as a table."""
 
 from __future__ import annotations
 
-import textwrap
 import warnings
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-if TYPE_CHECKING:
-    from bayes_snn.data import Dataset, Split
-    from bayes_snn.result import FitResult
+from bayes_snn.data import shortened
 
-WIDTH = 120  # characters of a line
+if TYPE_CHECKING:
+    from bayes_snn.inference.result import FitResult
+
 TOTAL = "log_likelihood"  # the row of log L, all training samples together
 
 
@@ -35,27 +33,11 @@ def describe_result(result: FitResult) -> str:
         f"{part} accuracy: {told}" if told else "no scores yet: evaluate(inputs, labels), summary(), diagnosis.verdict",
         result.diagnosis.verdict,
     ]
-    return _short(lines)
+    return shortened(lines)
 
 
-def describe_data(data: Dataset | Split) -> str:
-    """Three lines: what it is, its classes, its features."""
-    named = {"labels": "", "train_labels": "training ", "test_labels": "test "}
-    parts = {what: getattr(data, name) for name, what in named.items() if hasattr(data, name)}
-    counted = " and ".join(f"{len(labels):,} {part}samples" for part, labels in parts.items())
-    of = [Counter(labels.tolist()) for labels in parts.values()]
-    classes = ", ".join(f"{name} {' + '.join(str(each[k]) for each in of)}" for k, name in enumerate(data.class_names))
-    lines = [
-        f"{type(data).__name__} {data.name}: {counted}, {len(data.feature_names):,} features, "
-        f"{len(data.class_names)} classes",
-        f"classes: {classes}",
-        f"features: {', '.join(data.feature_names[:20])}",
-    ]
-    return _short(lines)
 
 
-def _short(lines: list[str]) -> str:
-    return "\n".join(textwrap.shorten(line, WIDTH, placeholder=" ...") for line in lines)
 
 
 def summarise(result: FitResult) -> pd.DataFrame:

@@ -1,8 +1,4 @@
-"""What the descriptions in files and messages hold: types and bounds, checked before anything is made of them.
-
-One schema for chips, fits (`fit.json`), checkpoints (`checkpoint.json`), sweeps (`sweep.json`) and the header of a
-chip's server. A description is nothing but JSON: no name in it is imported or called.
-"""
+"""What `checkpoint.json` holds: types and bounds, checked before anything is made of them."""
 
 from __future__ import annotations
 
@@ -32,42 +28,6 @@ class Arguments(Struct):
     n_train: Whole | None = None
     split_seed: Whole | None = None
     chip: Text | None = None
-
-
-class FitFields(Struct):
-    """`fit.json`."""
-
-    format: int
-    chip: ChipFields
-    arguments: Arguments
-    presentations: Whole
-    seconds: float | None
-    interrupted: bool
-    versions: dict[str, Any] = {}
-    presentations_saved: Whole = 0
-    train: dict[str, Any] = {}
-    test: dict[str, Any] = {}
-    baselines: dict[str, Any] = {}
-    sha256: dict[str, str] = {}
-    cost: dict[str, Whole] = {}
-
-
-class SpaceFields(Struct):
-    """R-hat and effective draws in a diagnosis."""
-
-    r_hat: float | None
-    ess: float | None
-
-
-class DiagnosisFields(Struct):
-    """What a report reads of a stored diagnosis."""
-
-    weights: SpaceFields
-    function: SpaceFields
-    log_likelihood: SpaceFields
-    verdict: str
-    converged: bool
-    weights_converged: bool
 
 
 class CheckpointArguments(Arguments, kw_only=True):
@@ -118,30 +78,3 @@ class CheckpointFields(Struct):
 
     fit: CheckpointFit
     digest: str
-
-
-class Grid(Struct):
-    """One start of a sweep."""
-
-    grid: dict[str, Any]
-    versions: dict[str, Any]
-
-
-class SweepFields(Struct):
-    """`sweep.json`."""
-
-    grids: list[Grid]
-
-
-
-
-
-
-
-
-
-
-
-
-
-

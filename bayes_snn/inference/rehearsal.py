@@ -23,8 +23,8 @@ from pymc.pytensorf import compile as compile_function
 from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.presentations import Presentations
 from bayes_snn.errors import InputError, in_one_line
-from bayes_snn.evaluation import add_inputs, record_likelihood
-from bayes_snn.result import FitResult
+from bayes_snn.inference.pointwise import add_inputs, record_likelihood
+from bayes_snn.inference.result import FitResult
 
 RESERVED = ("chain", "draw", "observation")
 

@@ -15,8 +15,8 @@ from bayes_snn.names import available_models
 from bayes_snn.posterior.prior_draws import draw_prior
 
 if TYPE_CHECKING:
+    from bayes_snn.inference.result import FitResult
     from bayes_snn.model import WeightsFunction
-    from bayes_snn.result import FitResult
 
 GROUPS = ("posterior_predictive", "prior", "prior_predictive")
 

@@ -1,0 +1,425 @@
+"""`fit()`: sample the posterior of a chip's weights."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+from pymc.pytensorf import compile as compile_function
+from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
+from pymc.sampling.parallel import ParallelSamplingError
+from rich.console import Console
+
+from bayes_snn.checkpoint.checkpoint import Checkpoint
+from bayes_snn.chips.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
+from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip
+from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
+from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name
+from bayes_snn.groups import ALIKE, OUTPUTS, UNRESPONSIVE
+from bayes_snn.inference.compiling import Compiling, compile_steps
+from bayes_snn.inference.drift import collect
+from bayes_snn.inference.faults import keeping_faults
+from bayes_snn.inference.interleaved import can_take_turns, sample_in_turns
+from bayes_snn.inference.pointwise import add_inputs, evaluate_draws
+from bayes_snn.inference.rehearsal import rehearse
+from bayes_snn.inference.rescue import Traces, draws_kept
+from bayes_snn.inference.result import FitResult
+from bayes_snn.interrupt import InterruptGuard
+from bayes_snn.likelihood import BETA
+from bayes_snn.model import WeightsFunction, build_model, load_weights, other_terms
+from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
+from bayes_snn.noisy import choose_noise
+from bayes_snn.steps import make_step, sample_smc
+from bayes_snn.steps.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
+from bayes_snn.waiting import progress_shown
+
+_FAR = 5.0  # thresholds: a mean or standard deviation that no standardised column has
+_FLAT = 0.01  # a standard deviation that no weight in a usual range makes spikes of
+START_DRAWS = (100, 1000, 10_000)  # from the prior, for chains whose first draw the model's other terms rule out
+MOST_START_VALUES = 10**7  # in memory at once
+
+
+@keeping_faults
+def fit(
+    chip: Chip,
+    inputs: FloatArray,
+    labels: IntArray,
+    weights: str | Path | WeightsFunction | None = None,
+    *,
+    sampler: str = "sitewise",
+    draws: int = DRAWS,
+    tune: int = TUNE,
+    chains: int = CHAINS,
+    seed: int = 0,
+    cores: int | None = None,
+    noise: str | None = PSEUDO_MARGINAL,
+    repeats: int = 1,
+    remeasure: int | None = None,
+    beta: float = BETA,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    progress: bool | str = False,
+    checkpoint: str | Path | Checkpoint | None = None,
+) -> FitResult:
+    """Train a chip: draw from the posterior of its weights given the training data.
+
+    Parameters
+    ----------
+    chip
+        Any object with `spec` and `run`.
+    inputs, labels
+        Training data: (n_samples, n_in) standardised floats, and (n_samples,) whole numbers from 0.
+    weights
+        The prior: a function `weights(chip)`, or the name or path of a model file (default "gaussian").
+    sampler
+        "sitewise" (one weight at a time, re-running only what it touches), "block" (all weights at once), "pcn" (all
+        at once, for Normal priors), "pymc" and "demetropolis" (PyMC's own steps, one weight and all at a time) or
+        "smc" (a population from prior to posterior); see `bayes_snn.steps`.
+    draws, tune, chains
+        Draws kept from each chain, warm-up draws before them, and number of chains. For "smc": particles of each
+        population, nothing, and number of populations.
+    seed
+        Of everything random: starting points and steps. The draws do not depend on `cores`.
+    cores
+        Chains that run at once, each in a process with a copy of the chip; by default as many as there are, but 1 for a
+        chip that does not say it is `copyable`, as a chip on a bench is not. With 1 the chains take turns, a draw each,
+        so that a fit that is stopped has draws of all of them. A drifting chip is one chip, whose copies would drift
+        apart: its chains run one after the other, and `cores` can only be 1.
+    noise, repeats
+        For a noisy chip: "pseudo-marginal" (the current point keeps its estimate of the likelihood) or "mcwm" (it is
+        run again at each proposal), and how many runs an estimate averages; see `bayes_snn.noisy`.
+    remeasure
+        Draws after which the current point is run again and the chain goes on from that, so that it follows a chip that
+        drifts; 0 for never. By default 10 on a drifting chip, never on others.
+    beta
+        Weight of a spike in the likelihood, and so in every prediction; see `bayes_snn.likelihood`.
+    feature_names, class_names
+        Names for the coordinates of the posterior; features are named after the columns of a DataFrame.
+    progress
+        Show a progress bar; a string names one of the styles of `pm.sample`, for example "split" or "combined".
+    checkpoint
+        A folder in which the fit is stored every few seconds while it runs, so that `bayes_snn.resume` can go on after
+        a kill or Ctrl-C. A `Checkpoint` says how often.
+
+    Returns
+    -------
+    The posterior and what can be asked of it.
+
+    Raises
+    ------
+    InputError
+        When an argument cannot be used.
+    ChipError
+        When the chip answers something else than spike counts, or raises an exception, which is the error's cause.
+    LinkError
+        When the chip is a `Link` and cannot be reached; `draws` of the error holds the draws so far, but with "smc".
+    KeyboardInterrupt
+        On Ctrl-C before there is a draw to keep, with "smc" at any time; later, the result holds the draws so far and
+        says `interrupted`.
+    """
+    check_sampling(sampler, draws, tune, chains, seed, cores)
+    started = time.perf_counter()
+    choice = choose_noise(check_chip(chip).spec, sampler, noise, repeats, remeasure)
+    cores = _choose_cores(chip, chains, cores)
+    function = load_weights(weights)
+    feature_names = column_names(inputs) if feature_names is None else feature_names
+    model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names, beta=beta)
+    _warn_of_scale(model.chip_op.inputs, feature_names)
+    model.chip_op.noise = choice
+    compiling = Compiling(started, shown=bool(progress))
+    start_seed, sample_seed, noise_seed = np.random.SeedSequence(seed).spawn(3)
+    if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then go on where the one before them ended
+        chip.restart_noise(int(noise_seed.generate_state(1)[0]))
+    arguments = {
+        "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else function.__module__,
+        "sampler": sampler,
+        "draws": int(draws),
+        "tune": int(tune),
+        "chains": int(chains),
+        "seed": int(seed),
+        **choice.as_dict(chip.spec),
+        **({} if model.chip_op.beta == BETA else {"beta": model.chip_op.beta}),
+    }
+    saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+    with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
+        try:
+            with compiling:
+                starts = prior_starts(model, chains, start_seed)
+                rehearse(model, chip, starts[0], arguments)  # before the first run: no draw is lost at the end
+            if saving is not None:
+                names = {"feature_names": feature_names, "class_names": class_names}
+                saving.begin(chip, model, function, not callable(weights), starts, arguments, names)
+            behaviour = ask_behaviour(model, chip, model.chip_op.inputs)
+            if behaviour.contradicts:  # the draws would be wrong
+                raise ChipError(behaviour.sentences()[0])
+            for sentence in behaviour.sentences() if progress else ():
+                Console().print(sentence, highlight=False, markup=False)
+            rng = np.random.default_rng(sample_seed)
+            if sampler == "smc":
+                trace, interrupted = sample_smc(model, draws, chains, rng, bool(progress)), False
+                presentations = int(trace.sample_stats["presentations"].isel(draw=-1).sum())
+            else:
+                trace, presentations, interrupted = _sample_chains(
+                    model,
+                    sampler,
+                    starts,
+                    saving,
+                    compiling,
+                    draws=draws,
+                    tune=tune,
+                    chains=chains,
+                    cores=cores,
+                    random_seed=rng,
+                    progressbar=progress,
+                )
+        except Exception as error:
+            cause = _cause(error)
+            raise cause from cause.__cause__
+    if choice.remeasure:
+        collect(trace, choice.goes_on)
+    recording: list[int] = []
+    with _quiet_pymc(), draws_kept(trace):
+        asked = RememberingChip(chip, AnswerMemory(), recording.append)
+        with progress_shown(Console() if progress else None):
+            evaluate_draws(trace, model, asked)
+    add_inputs(trace, model)
+    if behaviour.same_whatever_weights and trace[OUTPUTS].attrs[ALIKE]:
+        trace[OUTPUTS].attrs[UNRESPONSIVE] = 1
+    result = FitResult(
+        chip=chip,
+        posterior=trace,
+        arguments=arguments,
+        cost=Presentations(
+            training=presentations,
+            log_likelihood=sum(recording),
+            checks=behaviour.presentations + (saving.presentations if saving else 0),
+        ),
+        seconds=time.perf_counter() - started - compiling.seconds + (saving.spent if saving else 0.0),
+        interrupted=interrupted,
+        compile_seconds=compiling.seconds,
+        behaviour=behaviour.as_dict(),
+    )
+    result.memory = asked.memory  # the draws that were recorded are those that predict
+    return result
+
+
+def column_names(inputs: Any) -> list[str] | None:
+    """Names of the columns of a DataFrame; None for an array, and for columns that are mere numbers."""
+    columns = list(getattr(inputs, "columns", ()))
+    if not columns or all(isinstance(name, int | np.integer) for name in columns):
+        return None
+    return [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in columns]
+
+
+def _warn_of_scale(inputs: FloatArray, feature_names: Sequence[str] | None) -> None:
+    """A `DataWarning` for inputs that are far from standardised ones."""
+    mean, std = inputs.mean(axis=0), inputs.std(axis=0)
+    far = np.flatnonzero((np.abs(mean) > _FAR) | (std > _FAR))
+    varies = (inputs != inputs[0]).any(axis=0)  # rounding may leave equal values a tiny std
+    flat = varies.any() and std[varies].max() < _FLAT
+    if not len(far) and not flat:
+        return
+    worst = int(np.argmax(np.maximum(np.abs(mean), std)) if len(far) else np.argmax(std))
+    name = str(worst) if feature_names is None else repr(feature_names[worst])
+    more = f", and {len(far) - 1} more are far off as well" if len(far) > 1 else ""
+    warnings.warn(
+        f"The inputs look unscaled: column {name} has mean {mean[worst]:.3g} and standard deviation {std[worst]:.3g}"
+        f"{more}, but they are currents in units of the threshold: standardise them by the training samples, as "
+        "split_data and scikit-learn's StandardScaler do.",
+        DataWarning,
+        stacklevel=4,
+    )
+
+
+def _sample_chains(
+    model: pm.Model,
+    sampler: str,
+    starts: list[dict[str, Any]],
+    saving: Checkpoint | None,
+    compiling: Compiling,
+    **arguments: Any,
+) -> tuple[xr.DataTree, int, bool]:
+    """Chains of a step method: the trace, presentations, and whether Ctrl-C ended them early; `arguments` of PyMC."""
+    guard, traces = InterruptGuard(), Traces(model, arguments["tune"])
+    charged: dict[int, int] = {}  # presentations of each chain so far, those of draws that are not kept included
+
+    def callback(trace: Any, draw: Any) -> None:
+        charged[draw.chain] = max(int(stats.get("presentations", 0)) for stats in draw.stats)
+        traces.note(trace)
+        guard.callback(trace, draw)
+
+    with guard:
+        with compiling:
+            step = make_step(sampler, model)
+            # the chip's steps come last, so that their count of presentations includes those of all others
+            steps = [*_other_steps(model, step), step]
+            compile_steps(model, steps)
+        try:
+            steps = steps if saving is None else saving.wrap(steps, model)
+            if arguments["cores"] == 1 and arguments["chains"] > 1 and can_take_turns(model.chip_op):
+                in_turns = {name: value for name, value in arguments.items() if name != "cores"}
+                trace = sample_in_turns(model, steps, starts, callback=callback, **in_turns)
+            else:
+                trace = pm.sample(
+                    step=steps, initvals=starts, callback=callback, compute_convergence_checks=False, **arguments
+                )
+        except Exception as error:
+            if isinstance(cause := _cause(error), LinkError):
+                cause.draws = traces.draws()
+                raise cause from None
+            if guard.interrupted:
+                raise KeyboardInterrupt from None
+            raise
+    if trace.posterior.sizes["draw"] == 0:
+        raise KeyboardInterrupt
+    return trace, sum(charged.values()), guard.interrupted
+
+
+def check_sampling(sampler: str, draws: int, tune: int, chains: int, seed: int, cores: int | None = None) -> None:
+    """Raise an `InputError` when one of these arguments of `fit` cannot be used."""
+    if sampler not in SAMPLERS:
+        raise unknown_name("sampler", sampler, SAMPLERS)
+    for name, value, least, most, example in (
+        ("draws", draws, 2 if sampler == "smc" else 1, 10**7, DRAWS),  # of one particle nothing can be learned
+        ("tune", tune, 0, 10**7, TUNE),
+        ("chains", chains, 1, 256, CHAINS),  # each is a process
+        ("seed", seed, 0, None, 0),
+        ("cores", 1 if cores is None else cores, 1, None, 1),
+    ):
+        check_whole(name, value, least, most, example)
+
+
+def _choose_cores(chip: Chip, chains: int, cores: int | None) -> int:
+    if chip.spec.drifting:
+        if cores not in (None, 1):
+            raise InputError(
+                f"cores was {cores}, but this chip drifts and copies of it would drift apart: leave cores out, and its "
+                "chains run one after the other on the one chip."
+            )
+        return 1
+    if cores is not None:
+        return cores
+    return min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
+
+
+def ask_behaviour(model: pm.Model, chip: Chip, inputs: FloatArray) -> Behaviour:
+    """How the chip behaves with draws from the prior, on a few of the inputs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
+        drawn = pm.draw(model.chip_weights, draws=N_SETS, random_seed=np.random.default_rng(0))
+    chosen = np.unique(np.linspace(0, len(inputs) - 1, min(N_INPUTS, len(inputs))).round().astype(int))
+    return check_behaviour(chip, inputs[chosen], [[layer[n] for layer in drawn] for n in range(N_SETS)])
+
+
+def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> list[dict[str, Any]]:
+    """A draw from the prior for each chain to start at: wider than any posterior, so that R-hat can tell.
+
+    A draw that the model's other terms, such as a `pm.Potential`, give density 0 is drawn again.
+    """
+    variables, others = model.free_RVs, other_terms(model)
+    rng = np.random.default_rng(seed)
+    starts = _prior_draws(variables, chains, rng)
+    densities = [pm.logp(variable, variable).sum() for variable in variables]
+    # PyMC checks its starting points only when it picks the steps itself
+    log_densities = compile_function(
+        variables, [*densities, *others.values()], mode="FAST_COMPILE", on_unused_input="ignore"
+    )
+
+    def possible(start: list[Any]) -> bool:
+        found = log_densities(*start)
+        for variable, value in zip(variables, found, strict=False):
+            if not np.isfinite(value):
+                raise InputError(
+                    f"The prior's log-density of {variable.name!r} is {value} at a draw from it, but must be finite: "
+                    "check its parameters, such as a negative standard deviation."
+                )
+        return all(map(np.isfinite, found[len(variables) :]))
+
+    again = [chain for chain, start in enumerate(starts) if not possible(start)]
+    size = sum(int(np.size(draw)) for draw in starts[0])
+    n_drawn = chains
+    for n in START_DRAWS:
+        if not again:
+            break
+        n = max(1, min(n, MOST_START_VALUES // size))
+        n_drawn += n
+        for start in _prior_draws(variables, n, rng):
+            if again and possible(start):
+                starts[again.pop(0)] = start
+    if again:
+        raise InputError(
+            f"The model's other terms ({', '.join(map(repr, others))}) have a finite log-density at "
+            f"{chains - len(again)} of {n_drawn:,} draws from the prior, but each of {chains} chains starts at one: "
+            "put the constraint into the distribution of the weights (pm.Truncated or pm.HalfNormal, for example), or "
+            "weaken it."
+        )
+    return [dict(zip((variable.name for variable in variables), start, strict=True)) for start in starts]
+
+
+def _prior_draws(variables: Sequence[Any], n: int, rng: np.random.Generator) -> list[list[Any]]:
+    """Values of these variables in each of n draws."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
+            draws = pm.draw(variables, draws=n, random_seed=rng)
+    except NotImplementedError as error:
+        raise InputError(
+            f"The prior cannot be drawn from ({error}), but every chain starts at a draw from it: give each of its "
+            "variables a proper distribution, a wide Normal instead of a Flat one for example."
+        ) from error
+    # PyMC leaves the axis out where it is of length 1
+    return [[draw if n == 1 else draw[i] for draw in draws] for i in range(n)]
+
+
+def _other_steps(model: pm.Model, step: Any) -> list[Any]:
+    """Steps for the variables that `step` leaves, hyperparameters mostly: slices, else what PyMC picks."""
+    _, selected = assign_step_methods(model, step)
+    smooth = selected.pop(pm.NUTS, [])
+    sliced = [value for value in smooth if independent_terms(model, value) is not None]
+    steps: list[Any] = [HyperparameterSlice(sliced, model=model)] if sliced else []
+    if tied := [value for value in smooth if value not in sliced]:
+        selected[pm.NUTS] = tied
+    if not selected:
+        return steps
+    picked = instantiate_steppers(
+        model, [], selected, step_kwargs={"nuts": {"target_accept": TARGET_ACCEPT}} if tied else None
+    )
+    return [*steps, *(picked if isinstance(picked, list) else [picked])]
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error that a person can act on, out of PyMC's and PyTensor's wrapping."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, InputError | ChipError):
+            cause = type(seen)(str(seen).split("\n")[0])  # PyTensor adds a dump of the graph behind it
+            cause.__dict__.update(vars(seen))
+            cause.__dict__.pop("__notes__", None)  # PyTensor's
+            cause.__cause__ = seen.__cause__
+            return cause
+        seen = seen.__cause__ or seen.__context__
+    # a chip's own error, raised in another process, is the cause of PyMC's
+    return error.__cause__ if isinstance(error, ParallelSamplingError) and error.__cause__ else error
+
+
+@contextlib.contextmanager
+def _quiet_pymc() -> Iterator[None]:
+    """PyMC's own log lines say nothing that the closing table does not; a fit may have more chains than draws."""
+    logger = logging.getLogger("pymc")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found chain dimension to be longer", UserWarning)
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,47 @@
+"""What `fit.json` holds: types and bounds, checked before anything is made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from bayes_snn.checkpoint.schema import Arguments
+from bayes_snn.chips.describe import ChipFields
+from bayes_snn.json_file import Whole
+
+
+class FitFields(Struct):
+    """`fit.json`."""
+
+    format: int
+    chip: ChipFields
+    arguments: Arguments
+    presentations: Whole
+    seconds: float | None
+    interrupted: bool
+    versions: dict[str, Any] = {}
+    presentations_saved: Whole = 0
+    train: dict[str, Any] = {}
+    test: dict[str, Any] = {}
+    baselines: dict[str, Any] = {}
+    sha256: dict[str, str] = {}
+    cost: dict[str, Whole] = {}
+
+
+class SpaceFields(Struct):
+    """R-hat and effective draws in a diagnosis."""
+
+    r_hat: float | None
+    ess: float | None
+
+
+class DiagnosisFields(Struct):
+    """What a report reads of a stored diagnosis."""
+
+    weights: SpaceFields
+    function: SpaceFields
+    log_likelihood: SpaceFields
+    verdict: str
+    converged: bool
+    weights_converged: bool
