@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from bayes_snn.inference.load import load_fit as load_fit
     from bayes_snn.inference.result import FitResult as FitResult
     from bayes_snn.inference.resume import resume as resume
-    from bayes_snn.model import build_model as build_model
     from bayes_snn.names import DISTORTIONS as DISTORTIONS
+    from bayes_snn.posterior.build import build_model as build_model
     from bayes_snn.report import write_report as write_report
 
 _HOMES = {
@@ -43,7 +43,7 @@ _HOMES = {
     "Link": "bayes_snn.chips.link.link",
     "LinkError": "bayes_snn.errors",
     "RemoteChip": "bayes_snn.chips.remote.client",
-    "build_model": "bayes_snn.model",
+    "build_model": "bayes_snn.posterior.build",
     "check_behaviour": "bayes_snn.chips.behaviour",
     "diagnose": "bayes_snn.inference.diagnostics",
     "fit": "bayes_snn.inference.fit",

@@ -9,8 +9,8 @@ from pymc.step_methods.compound import CompoundStep, flatten_steps
 
 from bayes_snn.checkpoint.steps import CheckpointedSteps
 from bayes_snn.inference.fit import _other_steps, prior_starts
-from bayes_snn.model import build_model
-from bayes_snn.noisy import choose_noise
+from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.noisy import choose_noise
 from bayes_snn.steps import make_step
 from bayes_snn.steps.watch import Watch
 

@@ -6,8 +6,8 @@ import numpy as np
 import pymc as pm
 
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.model import build_model
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.op import ChipLogLikelihood
 
 # prior of the weights of two layers, ravelled and joined
 MEAN, SD = np.array([0.5, -1.0, 0.0, 1.0]), np.array([1.0, 2.0, 0.5, 1.5])
@@ -48,7 +48,7 @@ def prior(chip):
 
 def gaussian_model(monkeypatch):
     """A model whose Op is a `GaussianOp`."""
-    monkeypatch.setattr("bayes_snn.model.ChipLogLikelihood", GaussianOp)
+    monkeypatch.setattr("bayes_snn.posterior.build.ChipLogLikelihood", GaussianOp)
     return build_model(UnusedChip(), np.zeros((len(RESPONSES), 2)), np.zeros(len(RESPONSES), int), prior)
 
 

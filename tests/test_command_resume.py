@@ -156,7 +156,7 @@ def test_other_test_samples_are_refused(refused):
 @forks
 @pytest.mark.usefixtures("home")
 def test_a_fit_from_elsewhere_runs_nothing_unless_it_is_trusted(tmp_path, refused, monkeypatch):
-    monkeypatch.setattr("bayes_snn.model._import", lambda path: pytest.fail(f"{path} was run"))
+    monkeypatch.setattr("bayes_snn.posterior.priors._import", lambda path: pytest.fail(f"{path} was run"))
     monkeypatch.setattr("bayes_snn.cli.chip_options.chip_for_data", lambda *options: pytest.fail("the chip was made"))
     shutil.copytree("stopped", tmp_path / "forged")
     path = tmp_path / "forged" / "checkpoint" / "checkpoint.json"

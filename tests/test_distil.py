@@ -14,7 +14,7 @@ from bayes_snn.exports.npz import read_weights, write_weights
 from bayes_snn.inference.estimator import BayesSNNClassifier
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
-from bayes_snn.noisy import MCWM, NoiseChoice
+from bayes_snn.posterior.noisy import MCWM, NoiseChoice
 from bayes_snn.steps.sweepers import BlackBoxSweeper
 from tests.fits import CountingChip, hand_made_fit
 

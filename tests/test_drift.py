@@ -14,8 +14,8 @@ from bayes_snn.inference.diagnostics import diagnose
 from bayes_snn.inference.drift import ALPHA, FEWEST, Drift, judge_series
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
-from bayes_snn.likelihood import log_likelihood
-from bayes_snn.noisy import MCWM, NoiseChoice
+from bayes_snn.posterior.likelihood import log_likelihood
+from bayes_snn.posterior.noisy import MCWM, NoiseChoice
 from bayes_snn.steps import STEPS, make_step
 from bayes_snn.steps.watch import Watch
 from tests import coin

@@ -12,7 +12,7 @@ from scipy import stats
 from bayes_snn import fit
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.inference.fit import _other_steps
-from bayes_snn.model import build_model
+from bayes_snn.posterior.build import build_model
 from bayes_snn.steps import make_step
 from bayes_snn.steps.hyperparameters import HyperparameterSlice, independent_terms
 

@@ -14,8 +14,8 @@ from bayes_snn.errors import LinkError
 from bayes_snn.inference import interleaved
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.resume import resume
-from bayes_snn.noisy import choose_noise
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.noisy import choose_noise
+from bayes_snn.posterior.op import ChipLogLikelihood
 from tests.chains import TIMES
 
 FIT = sys.modules["bayes_snn.inference.fit"]

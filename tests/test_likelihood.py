@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax
 
-from bayes_snn.likelihood import BETA, class_probabilities, log_likelihood
+from bayes_snn.posterior.likelihood import BETA, class_probabilities, log_likelihood
 
 no_deadline = settings(deadline=None)  # the first example compiles
 betas = st.floats(1e-3, 4.0)

@@ -14,8 +14,9 @@ from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import _other_steps
-from bayes_snn.likelihood import log_likelihood
-from bayes_snn.model import available_models, build_model, load_weights, weight_variables
+from bayes_snn.posterior.build import available_models, build_model, weight_variables
+from bayes_snn.posterior.likelihood import log_likelihood
+from bayes_snn.posterior.priors import load_weights
 from bayes_snn.steps import make_step
 from tests.fits import CountingChip
 from tests.toys import INPUTS, LABELS, SigmoidChip

@@ -13,9 +13,9 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import ESTIMATES, run_draws
 from bayes_snn.inference.fit import fit
-from bayes_snn.likelihood import class_probabilities, log_likelihood
-from bayes_snn.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice, choose_noise, log_mean, told_noise
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
+from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice, choose_noise, log_mean, told_noise
+from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.report_tables import cost
 from bayes_snn.steps import STEPS, make_step, sample_smc
 from bayes_snn.steps.shift import shift_neurons

@@ -19,10 +19,10 @@ from scipy.special import beta, expit
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.inference.fit import _other_steps
-from bayes_snn.likelihood import BETA
-from bayes_snn.model import build_model
-from bayes_snn.noisy import MCWM, NoiseChoice
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.likelihood import BETA
+from bayes_snn.posterior.noisy import MCWM, NoiseChoice
+from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.steps import GridMetropolis, make_step, sample_smc
 from bayes_snn.steps.hyperparameters import HyperparameterSlice
 from bayes_snn.steps.shift import shift_neurons

@@ -14,8 +14,8 @@ import pytensor.tensor as pt
 import pytest
 
 from bayes_snn.errors import ChipError
-from bayes_snn.likelihood import class_probabilities, log_likelihood
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
+from bayes_snn.posterior.op import ChipLogLikelihood
 from tests.toys import INPUTS, LABELS, SigmoidChip
 
 
@@ -119,7 +119,7 @@ def test_whole_floats_are_counts(op):
 DENSITIES = """
 import numpy as np
 from bayes_snn import LIFChip
-from bayes_snn.model import build_model
+from bayes_snn.posterior.build import build_model
 from bayes_snn.steps import make_step
 
 rng = np.random.default_rng(0)

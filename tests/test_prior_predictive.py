@@ -10,7 +10,7 @@ from bayes_snn import ChipError, ChipSpec, InputError, LIFChip
 from bayes_snn.checks.prior_check import SURE, draw_weights, prior_predictive
 from bayes_snn.checks.prior_figures import draw_prior
 from bayes_snn.estimates.metrics import accuracy
-from bayes_snn.model import available_models, build_model
+from bayes_snn.posterior.build import available_models, build_model
 from tests.fits import CountingChip
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

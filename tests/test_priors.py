@@ -12,7 +12,7 @@ import pytest
 
 from bayes_snn import LIFChip, fit, write_report
 from bayes_snn.checks.leave_one_out import LooWarning, compare
-from bayes_snn.model import available_models
+from bayes_snn.posterior.build import available_models
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "priors.md").read_text(encoding="utf-8")

@@ -16,9 +16,9 @@ from bayes_snn.errors import ChipError, ChipRaisedError
 from bayes_snn.estimates.distil import distil
 from bayes_snn.estimates.predict import Draws, probabilities, run_draws
 from bayes_snn.inference.fit import fit
-from bayes_snn.likelihood import log_likelihood
-from bayes_snn.noisy import NoiseChoice
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.likelihood import log_likelihood
+from bayes_snn.posterior.noisy import NoiseChoice
+from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.steps import STEPS
 from bayes_snn.steps.sweepers import BlackBoxSweeper, make_sweeper
 from tests.toys import INPUTS, LABELS, SigmoidChip

@@ -17,7 +17,7 @@ from bayes_snn.inference.fit import fit, prior_starts
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.rehearsal import rehearse
 from bayes_snn.inference.result import FitResult
-from bayes_snn.model import build_model
+from bayes_snn.posterior.build import build_model
 from tests.fits import CountingChip
 
 rng = np.random.default_rng(0)

@@ -14,9 +14,9 @@ from scipy import stats
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.inference.fit import fit
-from bayes_snn.likelihood import class_probabilities, log_likelihood
-from bayes_snn.model import build_model
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
+from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.steps import SitewiseMetropolis, StockMetropolis, make_step
 from bayes_snn.steps.prior import why_not_separable
 from bayes_snn.steps.shift import later_columns, shift_neurons

@@ -16,8 +16,8 @@ from bayes_snn.checks.reliance import weight_signal
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import prior_starts
-from bayes_snn.likelihood import log_likelihood
-from bayes_snn.model import build_model
+from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.steps import SAMPLERS, SitewiseMetropolis, make_step, sample_smc
 from tests.test_steps import LIMIT, population_scores, sample, z_scores
 

@@ -12,8 +12,8 @@ from bayes_snn.chips.xylo.chip import LARGEST_LAYERS, XyloChip, on_off
 from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
-from bayes_snn.likelihood import log_likelihood
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.likelihood import log_likelihood
+from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.steps.sweepers import BlackBoxSweeper
 from tests import xylo_reference
 

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from bayes_snn.backprop.chip_in_loop import CountedChip, replicates
 from bayes_snn.backprop.distortion import LayerDistortion, draw_distortion
 from bayes_snn.backprop.network import Surrogate, run_network, spike_counts, straight_through
-from bayes_snn.likelihood import BETA
+from bayes_snn.posterior.likelihood import BETA
 
 # root mean square of the current at the start, in units of the threshold
 FIRST_DRIVE, LATER_DRIVE = 4.0, 2.0

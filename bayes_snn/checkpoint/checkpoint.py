@@ -31,7 +31,7 @@ from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, write_durably
 from bayes_snn.json_file import check, read_json
-from bayes_snn.model import WeightsFunction
+from bayes_snn.posterior.priors import WeightsFunction
 from bayes_snn.version import written_by
 
 SECONDS = 5.0  # between two saves

@@ -25,7 +25,7 @@ from bayes_snn.checkpoint.chain_store import ChainStore
 from bayes_snn.checkpoint.step_state import restore_step, step_state, why_not_resumable
 from bayes_snn.chips.contract import as_matrices
 from bayes_snn.errors import CheckpointError, InputError
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipLogLikelihood
 
 ORPHAN_SECONDS = 0.2
 LEAST_PAUSE = 50.0  # times as long as a save took, so that it costs 2% at most

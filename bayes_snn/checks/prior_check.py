@@ -30,9 +30,10 @@ from bayes_snn.chips.contract import (
 )
 from bayes_snn.errors import check_whole
 from bayes_snn.estimates.metrics import accuracy
-from bayes_snn.likelihood import class_probabilities
-from bayes_snn.model import WeightsFunction, build_model, warn_of_potentials
+from bayes_snn.posterior.build import build_model, warn_of_potentials
+from bayes_snn.posterior.likelihood import class_probabilities
 from bayes_snn.posterior.prior_draws import draw_prior
+from bayes_snn.posterior.priors import WeightsFunction
 
 SURE = 0.95  # a class probability from which an answer is called sure
 

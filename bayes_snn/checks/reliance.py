@@ -20,7 +20,8 @@ from bayes_snn.errors import InputError, check_whole
 from bayes_snn.estimates.metrics import LEVEL, check_level, credit
 from bayes_snn.estimates.predict import run_draws
 from bayes_snn.inference.result import FitResult
-from bayes_snn.model import WeightsFunction, build_model, warn_of_potentials
+from bayes_snn.posterior.build import build_model, warn_of_potentials
+from bayes_snn.posterior.priors import WeightsFunction
 
 _RESAMPLES = 2000  # of the interval
 _SMALLEST = float(np.finfo(np.float64).tiny)  # a probability that underflowed still has a logarithm

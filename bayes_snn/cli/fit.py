@@ -132,8 +132,9 @@ def command(
     from bayes_snn.estimates.baselines import baseline_scores
     from bayes_snn.inference.fit import check_sampling, fit
     from bayes_snn.inference.rescue import draws_kept, draws_saved
-    from bayes_snn.model import build_model, load_weights
-    from bayes_snn.noisy import choose_noise
+    from bayes_snn.posterior.build import build_model
+    from bayes_snn.posterior.noisy import choose_noise
+    from bayes_snn.posterior.priors import load_weights
 
     left: Checkpoint | None = context.obj  # that of a stopped fit
     if trust and left is None:
@@ -268,7 +269,7 @@ def _compile(chip: Chip, split: Split) -> None:
     import numpy as np
 
     from bayes_snn.chips.lif.chip import LIFChip
-    from bayes_snn.likelihood import BETA
+    from bayes_snn.posterior.likelihood import BETA
 
     if not isinstance(chip, LIFChip):
         return

@@ -15,7 +15,7 @@ from bayes_snn.cli.resume import how_to_go_on
 from bayes_snn.data import Split
 from bayes_snn.estimates.metrics import accuracy_interval
 from bayes_snn.inference.result import FitResult
-from bayes_snn.noisy import told_noise
+from bayes_snn.posterior.noisy import told_noise
 
 
 def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) -> None:

@@ -99,7 +99,7 @@ def command(
     from bayes_snn.cells import digest_file, make_grid, parse_strengths
     from bayes_snn.data import load_data, split_data
     from bayes_snn.inference.fit import check_sampling
-    from bayes_snn.model import load_weights
+    from bayes_snn.posterior.priors import load_weights
 
     if not output.strip():
         raise InputError("--output was empty, but the name of a folder is expected: give one, sweeps/mine for example.")

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import Chip, as_matrices
 from bayes_snn.errors import check_whole
 from bayes_snn.estimates.predict import ENSEMBLE_SIZE, Draws, Weights, run_draws
-from bayes_snn.noisy import NoiseChoice
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.noisy import NoiseChoice
+from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.steps.jumps import jump, tune_scales
 from bayes_snn.steps.sweepers import make_sweeper
 from bayes_snn.waiting import tracked

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import Chip, FloatArray, ask_counts, frozen
 from bayes_snn.errors import check_whole, unknown_name
-from bayes_snn.likelihood import BETA, class_probabilities
+from bayes_snn.posterior.likelihood import BETA, class_probabilities
 from bayes_snn.waiting import tracked
 
 ESTIMATES = ("mean", "map", "medoid", "ensemble")

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bayes_snn.chips.contract import ChipSpec, FloatArray, IntArray
 from bayes_snn.inference.interleaved import copied
-from bayes_snn.noisy import NoiseChoice
+from bayes_snn.posterior.noisy import NoiseChoice
 
 MOST_WEIGHTS = 20_000  # beyond them a draw, even of a silent chip, takes longer than compiling
 SENTENCE = "Compiling the model: up to two minutes with a prior that is new here, seconds later on"

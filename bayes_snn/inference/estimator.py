@@ -18,8 +18,8 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import DISTILLED, check_estimate
 from bayes_snn.inference.fit import fit
-from bayes_snn.model import WeightsFunction
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, TUNE
+from bayes_snn.posterior.priors import WeightsFunction
 
 ChipFactory = Callable[[tuple[int, ...]], Chip]
 

@@ -34,10 +34,11 @@ from bayes_snn.inference.rehearsal import rehearse
 from bayes_snn.inference.rescue import Traces, draws_kept
 from bayes_snn.inference.result import FitResult
 from bayes_snn.interrupt import InterruptGuard
-from bayes_snn.likelihood import BETA
-from bayes_snn.model import WeightsFunction, build_model, load_weights, other_terms
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
-from bayes_snn.noisy import choose_noise
+from bayes_snn.posterior.build import build_model, other_terms
+from bayes_snn.posterior.likelihood import BETA
+from bayes_snn.posterior.noisy import choose_noise
+from bayes_snn.posterior.priors import WeightsFunction, load_weights
 from bayes_snn.steps import make_step, sample_smc
 from bayes_snn.steps.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
 from bayes_snn.waiting import progress_shown
@@ -96,12 +97,12 @@ def fit(
         apart: its chains run one after the other, and `cores` can only be 1.
     noise, repeats
         For a noisy chip: "pseudo-marginal" (the current point keeps its estimate of the likelihood) or "mcwm" (it is
-        run again at each proposal), and how many runs an estimate averages; see `bayes_snn.noisy`.
+        run again at each proposal), and how many runs an estimate averages; see `bayes_snn.posterior.noisy`.
     remeasure
         Draws after which the current point is run again and the chain goes on from that, so that it follows a chip that
         drifts; 0 for never. By default 10 on a drifting chip, never on others.
     beta
-        Weight of a spike in the likelihood, and so in every prediction; see `bayes_snn.likelihood`.
+        Weight of a spike in the likelihood, and so in every prediction; see `bayes_snn.posterior.likelihood`.
     feature_names, class_names
         Names for the coordinates of the posterior; features are named after the columns of a DataFrame.
     progress

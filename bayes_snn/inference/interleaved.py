@@ -29,7 +29,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.op import Op
 
 from bayes_snn.checkpoint.steps import CheckpointedSteps
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipLogLikelihood
 
 _ONE_OF = (Function, Variable, Op, pm.Model)  # they hold nothing of a chain from one draw to the next
 _NOISE = ("restart_noise", "checkpoint_state", "restore_state")

@@ -16,7 +16,7 @@ from bayes_snn.posterior.prior_draws import draw_prior
 
 if TYPE_CHECKING:
     from bayes_snn.inference.result import FitResult
-    from bayes_snn.model import WeightsFunction
+    from bayes_snn.posterior.priors import WeightsFunction
 
 GROUPS = ("posterior_predictive", "prior", "prior_predictive")
 
@@ -25,7 +25,7 @@ def add_predictive(
     result: FitResult, draws: int, seed: int, weights: str | Path | WeightsFunction | None = None
 ) -> None:
     """See `FitResult.add_predictive`."""
-    from bayes_snn.model import build_model
+    from bayes_snn.posterior.build import build_model
 
     tree = result.posterior
     sizes = tree["posterior"].sizes

@@ -53,13 +53,13 @@ from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASUR
 from bayes_snn.inference.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.fit_summary import describe_result, summarise
-from bayes_snn.likelihood import BETA
 from bayes_snn.names import CHECKPOINT
-from bayes_snn.noisy import PSEUDO_MARGINAL, NoiseChoice
+from bayes_snn.posterior.likelihood import BETA
+from bayes_snn.posterior.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.version import PACKAGES, __version__
 
 if TYPE_CHECKING:
-    from bayes_snn.model import WeightsFunction
+    from bayes_snn.posterior.priors import WeightsFunction
 
 FORMAT = 1  # of a fit folder
 POSTERIOR = "posterior.nc"

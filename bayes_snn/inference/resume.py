@@ -12,7 +12,7 @@ from bayes_snn.chips.describe import make_chip
 from bayes_snn.errors import CheckpointError
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
-from bayes_snn.model import WeightsFunction
+from bayes_snn.posterior.priors import WeightsFunction
 
 
 def resume(

@@ -8,8 +8,8 @@ from typing import Any
 import pymc as pm
 
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.model import weight_variables
 from bayes_snn.names import SAMPLERS
+from bayes_snn.posterior.build import weight_variables
 from bayes_snn.steps.block import BlockMetropolis
 from bayes_snn.steps.demetropolis import StockDEMetropolis
 from bayes_snn.steps.pcn import PCNMetropolis

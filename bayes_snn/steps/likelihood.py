@@ -10,7 +10,7 @@ import pymc as pm
 from pymc.pytensorf import compile as compile_function
 from pymc.pytensorf import join_nonshared_inputs
 
-from bayes_snn.model import weight_variables
+from bayes_snn.posterior.build import weight_variables
 from bayes_snn.steps.watch import Watched
 
 

@@ -51,7 +51,7 @@ def shift_neurons(
     powers
         Powers of likelihood and prior.
     refreshes
-        Run the current weights again at each proposal, on a noisy chip; see `bayes_snn.noisy`.
+        Run the current weights again at each proposal, on a noisy chip; see `bayes_snn.posterior.noisy`.
     accept
         Called when the weights of the last `run` were accepted.
 

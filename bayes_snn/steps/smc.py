@@ -16,7 +16,7 @@ import xarray as xr
 from pymc.smc.kernels import MH
 
 from bayes_snn.errors import InputError
-from bayes_snn.model import weight_variables
+from bayes_snn.posterior.build import weight_variables
 from bayes_snn.steps.sitewise_grid import NOT_DISCRETE, is_discrete
 from bayes_snn.steps.tally import Tally
 

@@ -12,7 +12,7 @@ import numpy as np
 import pymc as pm
 from pymc.blocking import RaveledVars
 
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.steps.likelihood import weights_function
 from bayes_snn.steps.tally import Tally
 from bayes_snn.steps.watch import Watched

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, frozen
 from bayes_snn.chips.sweeper import Sweep
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipLogLikelihood
 
 
 def make_sweeper(op: ChipLogLikelihood, labels: NDArray[np.int64], early: bool) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pymc as pm
 
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipLogLikelihood
 
 
 class Tally:

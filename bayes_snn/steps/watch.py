@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.groups import AFTER, BEFORE, NOTHING, REFERENCE
-from bayes_snn.model import weight_variables
-from bayes_snn.op import ChipLogLikelihood
+from bayes_snn.posterior.build import weight_variables
+from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.steps.tally import Tally
 
 

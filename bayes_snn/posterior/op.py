@@ -22,8 +22,8 @@ from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import generate_fallback_impl, numba_funcify
 
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, ask_counts, frozen
-from bayes_snn.likelihood import BETA, log_likelihood
-from bayes_snn.noisy import NoiseChoice, log_mean
+from bayes_snn.posterior.likelihood import BETA, log_likelihood
+from bayes_snn.posterior.noisy import NoiseChoice, log_mean
 
 # With fastmath LLVM may reorder a sum, and does so differently where a function is compiled and where it comes out of
 # PyTensor's cache: the last bits of a log-density, and draws with them, would depend on what was compiled before. Set

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,64 +23,12 @@ from bayes_snn.chips.contract import (
     check_labels,
     frozen,
 )
-from bayes_snn.errors import InputError, in_one_line, unknown_name
+from bayes_snn.errors import InputError, in_one_line
 from bayes_snn.groups import LABELS
-from bayes_snn.likelihood import BETA, check_beta, class_probabilities
 from bayes_snn.names import available_models as available_models
-from bayes_snn.op import ChipLogLikelihood
-
-WeightsFunction = Callable[[Chip], Sequence[Any]]
-
-
-
-def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:
-    """The function `weights(chip)` of a model file.
-
-    Parameters
-    ----------
-    model
-        Name of a file in `models/`, path of a file, the function itself, or None for "gaussian".
-
-    Raises
-    ------
-    InputError
-        When there is no such file, it does not run, or it holds no function `weights`.
-    """
-    if callable(model):
-        return model
-    name = "gaussian" if model is None else str(model)
-    is_path = name.endswith(".py") or "/" in name or "\\" in name
-    known = available_models()
-    if not is_path and name not in known:
-        raise unknown_name("model", name, known)
-    path = Path(name) if is_path else known[name]
-    if not os.path.isfile(path):  # unlike Path.is_file, of a name too long as well
-        raise InputError(
-            f"There is no model file {path}: give its path, or one of the names {', '.join(sorted(known))}."
-        )
-    module = _import(path)
-    function = getattr(module, "weights", None)
-    if not callable(function):
-        raise InputError(
-            f"The model file {path} holds no function `weights(chip)`: define one that returns the weight matrices, "
-            "as models/gaussian.py does."
-        )
-    return function  # type: ignore[no-any-return]
-
-
-def _import(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"bayes_snn_model_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"The model file {path} is no Python file: give it a name that ends in .py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"The model file {path} does not run ({in_one_line(error)}): run it with python to see where."
-        ) from error
-    return module
+from bayes_snn.posterior.likelihood import BETA, check_beta, class_probabilities
+from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.priors import WeightsFunction, load_weights
 
 
 def build_model(
