@@ -14,7 +14,7 @@ import pandas as pd
 from bayes_snn import LIFChip, diagnose, fit, load_data, split_data
 from bayes_snn.estimates.metrics import accuracy
 from bayes_snn.estimates.predict import probabilities
-from bayes_snn.report_figures import rank_shares
+from bayes_snn.reports.chains import rank_shares
 
 data = split_data(load_data("wine"), n_train=100, seed=0)
 chip = LIFChip((13, 4, 3))  # an ideal chip with four hidden neurons

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bayes_snn.inference.resume import resume as resume
     from bayes_snn.names import DISTORTIONS as DISTORTIONS
     from bayes_snn.posterior.build import build_model as build_model
-    from bayes_snn.report import write_report as write_report
+    from bayes_snn.reports.write import write_report as write_report
 
 _HOMES = {
     "BayesSNNClassifier": "bayes_snn.inference.estimator",
@@ -53,7 +53,7 @@ _HOMES = {
     "split_data": "bayes_snn.data",
     "to_nir": "bayes_snn.exports.nir",
     "train_backprop": "bayes_snn.backprop.train",
-    "write_report": "bayes_snn.report",
+    "write_report": "bayes_snn.reports.write",
 }
 __all__ = sorted(_HOMES)
 __getattr__, __dir__ = face(__name__, _HOMES, globals())

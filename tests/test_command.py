@@ -34,7 +34,7 @@ from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.result import FitResult
 from bayes_snn.posterior.build import available_models
-from bayes_snn.report_material import gather
+from bayes_snn.reports.material import gather
 from bayes_snn.steps import SAMPLERS
 
 ROOT = Path(__file__).parent.parent

@@ -29,9 +29,9 @@ from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.inference.faults import fault_counts, keep_faults
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
-from bayes_snn.report_material import gather
-from bayes_snn.report_page import Sheet
-from bayes_snn.report_tables import cost
+from bayes_snn.reports.material import gather
+from bayes_snn.reports.page import Sheet
+from bayes_snn.reports.tables import cost
 from tests.fits import hand_made_fit, same_draws
 from tests.links import match_faults
 from tests.toys import INPUTS, LABELS, SigmoidChip

@@ -16,7 +16,7 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
 from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice, choose_noise, log_mean, told_noise
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.report_tables import cost
+from bayes_snn.reports.tables import cost
 from bayes_snn.steps import STEPS, make_step, sample_smc
 from bayes_snn.steps.shift import shift_neurons
 from tests import coin

@@ -21,7 +21,7 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.report import write_report
+from bayes_snn.reports.write import write_report
 from bayes_snn.steps import SAMPLERS
 from bayes_snn.steps.sweepers import make_sweeper
 

@@ -16,7 +16,7 @@ import arviz as az
 import numpy as np
 import pytest
 
-from bayes_snn import __version__, report
+from bayes_snn import __version__
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.cli import report as report_command
 from bayes_snn.data import load_data, split_data
@@ -25,14 +25,15 @@ from bayes_snn.estimates.baselines import baseline_scores
 from bayes_snn.estimates.metrics import accuracy_interval
 from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.inference.load import load_fit
-from bayes_snn.report import write_report
-from bayes_snn.report_comparison import leave_one_out
-from bayes_snn.report_figures import disagreement, rank_shares, thinned
-from bayes_snn.report_material import gather
-from bayes_snn.report_page import Sheet
-from bayes_snn.report_sections import SECTIONS, write_section
-from bayes_snn.report_tables import how_chosen, split_verdict
-from bayes_snn.report_weights import draw_spikes, draw_weights
+from bayes_snn.reports import write as report
+from bayes_snn.reports.chains import disagreement, rank_shares, thinned
+from bayes_snn.reports.comparison import leave_one_out
+from bayes_snn.reports.material import gather
+from bayes_snn.reports.network import draw_spikes, draw_weights
+from bayes_snn.reports.page import Sheet
+from bayes_snn.reports.sections import SECTIONS, write_section
+from bayes_snn.reports.tables import how_chosen, split_verdict
+from bayes_snn.reports.write import write_report
 from tests.fits import FaultyChip, hand_made_fit
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

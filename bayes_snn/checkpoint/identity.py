@@ -32,7 +32,8 @@ from bayes_snn.version import PACKAGES, __version__
 
 FORMAT = 2  # of a checkpoint
 # what draws is in these modules and in what they import; the first alone, for it imports how results are kept too
-_ALONE, _DRAWING = "bayes_snn.inference.fit", ("bayes_snn.posterior.build", "bayes_snn.inference.pointwise", "bayes_snn.steps")
+_ALONE = "bayes_snn.inference.fit"
+_DRAWING = ("bayes_snn.posterior.build", "bayes_snn.inference.pointwise", "bayes_snn.steps")
 _IMPORT = re.compile(
     r"^[ \t]*(?:from|import)[ \t]+(bayes_snn(?:\.\w+)*)(?:[ \t]+import[ \t]+([\w, \t]+))?", re.MULTILINE
 )

@@ -36,7 +36,7 @@ def command(
     It holds the verdict, accuracies with intervals, calibration, traces, ranks, weights, spikes, cost and provenance,
     and needs no network. The chip of the fit is simulated again to predict.
     """
-    from bayes_snn.report import write_report
+    from bayes_snn.reports.write import write_report
 
     if output is not None and not output.strip():
         raise InputError("--output was empty, but the name of a file is expected: give one, or leave it away.")

@@ -176,7 +176,7 @@ def trial(kind: str, whole: Path, work: Path, rng: np.random.Generator, resumes:
         result.predict(result.train_inputs[:2], "mean")
         result.predict(result.train_inputs[:2], "ensemble", size=2)
         if resumes:
-            from bayes_snn.report import write_report
+            from bayes_snn.reports.write import write_report
 
             write_report(folder, work / "report.html")
     elif kind == "npz":

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bayes_snn.errors import ChipError
-from bayes_snn.report_figures import (
-    FEWEST_RANKED,
-    acceptance,
-    draw_calibration,
-    draw_ranks,
-    draw_trace,
-    quantities,
-)
-from bayes_snn.report_material import Material
-from bayes_snn.report_page import Html, Sheet, element, joined, key, missing, paragraph
-from bayes_snn.report_tables import accuracies, cost, gallery, provenance, verdict
-from bayes_snn.report_weights import SHOWN_SAMPLES, draw_spikes, draw_weights
+from bayes_snn.reports.chains import FEWEST_RANKED, acceptance, draw_ranks, draw_trace, quantities
+from bayes_snn.reports.material import Material
+from bayes_snn.reports.network import SHOWN_SAMPLES, draw_spikes, draw_weights
+from bayes_snn.reports.page import Html, Sheet, element, gallery, joined, key, missing, paragraph
+from bayes_snn.reports.scores import draw_calibration
+from bayes_snn.reports.tables import accuracies, cost, provenance, verdict
 
 
 def calibration(material: Material, sheet: Sheet) -> Html:

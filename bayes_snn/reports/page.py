@@ -7,13 +7,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from bayes_snn.report_style import CSS
+from bayes_snn.reports.style import CSS
 
+WIDTH = 3.7  # inches of a figure: what a phone shows without shrinking the labels much
 # Colours of the figures stand in for CSS variables: one drawing serves light, dark and print.
 INK, FAINT = "#010203", "#040506"
 LINES = ("#a10001", "#a10002", "#a10003", "#a10004", "#a10005", "#a10006")
@@ -192,3 +193,14 @@ def short(text: object, most: int) -> str:
 def printable(text: str) -> str:
     """Text without control characters and lone surrogates, which no encoding and no browser takes."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+class Drawing(NamedTuple):
+    svg: str
+    alternative: str
+    caption: str
+
+
+def gallery(sheet: Sheet, drawings: Iterable[Drawing], kind: str = "") -> Html:
+    """Figures beside each other, as many as the page is wide."""
+    return element("div", joined(sheet.figure(*drawing) for drawing in drawings), class_=f"figures {kind}".strip())

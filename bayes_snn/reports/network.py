@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import ask_spikes
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.lif.neuron import TAU_M
-from bayes_snn.report_figures import WIDTH, Drawing
-from bayes_snn.report_material import Material
-from bayes_snn.report_page import FAINT, INK, LINES, plot, short
+from bayes_snn.reports.material import Material
+from bayes_snn.reports.page import FAINT, INK, LINES, WIDTH, Drawing, plot, short
 
 SHOWN_SAMPLES = 3
 _LONGEST = 24  # letters of a name

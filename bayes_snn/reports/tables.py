@@ -12,13 +12,13 @@ from bayes_snn.chips.presentations import NAMES
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
 from bayes_snn.posterior.noisy import told_noise
-from bayes_snn.report_figures import Drawing, draw_accuracies
-from bayes_snn.report_material import Material
-from bayes_snn.report_page import Html, Sheet, element, joined, missing, pairs, paragraph, table
+from bayes_snn.reports.material import Material
+from bayes_snn.reports.page import Html, Sheet, element, gallery, joined, missing, pairs, paragraph, table
+from bayes_snn.reports.scores import draw_accuracies
+from bayes_snn.reports.words import _NOT_KNOWN, counted, finite, ranged, said, three
 from bayes_snn.version import version_note, written_by
 
 _BASELINES = {"chance": "chance", "logistic": "logistic (digital)"}
-_NOT_KNOWN = "not known"
 _SPACES = {
     "function": "predictions",
     "log_likelihood": "log-likelihood",
@@ -188,41 +188,18 @@ def split_verdict(text: str) -> tuple[str, str]:
     return f"{text[: found.start()]}.", rest[:1].upper() + rest[1:]
 
 
-def gallery(sheet: Sheet, drawings: Iterable[Drawing], kind: str = "") -> Html:
-    """Figures beside each other, as many as the page is wide."""
-    return element("div", joined(sheet.figure(*drawing) for drawing in drawings), class_=f"figures {kind}".strip())
 
 
-def two(value: float | None) -> str:
-    return _NOT_KNOWN if value is None else f"{value:.2f}"
 
 
-def three(value: float | None) -> str:
-    return _NOT_KNOWN if value is None else f"{value:.3f}"
 
 
-def ranged(interval: tuple[float, float] | None) -> str:
-    return _NOT_KNOWN if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
-def counted(value: float | None) -> str:
-    return _NOT_KNOWN if value is None else f"{value:,.0f}"
 
 
-def said(value: object) -> str:
-    """A stored value as people read it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(said(item) for item in value)
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def finite(value: object) -> float | None:
-    """A stored number, or None: JSON keeps no infinities, and a diagnosis of today may hold some."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _flat(values: dict[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:

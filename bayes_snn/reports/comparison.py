@@ -11,10 +11,10 @@ import pandas as pd
 
 from bayes_snn.checks.leave_one_out import check_same_samples, compare_scores, n_high, n_tied, no_ranking, pointwise_loo
 from bayes_snn.errors import InputError
-from bayes_snn.report_figures import draw_accuracies
-from bayes_snn.report_material import Material
-from bayes_snn.report_page import Html, Sheet, element, joined, missing, paragraph, table
-from bayes_snn.report_tables import counted, finite, gallery, ranged, said, three, two
+from bayes_snn.reports.material import Material
+from bayes_snn.reports.page import Html, Sheet, element, gallery, joined, missing, paragraph, table
+from bayes_snn.reports.scores import draw_accuracies
+from bayes_snn.reports.words import counted, finite, ranged, said, three, two
 
 _ELPD = ("elpd", "se", "elpd_diff", "dse", "p")
 
