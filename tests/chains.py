@@ -11,8 +11,8 @@ from bayes_snn.checkpoint.steps import CheckpointedSteps
 from bayes_snn.inference.fit import _other_steps, prior_starts
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.noisy import choose_noise
-from bayes_snn.steps import make_step
-from bayes_snn.steps.watch import Watch
+from bayes_snn.samplers.by_name import make_step
+from bayes_snn.samplers.shared.watch import Watch
 
 SEED = 5
 TIMES = ("perf_counter_diff", "process_time_diff", "perf_counter_start")  # stats that are never twice the same

@@ -35,7 +35,7 @@ from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.result import FitResult
 from bayes_snn.posterior.build import available_models
 from bayes_snn.reports.material import gather
-from bayes_snn.steps import SAMPLERS
+from bayes_snn.samplers.by_name import SAMPLERS
 
 ROOT = Path(__file__).parent.parent
 # draws enough for R-hat, everything else as small as it can be

@@ -15,7 +15,7 @@ from bayes_snn.inference.estimator import BayesSNNClassifier
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.posterior.noisy import MCWM, NoiseChoice
-from bayes_snn.steps.sweepers import BlackBoxSweeper
+from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 from tests.fits import CountingChip, hand_made_fit
 
 X = np.random.default_rng(0).normal(size=(30, 8))

@@ -16,8 +16,8 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.posterior.noisy import MCWM, NoiseChoice
-from bayes_snn.steps import STEPS, make_step
-from bayes_snn.steps.watch import Watch
+from bayes_snn.samplers.by_name import STEPS, make_step
+from bayes_snn.samplers.shared.watch import Watch
 from tests import coin
 from tests.fits import same_draws
 from tests.reference import drifted, reference_spikes, spread

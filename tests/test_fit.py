@@ -19,7 +19,7 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.posterior.build import available_models
 from bayes_snn.posterior.likelihood import log_likelihood
-from bayes_snn.steps import SAMPLERS, STEPS
+from bayes_snn.samplers.by_name import SAMPLERS, STEPS
 from tests.fits import CountingChip, FaultyChip, InterruptingChip, same_draws
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

@@ -26,8 +26,8 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import log_likelihood
-from bayes_snn.steps import GridMetropolis, StockMetropolis, make_step
-from bayes_snn.steps.sitewise_grid import why_not_on_grid
+from bayes_snn.samplers.by_name import GridMetropolis, StockMetropolis, make_step
+from bayes_snn.samplers.shared.prior import why_not_on_grid
 from tests.fits import same_draws
 from tests.test_remote import serving
 from tests.test_steps import LIMIT, sample

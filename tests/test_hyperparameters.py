@@ -13,8 +13,8 @@ from bayes_snn import fit
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.inference.fit import _other_steps
 from bayes_snn.posterior.build import build_model
-from bayes_snn.steps import make_step
-from bayes_snn.steps.hyperparameters import HyperparameterSlice, independent_terms
+from bayes_snn.samplers.by_name import make_step
+from bayes_snn.samplers.hyperparameters import HyperparameterSlice, independent_terms
 
 LIMIT = 4.5  # of some ten z-scores the largest is above it once in 15,000 times when a sampler is right
 LOG_SCALES = np.linspace(-30.0, 15.0, 9001)  # a grid for quadrature, of the logarithm of a scale

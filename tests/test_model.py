@@ -17,7 +17,7 @@ from bayes_snn.inference.fit import _other_steps
 from bayes_snn.posterior.build import available_models, build_model, weight_variables
 from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.posterior.priors import load_weights
-from bayes_snn.steps import make_step
+from bayes_snn.samplers.by_name import make_step
 from tests.fits import CountingChip
 from tests.toys import INPUTS, LABELS, SigmoidChip
 

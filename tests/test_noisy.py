@@ -17,8 +17,8 @@ from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
 from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice, choose_noise, log_mean, told_noise
 from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.reports.tables import cost
-from bayes_snn.steps import STEPS, make_step, sample_smc
-from bayes_snn.steps.shift import shift_neurons
+from bayes_snn.samplers.by_name import STEPS, make_step, sample_smc
+from bayes_snn.samplers.shared.shift import shift_neurons
 from tests import coin
 from tests.toys import INPUTS, LABELS, SigmoidChip, population_scores, z_scores
 
@@ -100,7 +100,7 @@ def test_demetropolis_heeds_the_kind(kind):
 
 def test_populations_keep_their_estimates(monkeypatch):
     # few moves: the prior is not far from the posterior
-    monkeypatch.setattr("bayes_snn.steps.smc.CORRELATION_THRESHOLD", 0.01)
+    monkeypatch.setattr("bayes_snn.samplers.smc.CORRELATION_THRESHOLD", 0.01)
     model = coin.coin_model(NoiseChoice(), "gaussian")
     tree = sample_smc(model, 60, 6, np.random.default_rng(5), False)
     scores = population_scores(

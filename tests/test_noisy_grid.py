@@ -23,10 +23,10 @@ from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import BETA
 from bayes_snn.posterior.noisy import MCWM, NoiseChoice
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.steps import GridMetropolis, make_step, sample_smc
-from bayes_snn.steps.hyperparameters import HyperparameterSlice
-from bayes_snn.steps.shift import shift_neurons
-from bayes_snn.steps.sweepers import BlackBoxSweeper
+from bayes_snn.samplers.by_name import GridMetropolis, make_step, sample_smc
+from bayes_snn.samplers.hyperparameters import HyperparameterSlice
+from bayes_snn.samplers.shared.shift import shift_neurons
+from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 
 LIMIT = 4.5  # of z-scores, as in test_steps.py
 CENTRE, N_SAMPLES, CHAINS = 8, 3, 4
@@ -172,7 +172,7 @@ def offering(self, q, run=GridMetropolis._run):
 def test_a_sweep_that_takes_answers_of_rejected_shifts_is_found_out(wrong, monkeypatch):
     """It leaves states of much noise too early: a lucky estimate there is exchanged for an unlucky one."""
     if wrong:
-        monkeypatch.setattr("bayes_snn.steps.sweepers.BlackBoxSweeper", Hoarder)
+        monkeypatch.setattr("bayes_snn.samplers.shared.sweepers.BlackBoxSweeper", Hoarder)
         monkeypatch.setattr(GridMetropolis, "_run", offering)
     model, step = ready("sitewise")
     chip, chains = model.chip_op.chip, np.random.default_rng(4).spawn(2)
@@ -191,7 +191,7 @@ def spread_of_populations(model):
 
 
 def test_particles_that_are_alike_share_no_estimate(monkeypatch):
-    monkeypatch.setattr("bayes_snn.steps.smc.CORRELATION_THRESHOLD", 0.01)
+    monkeypatch.setattr("bayes_snn.samplers.smc.CORRELATION_THRESHOLD", 0.01)
     model, _ = ready("smc")
     spread, shares, expected = spread_of_populations(model)
     t = (shares.mean(axis=0) - expected) / (shares.std(axis=0, ddof=1) / 12**0.5)

@@ -120,7 +120,7 @@ DENSITIES = """
 import numpy as np
 from bayes_snn import LIFChip
 from bayes_snn.posterior.build import build_model
-from bayes_snn.steps import make_step
+from bayes_snn.samplers.by_name import make_step
 
 rng = np.random.default_rng(0)
 model = build_model(LIFChip((3, 2, 2)), rng.normal(size=(30, 3)), np.arange(30) % 2)

@@ -22,8 +22,8 @@ from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
 from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.reports.write import write_report
-from bayes_snn.steps import SAMPLERS
-from bayes_snn.steps.sweepers import make_sweeper
+from bayes_snn.samplers.by_name import SAMPLERS
+from bayes_snn.samplers.shared.sweepers import make_sweeper
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(12, 3)), np.arange(12) % 2

@@ -19,8 +19,8 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.posterior.noisy import NoiseChoice
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.steps import STEPS
-from bayes_snn.steps.sweepers import BlackBoxSweeper, make_sweeper
+from bayes_snn.samplers.by_name import STEPS
+from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper, make_sweeper
 from tests.toys import INPUTS, LABELS, SigmoidChip
 
 WEIGHTS = [np.array([[1.7, -2.4]])]

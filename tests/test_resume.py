@@ -24,8 +24,8 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.resume import resume
-from bayes_snn.steps import SAMPLERS
-from bayes_snn.steps.tally import Tally
+from bayes_snn.samplers.by_name import SAMPLERS
+from bayes_snn.samplers.shared.tally import Tally
 from tests.fits import InterruptingChip
 from tests.toys import INPUTS, LABELS, SigmoidChip
 
@@ -265,10 +265,10 @@ def test_other_code_of_the_same_version_is_refused(stopped, monkeypatch):
     assert digests.keys() >= {f"bayes_snn.{name}" for name in ("fit", "op", "model", "steps", "steps.sitewise")}
     assert not digests.keys() & {f"bayes_snn.{name}" for name in ("report", "command", "diagnostics", "lif")}
     assert identity.code_digests(LIFChip((3, 2))).keys() >= {"bayes_snn.chips.lif.chip", "bayes_snn.chips.lif.forward"}
-    changed = {**digests, "bayes_snn.steps.block": "another"}
+    changed = {**digests, "bayes_snn.samplers.block": "another"}
     monkeypatch.setattr("bayes_snn.checkpoint.identity.code_digests", lambda chip: changed)
     with pytest.raises(
-        CheckpointError, match=r"other code of bayes_snn .* \(another bayes_snn.steps.block\).* fit again"
+        CheckpointError, match=r"other code of bayes_snn .* \(another bayes_snn.samplers.block\).* fit again"
     ):
         resume(stopped, FailingChip())
 

@@ -17,11 +17,11 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.steps import SitewiseMetropolis, StockMetropolis, make_step
-from bayes_snn.steps.prior import why_not_separable
-from bayes_snn.steps.shift import later_columns, shift_neurons
-from bayes_snn.steps.sitewise import COLDEST, WIDEST
-from bayes_snn.steps.sweepers import BlackBoxSweeper
+from bayes_snn.samplers.by_name import SitewiseMetropolis, StockMetropolis, make_step
+from bayes_snn.samplers.shared.prior import why_not_separable
+from bayes_snn.samplers.shared.shift import later_columns, shift_neurons
+from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
+from bayes_snn.samplers.sitewise import COLDEST, WIDEST
 from tests.test_lif import STRENGTHS, random_network
 from tests.toys import INPUTS, LABELS, HiddenChip, SigmoidChip, independent, quadrature, z_scores
 
@@ -287,7 +287,7 @@ class Unreached:
 @pytest.mark.parametrize("widest", [WIDEST, 1.0])
 def test_a_wide_prior_at_first_finds_what_the_prior_alone_would_not(widest, monkeypatch):
     """log L is -80 there and 0 here, at a cost of 28 in the prior: far more than a warm-up of this length climbs."""
-    monkeypatch.setattr("bayes_snn.steps.sitewise.WIDEST", widest)
+    monkeypatch.setattr("bayes_snn.samplers.sitewise.WIDEST", widest)
     inputs = np.resize([-1.0, 1.0], (20, 1))
     result = fit(Unreached(), inputs, (inputs[:, 0] > 0).astype(int), draws=10, tune=100, chains=4, seed=0)
     found = ~result.posterior["outputs"]["constant"].sel(post_2=1).values

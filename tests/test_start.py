@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bayes_snn import names
-from bayes_snn.steps import STEPS
+from bayes_snn.samplers.by_name import STEPS
 
 LARGE = (
     *("pymc", "pytensor", "arviz", "numba", "sklearn", "matplotlib", "torch", "dask", "distributed"),

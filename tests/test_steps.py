@@ -11,7 +11,7 @@ from scipy import stats
 from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import _other_steps, prior_starts
 from bayes_snn.posterior.build import available_models, build_model, weight_variables
-from bayes_snn.steps import SAMPLERS, STEPS, BlockMetropolis, PCNMetropolis, make_step, sample_smc
+from bayes_snn.samplers.by_name import SAMPLERS, STEPS, BlockMetropolis, PCNMetropolis, make_step, sample_smc
 from tests import conjugate
 from tests.test_sitewise import correlated, penalised, positive, with_child
 from tests.toys import (

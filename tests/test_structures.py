@@ -18,7 +18,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import prior_starts
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import log_likelihood
-from bayes_snn.steps import SAMPLERS, SitewiseMetropolis, make_step, sample_smc
+from bayes_snn.samplers.by_name import SAMPLERS, SitewiseMetropolis, make_step, sample_smc
 from tests.test_steps import LIMIT, population_scores, sample, z_scores
 
 X = np.array([[-1.5], [-0.5], [0.3], [0.8], [1.2], [2.0]])

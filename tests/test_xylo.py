@@ -14,7 +14,7 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.steps.sweepers import BlackBoxSweeper
+from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 from tests import xylo_reference
 
 

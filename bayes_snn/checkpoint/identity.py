@@ -33,7 +33,7 @@ from bayes_snn.version import PACKAGES, __version__
 FORMAT = 2  # of a checkpoint
 # what draws is in these modules and in what they import; the first alone, for it imports how results are kept too
 _ALONE = "bayes_snn.inference.fit"
-_DRAWING = ("bayes_snn.posterior.build", "bayes_snn.inference.pointwise", "bayes_snn.steps")
+_DRAWING = ("bayes_snn.posterior.build", "bayes_snn.inference.pointwise", "bayes_snn.samplers.by_name")
 _IMPORT = re.compile(
     r"^[ \t]*(?:from|import)[ \t]+(bayes_snn(?:\.\w+)*)(?:[ \t]+import[ \t]+([\w, \t]+))?", re.MULTILINE
 )

@@ -20,8 +20,8 @@ from bayes_snn.errors import check_whole
 from bayes_snn.estimates.predict import ENSEMBLE_SIZE, Draws, Weights, run_draws
 from bayes_snn.posterior.noisy import NoiseChoice
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.steps.jumps import jump, tune_scales
-from bayes_snn.steps.sweepers import make_sweeper
+from bayes_snn.samplers.shared.jumps import jump, tune_scales
+from bayes_snn.samplers.shared.sweepers import make_sweeper
 from bayes_snn.waiting import tracked
 
 JITTER = 0.3  # standard deviation of what is added to a training input, in standard deviations of a feature

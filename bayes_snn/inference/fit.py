@@ -39,8 +39,8 @@ from bayes_snn.posterior.build import build_model, other_terms
 from bayes_snn.posterior.likelihood import BETA
 from bayes_snn.posterior.noisy import choose_noise
 from bayes_snn.posterior.priors import WeightsFunction, load_weights
-from bayes_snn.steps import make_step, sample_smc
-from bayes_snn.steps.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
+from bayes_snn.samplers.by_name import make_step, sample_smc
+from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
 from bayes_snn.waiting import progress_shown
 
 _FAR = 5.0  # thresholds: a mean or standard deviation that no standardised column has
@@ -84,7 +84,7 @@ def fit(
     sampler
         "sitewise" (one weight at a time, re-running only what it touches), "block" (all weights at once), "pcn" (all
         at once, for Normal priors), "pymc" and "demetropolis" (PyMC's own steps, one weight and all at a time) or
-        "smc" (a population from prior to posterior); see `bayes_snn.steps`.
+        "smc" (a population from prior to posterior); see `bayes_snn.samplers.by_name`.
     draws, tune, chains
         Draws kept from each chain, warm-up draws before them, and number of chains. For "smc": particles of each
         population, nothing, and number of populations.

@@ -30,8 +30,8 @@ from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.checkpoint.steps import CheckpointedSteps
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.resume import resume
-from bayes_snn.steps import STEPS
-from bayes_snn.steps.tally import Tally
+from bayes_snn.samplers.by_name import STEPS
+from bayes_snn.samplers.shared.tally import Tally
 
 TUNE, DRAWS, CHAINS = 60, 60, 2
 PAUSE = 0.004  # seconds in each draw, so that there is something to hit

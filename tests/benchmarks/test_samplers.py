@@ -19,7 +19,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bayes_snn import LIFChip, build_model, fit, load_data, split_data
 from bayes_snn.inference.fit import _other_steps
-from bayes_snn.steps import make_step
+from bayes_snn.samplers.by_name import make_step
 
 WARM_UP = 60
 N_STEPS = 32

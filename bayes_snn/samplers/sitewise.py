@@ -10,7 +10,6 @@ out of which only large weights lead.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,13 +21,13 @@ from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
 from bayes_snn.chips.contract import as_matrices
-from bayes_snn.steps.jumps import jump, tune_scales
-from bayes_snn.steps.prior import separable_log_prior, why_not_separable
-from bayes_snn.steps.shift import shift_neurons
-from bayes_snn.steps.sites import Sites
-from bayes_snn.steps.sweepers import make_sweeper
-from bayes_snn.steps.tally import Tally
-from bayes_snn.steps.watch import Watched
+from bayes_snn.samplers.shared.jumps import jump, tune_scales
+from bayes_snn.samplers.shared.prior import separable_log_prior
+from bayes_snn.samplers.shared.shift import shift_neurons
+from bayes_snn.samplers.shared.sites import Sites
+from bayes_snn.samplers.shared.sweepers import make_sweeper
+from bayes_snn.samplers.shared.tally import Tally
+from bayes_snn.samplers.shared.watch import Watched
 
 COLDEST = 0.3  # power of the likelihood at the start of the warm-up
 WIDEST = 0.01  # power of a fixed prior there: a standard Normal is then 10 wide, beyond the range of most chips
@@ -238,19 +237,3 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         return Competence.INCOMPATIBLE  # PyMC never picks it by itself
 
 
-def sitewise_or_stock(vars: Any, *, model: pm.Model, **kwargs: Any) -> Any:
-    """A step over single weights where the prior allows one, else PyMC's Metropolis, with a warning that says why."""
-    from bayes_snn.steps.sitewise_grid import GridMetropolis, is_discrete, why_not_on_grid
-    from bayes_snn.steps.stock import StockMetropolis
-
-    discrete = is_discrete(vars)
-    reason = why_not_on_grid(model, vars) if discrete else why_not_separable(model, vars)
-    if reason is None:
-        return (GridMetropolis if discrete else SitewiseMetropolis)(vars, model=model, **kwargs)
-    warnings.warn(
-        f"sitewise cannot sweep this model, because {reason}: PyMC's Metropolis is used instead, which is exact too "
-        "but runs the whole chip for every proposal.",
-        UserWarning,
-        stacklevel=2,
-    )
-    return StockMetropolis(vars, model=model)

@@ -13,9 +13,9 @@ import pymc as pm
 from pymc.blocking import RaveledVars
 
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.steps.likelihood import weights_function
-from bayes_snn.steps.tally import Tally
-from bayes_snn.steps.watch import Watched
+from bayes_snn.samplers.shared.carried import weights_function
+from bayes_snn.samplers.shared.tally import Tally
+from bayes_snn.samplers.shared.watch import Watched
 
 TUNE_INTERVAL = 20
 

@@ -17,8 +17,8 @@ from pymc.smc.kernels import MH
 
 from bayes_snn.errors import InputError
 from bayes_snn.posterior.build import weight_variables
-from bayes_snn.steps.sitewise_grid import NOT_DISCRETE, is_discrete
-from bayes_snn.steps.tally import Tally
+from bayes_snn.samplers.shared.prior import NOT_DISCRETE, is_discrete
+from bayes_snn.samplers.shared.tally import Tally
 
 # a stage's moves end when the particles' correlation with where they began falls by less than this in a move; PyMC's
 # 0.01 ends them after two where there are tens of weights, with copies of particles still side by side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +11,30 @@ import pymc as pm
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.build import weight_variables
-from bayes_snn.steps.block import BlockMetropolis
-from bayes_snn.steps.demetropolis import StockDEMetropolis
-from bayes_snn.steps.pcn import PCNMetropolis
-from bayes_snn.steps.sitewise import SitewiseMetropolis, sitewise_or_stock
-from bayes_snn.steps.sitewise_grid import NOT_DISCRETE, GridMetropolis, is_discrete
-from bayes_snn.steps.smc import sample_smc
-from bayes_snn.steps.stock import StockMetropolis
+from bayes_snn.samplers.block import BlockMetropolis
+from bayes_snn.samplers.demetropolis import StockDEMetropolis
+from bayes_snn.samplers.metropolis import StockMetropolis
+from bayes_snn.samplers.pcn import PCNMetropolis
+from bayes_snn.samplers.shared.prior import NOT_DISCRETE, is_discrete, why_not_on_grid, why_not_separable
+from bayes_snn.samplers.sitewise import SitewiseMetropolis
+from bayes_snn.samplers.sitewise_grid import GridMetropolis
+from bayes_snn.samplers.smc import sample_smc
+
+
+def sitewise_or_stock(vars: Any, *, model: pm.Model, **kwargs: Any) -> Any:
+    """A step over single weights where the prior allows one, else PyMC's Metropolis, with a warning that says why."""
+    discrete = is_discrete(vars)
+    reason = why_not_on_grid(model, vars) if discrete else why_not_separable(model, vars)
+    if reason is None:
+        return (GridMetropolis if discrete else SitewiseMetropolis)(vars, model=model, **kwargs)
+    warnings.warn(
+        f"sitewise cannot sweep this model, because {reason}: PyMC's Metropolis is used instead, which is exact too "
+        "but runs the whole chip for every proposal.",
+        UserWarning,
+        stacklevel=2,
+    )
+    return StockMetropolis(vars, model=model)
+
 
 STEPS: dict[str, Callable[..., Any]] = {
     "sitewise": sitewise_or_stock,

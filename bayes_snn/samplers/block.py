@@ -19,8 +19,8 @@ from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
-from bayes_snn.steps.likelihood import CarriedLikelihood, Carrying
-from bayes_snn.steps.tally import Tally
+from bayes_snn.samplers.shared.carried import CarriedLikelihood, Carrying
+from bayes_snn.samplers.shared.tally import Tally
 
 TARGET_ACCEPTANCE = 0.234
 PROPOSALS = 100

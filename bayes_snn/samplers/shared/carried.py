@@ -11,7 +11,7 @@ from pymc.pytensorf import compile as compile_function
 from pymc.pytensorf import join_nonshared_inputs
 
 from bayes_snn.posterior.build import weight_variables
-from bayes_snn.steps.watch import Watched
+from bayes_snn.samplers.shared.watch import Watched
 
 
 def weights_function(

@@ -10,7 +10,7 @@ import pymc as pm
 from numpy.typing import NDArray
 from pytensor.graph.traversal import ancestors
 
-from bayes_snn.steps.shift import later_columns
+from bayes_snn.samplers.shared.shift import later_columns
 
 
 class Sites:

@@ -21,7 +21,7 @@ from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.groups import AFTER, BEFORE, NOTHING, REFERENCE
 from bayes_snn.posterior.build import weight_variables
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.steps.tally import Tally
+from bayes_snn.samplers.shared.tally import Tally
 
 
 @dataclass

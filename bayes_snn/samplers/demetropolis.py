@@ -13,9 +13,9 @@ import numpy as np
 import pymc as pm
 from pymc.blocking import RaveledVars
 
-from bayes_snn.steps.stock import TUNE_INTERVAL, AtProposal
-from bayes_snn.steps.tally import Tally
-from bayes_snn.steps.watch import Watched
+from bayes_snn.samplers.metropolis import TUNE_INTERVAL, AtProposal
+from bayes_snn.samplers.shared.tally import Tally
+from bayes_snn.samplers.shared.watch import Watched
 
 
 class StockDEMetropolis(Watched, pm.DEMetropolisZ):

@@ -23,9 +23,9 @@ from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
 from bayes_snn.errors import InputError
-from bayes_snn.steps.likelihood import CarriedLikelihood, Carrying
-from bayes_snn.steps.prior import normal_parameters, why_not_normal
-from bayes_snn.steps.tally import Tally
+from bayes_snn.samplers.shared.carried import CarriedLikelihood, Carrying
+from bayes_snn.samplers.shared.prior import normal_parameters, why_not_normal
+from bayes_snn.samplers.shared.tally import Tally
 
 TARGET_ACCEPTANCE = 0.234
 PROPOSALS = 100

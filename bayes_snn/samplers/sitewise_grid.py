@@ -7,28 +7,18 @@ accepted and costs no run. Jumps have a width for each weight, tuned in the warm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pymc as pm
 from pymc.pytensorf import make_shared_replacements
-from pytensor.compile.ops import ViewOp
-from pytensor.graph.traversal import ancestors
-from pytensor.tensor.elemwise import Elemwise
-from pytensor.tensor.subtensor import AdvancedSubtensor
 from scipy.special import ndtri
 
-from bayes_snn.steps.jumps import FAR, FAR_SHARE
-from bayes_snn.steps.likelihood import weights_function
-from bayes_snn.steps.prior import why_tied
-from bayes_snn.steps.shift import shift_neurons
-from bayes_snn.steps.sitewise import SitewiseMetropolis
+from bayes_snn.samplers.shared.carried import weights_function
+from bayes_snn.samplers.shared.jumps import FAR, FAR_SHARE
+from bayes_snn.samplers.shared.shift import shift_neurons
+from bayes_snn.samplers.sitewise import SitewiseMetropolis
 
-NOT_DISCRETE = (
-    "Sampler {!r} moves all weights on a continuous scale, but this model's weights are whole-number levels: take "
-    "sampler 'sitewise' or 'pymc', or a model of continuous weights such as 'gaussian'."
-)
 SMALLEST_MASS = 1e-12  # of a level that neurons are shifted from
 MOST_LEVELS = 2**17
 
@@ -124,40 +114,7 @@ class GridMetropolis(SitewiseMetropolis):
     checkpoint_state, restore_state = SitewiseMetropolis.checkpoint_state, SitewiseMetropolis.restore_state
 
 
-def is_discrete(variables: Sequence[Any]) -> bool:
-    """True when all of these variables are whole numbers."""
-    return all(np.issubdtype(variable.dtype, np.integer) for variable in variables)
 
 
-def why_not_on_grid(model: pm.Model, variables: Sequence[Any]) -> str | None:
-    """None when each weight is made from one whole number of its own, else the reason in words."""
-    rvs = [model.values_to_rvs[value] for value in variables]
-    layers = [matrix for matrix in model.chip_weights if not set(rvs).isdisjoint(ancestors([matrix]))]
-    if len(rvs) != len(layers):
-        return f"{len(rvs)} variables make {len(layers)} weight matrices"
-    for rv, matrix in zip(rvs, layers, strict=True):
-        if model.rvs_to_transforms[rv] is not None:
-            return f"{rv.name} is sampled on a transformed scale"
-        if getattr(rv.owner.op, "ndim_supp", 1) > 0:
-            return f"the prior of {rv.name} ties its weights together"
-        if tuple(rv.shape.eval()) != tuple(matrix.shape.eval()) or not _elementwise(matrix, rv, rvs):
-            return f"a weight is made from more than one element of {rv.name}"
-    return why_tied(model, variables)
 
 
-def _elementwise(matrix: Any, rv: Any, rvs: Sequence[Any]) -> bool:
-    """True when element (i, j) of `matrix` is made from element (i, j) of `rv`, and of no other of `rvs`."""
-    if matrix is rv:
-        return True
-    reached = [variable for variable in rvs if variable in set(ancestors([matrix]))]
-    if matrix.owner is None or reached != [rv]:
-        return False
-    depend = [source for source in matrix.owner.inputs if rv in set(ancestors([source]))]
-    op = matrix.owner.op
-    if isinstance(op, AdvancedSubtensor):  # levels[index]
-        table, *indices = matrix.owner.inputs
-        return table.ndim == 1 and depend == indices and _elementwise(indices[0], rv, rvs)
-    if isinstance(op, Elemwise | ViewOp):
-        same = [source for source in depend if source.type.ndim == matrix.type.ndim]
-        return len(same) == len(depend) and all(_elementwise(source, rv, rvs) for source in depend)
-    return False

@@ -15,9 +15,12 @@ import pymc as pm
 import pytensor.tensor as pt
 from pymc.pytensorf import compile as compile_function
 from pymc.pytensorf import join_nonshared_inputs
+from pytensor.compile.ops import ViewOp
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
+from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.basic import NormalRV
+from pytensor.tensor.subtensor import AdvancedSubtensor
 
 
 def why_not_separable(model: pm.Model, variables: Sequence[Any]) -> str | None:
@@ -110,3 +113,48 @@ def normal_parameters(
     ]
     graphs = clone_replace(model.replace_rvs_by_values(parameters), shared)
     return compile_function([], graphs)  # type: ignore[no-any-return]
+
+
+NOT_DISCRETE = (
+    "Sampler {!r} moves all weights on a continuous scale, but this model's weights are whole-number levels: take "
+    "sampler 'sitewise' or 'pymc', or a model of continuous weights such as 'gaussian'."
+)
+
+
+def is_discrete(variables: Sequence[Any]) -> bool:
+    """True when all of these variables are whole numbers."""
+    return all(np.issubdtype(variable.dtype, np.integer) for variable in variables)
+
+
+def why_not_on_grid(model: pm.Model, variables: Sequence[Any]) -> str | None:
+    """None when each weight is made from one whole number of its own, else the reason in words."""
+    rvs = [model.values_to_rvs[value] for value in variables]
+    layers = [matrix for matrix in model.chip_weights if not set(rvs).isdisjoint(ancestors([matrix]))]
+    if len(rvs) != len(layers):
+        return f"{len(rvs)} variables make {len(layers)} weight matrices"
+    for rv, matrix in zip(rvs, layers, strict=True):
+        if model.rvs_to_transforms[rv] is not None:
+            return f"{rv.name} is sampled on a transformed scale"
+        if getattr(rv.owner.op, "ndim_supp", 1) > 0:
+            return f"the prior of {rv.name} ties its weights together"
+        if tuple(rv.shape.eval()) != tuple(matrix.shape.eval()) or not _elementwise(matrix, rv, rvs):
+            return f"a weight is made from more than one element of {rv.name}"
+    return why_tied(model, variables)
+
+
+def _elementwise(matrix: Any, rv: Any, rvs: Sequence[Any]) -> bool:
+    """True when element (i, j) of `matrix` is made from element (i, j) of `rv`, and of no other of `rvs`."""
+    if matrix is rv:
+        return True
+    reached = [variable for variable in rvs if variable in set(ancestors([matrix]))]
+    if matrix.owner is None or reached != [rv]:
+        return False
+    depend = [source for source in matrix.owner.inputs if rv in set(ancestors([source]))]
+    op = matrix.owner.op
+    if isinstance(op, AdvancedSubtensor):  # levels[index]
+        table, *indices = matrix.owner.inputs
+        return table.ndim == 1 and depend == indices and _elementwise(indices[0], rv, rvs)
+    if isinstance(op, Elemwise | ViewOp):
+        same = [source for source in depend if source.type.ndim == matrix.type.ndim]
+        return len(same) == len(depend) and all(_elementwise(source, rv, rvs) for source in depend)
+    return False
