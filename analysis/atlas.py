@@ -27,7 +27,7 @@ from drawing import (
 from matplotlib.figure import Figure
 from saved import main
 
-from bayes_snn.over_chips import by_chip, difference_over_chips
+from bayes_snn.sweeps.over_chips import by_chip, difference_over_chips
 
 LEVELS = ("mild", "medium", "strong")
 # sigma at which weights made for the ideal chip lose a tenth, a third and two thirds of what they know, or near it

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from bayes_snn import __version__
 from bayes_snn.errors import InputError
 from bayes_snn.files import write_then_rename
-from bayes_snn.sweep_folder import holds_sweep, mixed_versions, read_sweep
+from bayes_snn.sweeps.folder import holds_sweep, mixed_versions, read_sweep
 
 ANALYSIS = Path(__file__).parent
 RESULTS, FIGURES, SWEEPS = ANALYSIS / "results", ANALYSIS / "figures", Path("sweeps")

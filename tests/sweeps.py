@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayes_snn.cell_run import SCORES, TIMES
-from bayes_snn.cells import BACKPROP, IN_THE_LOOP, Cell, canonical
 from bayes_snn.estimates.predict import DEPLOYABLE, DISTILLED
-from bayes_snn.sweep_folder import row_schema
+from bayes_snn.sweeps.cells import BACKPROP, IN_THE_LOOP, Cell, canonical
+from bayes_snn.sweeps.folder import row_schema
+from bayes_snn.sweeps.run_cell import SCORES, TIMES
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 300.0  # s, to give up: nothing is measured by it

@@ -15,8 +15,8 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from bayes_snn.cells import METHODS, Cell, make_grid, parse_strengths
-from bayes_snn.sweep_folder import read_sweep
+from bayes_snn.sweeps.cells import METHODS, Cell, make_grid, parse_strengths
+from bayes_snn.sweeps.folder import read_sweep
 from tests.sweeps import ROOT, made_up_sweep
 
 # accuracy of a made-up chip: how much each method loses with the strength

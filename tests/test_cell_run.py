@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bayes_snn import cell_run
-from bayes_snn.cell_run import SCORES, TIMES, run_cell
-from bayes_snn.cells import BACKPROP, Cell, canonical
 from bayes_snn.errors import InputError
+from bayes_snn.sweeps import run_cell as cell_run
+from bayes_snn.sweeps.cells import BACKPROP, Cell, canonical
+from bayes_snn.sweeps.run_cell import SCORES, TIMES, run_cell
 
 SMALL: dict[str, Any] = {"data": "iris", "n_train": 20, "hidden": "2", "n_steps": 8}
 TINY = {**SMALL, "draws": 4, "tune": 2, "chains": 2}

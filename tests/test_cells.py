@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bayes_snn.cells import IDENTITY, METHODS, Cell, canonical, digest_file, make_grid, parse_strengths
 from bayes_snn.errors import InputError
+from bayes_snn.sweeps.cells import IDENTITY, METHODS, Cell, canonical, digest_file, make_grid, parse_strengths
 
 OTHER = {"method": "logistic", "distortion": "leak"}
 

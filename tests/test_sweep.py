@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from bayes_snn.cell_run import make_chip, run_cell
-from bayes_snn.cells import Cell, canonical
 from bayes_snn.data import load_data, split_data
-from bayes_snn.sweep_folder import SweepFolder, read_sweep
+from bayes_snn.sweeps.cells import Cell, canonical
+from bayes_snn.sweeps.folder import SweepFolder, read_sweep
+from bayes_snn.sweeps.run_cell import make_chip, run_cell
 from tests.sweeps import PATIENCE, cell_files, processes_with, start, wait_until, without_times, worker_environment
 
 distributed = pytest.importorskip("distributed")

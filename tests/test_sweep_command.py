@@ -16,14 +16,14 @@ from rich.console import Console
 pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
 
-from bayes_snn import cluster
-from bayes_snn.cells import METHODS, Cell
 from bayes_snn.chips.lif.distortion import DISTORTIONS
 from bayes_snn.cli import sweep as sweep_command
 from bayes_snn.cli.sweep_table import table_over_chips
 from bayes_snn.errors import InputError
-from bayes_snn.sweep import SweepOutcome
-from bayes_snn.sweep_folder import read_sweep
+from bayes_snn.sweeps import cluster
+from bayes_snn.sweeps.cells import METHODS, Cell
+from bayes_snn.sweeps.folder import read_sweep
+from bayes_snn.sweeps.sweep import SweepOutcome
 from tests.sweeps import made_up_sweep
 
 Run = Callable[..., tuple[int, str, str]]
@@ -57,7 +57,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[list[Ce
         calls.append((cells, arguments))
         return SweepOutcome(read_sweep(made_up_sweep(tmp_path / "x.parquet", cells, lambda c, r: 0.9)), 1, 0, ())
 
-    monkeypatch.setattr("bayes_snn.sweep.sweep", fake)
+    monkeypatch.setattr("bayes_snn.sweeps.sweep.sweep", fake)
     return calls
 
 

@@ -15,12 +15,13 @@ pytest.importorskip("pyarrow")
 
 import pyarrow.parquet as pq
 
-import bayes_snn.sweep as sweep_module
-from bayes_snn import __version__, sweep_folder
-from bayes_snn.cells import Cell
+from bayes_snn import __version__
 from bayes_snn.errors import InputError
-from bayes_snn.sweep import sweep
-from bayes_snn.sweep_folder import SweepFolder, mixed_versions, read_sweep
+from bayes_snn.sweeps import folder as sweep_folder
+from bayes_snn.sweeps import sweep as sweep_module
+from bayes_snn.sweeps.cells import Cell
+from bayes_snn.sweeps.folder import SweepFolder, mixed_versions, read_sweep
+from bayes_snn.sweeps.sweep import sweep
 from tests.sweeps import made_up_row
 
 CELLS = [Cell("mh", chip_seed=seed) for seed in (2, 0, 1)]

@@ -20,8 +20,8 @@ from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import BUILT_IN, CHAINS, DISTORTIONS, DRAWS, IDEAL, METHODS, SAMPLERS, available_models
 
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
-    from bayes_snn.cells import Cell
-    from bayes_snn.sweep import Progress, SweepOutcome
+    from bayes_snn.sweeps.cells import Cell
+    from bayes_snn.sweeps.sweep import Progress, SweepOutcome
 
 PROGRAM = "python -m bayes_snn.sweep"
 OWN = "chip"  # of --splits
@@ -96,10 +96,10 @@ def command(
     Each cell of the grid is one fit. Its row is written as it ends: a sweep that was interrupted or killed goes on with
     the same command. More cells come with another grid and the same folder.
     """
-    from bayes_snn.cells import digest_file, make_grid, parse_strengths
     from bayes_snn.data import load_data, split_data
     from bayes_snn.inference.fit import check_sampling
     from bayes_snn.posterior.priors import load_weights
+    from bayes_snn.sweeps.cells import digest_file, make_grid, parse_strengths
 
     if not output.strip():
         raise InputError("--output was empty, but the name of a folder is expected: give one, sweeps/mine for example.")
@@ -147,7 +147,7 @@ def command(
 
 
 def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> SweepOutcome:
-    from bayes_snn.sweep import sweep
+    from bayes_snn.sweeps.sweep import sweep
 
     columns = (
         TextColumn("{task.description}"),
@@ -184,8 +184,8 @@ def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> Sw
 
 def _report(outcome: SweepOutcome, folder: str) -> None:
     from bayes_snn.cli.sweep_table import table_over_chips
-    from bayes_snn.cluster import cpu_count
-    from bayes_snn.sweep_folder import mixed_versions
+    from bayes_snn.sweeps.cluster import cpu_count
+    from bayes_snn.sweeps.folder import mixed_versions
 
     rows = outcome.rows
     console.print(table_over_chips(rows))

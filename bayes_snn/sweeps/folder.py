@@ -23,11 +23,11 @@ from typing import Any
 import pandas as pd
 from msgspec import Struct
 
-from bayes_snn.cell_run import score_names
-from bayes_snn.cells import FORMAT, IDENTITY, Cell
 from bayes_snn.errors import InputError
 from bayes_snn.files import UnreadableError, make_folder, take_lock, why, write_then_rename
 from bayes_snn.json_file import check, read_json
+from bayes_snn.sweeps.cells import FORMAT, IDENTITY, Cell
+from bayes_snn.sweeps.run_cell import score_names
 from bayes_snn.version import package_versions
 
 try:

@@ -16,12 +16,12 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from bayes_snn.cells import Cell, digest_file
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.data import Split, check_parts, load_data, split_data
 from bayes_snn.errors import InputError, in_one_sentence
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import ALL_ESTIMATES, DEPLOYABLE, choose_deployable
+from bayes_snn.sweeps.cells import Cell, digest_file
 from bayes_snn.version import package_versions
 
 SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
