@@ -17,7 +17,7 @@ pytest.importorskip("pyarrow")
 
 from bayes_snn.sweeps.cells import METHODS, Cell, make_grid, parse_strengths
 from bayes_snn.sweeps.folder import read_sweep
-from tests.sweeps import ROOT, made_up_sweep
+from tests.helpers.sweeps import ROOT, made_up_sweep
 
 # accuracy of a made-up chip: how much each method loses with the strength
 LOSS = {"mh": 0.005, "backprop-spikes": 0.01, "backprop-outputs": 0.02, "backprop-noise-aware": 0.03}

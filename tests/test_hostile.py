@@ -24,7 +24,7 @@ from bayes_snn.exports.npz import read_weights, write_weights
 from bayes_snn.files import UnreadableError, why
 from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.inference.load import load_fit
-from tests.fits import hand_made_fit
+from tests.helpers.fits import hand_made_fit
 
 hostile = importlib.import_module("tests.benchmarks.hostile_files")
 X = np.random.default_rng(0).normal(size=(15, 3))

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bayes_snn import LIFChip, Link, fit, load_data, split_data
 from bayes_snn.chips.link.faults import KINDS
 from bayes_snn.chips.link.faulty import FaultyChip
-from tests.fits import CountingChip, same_draws
-from tests.links import match_faults
+from tests.helpers.fits import CountingChip, same_draws
+from tests.helpers.links import match_faults
 
 SEVEN = ("timeout", "dropped", "late", "other", "nan", "shape", "negative")
 

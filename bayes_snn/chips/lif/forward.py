@@ -3,7 +3,7 @@
 Samples pass through the layers in groups of GROUP, one lane of a vector each (lanes.py): a neuron's voltage and its
 spike train stay in registers through all steps of a presentation. A train is packed 32 steps to a word, which is all
 that the next layer needs. The arithmetic is float32 in a stated order, without fused multiply-add, so that a
-plain NumPy loop gives the same spike counts (tests/reference.py):
+plain NumPy loop gives the same spike counts (tests/helpers/reference.py):
 
 - first layer: I = (((x_0 w_0 + x_1 w_1) + x_2 w_2) + ...), inputs in order;
 - later layers: I[t] = sum of the weights of the neurons that spiked. These weights are multiples of a power of two,

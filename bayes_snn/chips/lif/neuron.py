@@ -1,7 +1,7 @@
 """One time step of a leaky integrate-and-fire neuron, GROUP samples at once (`bayes_snn.chips.lif.lanes`).
 
 The arithmetic is float32 in a stated order, without fused multiply-add, so that a plain NumPy loop gives the same
-spikes (tests/reference.py).
+spikes (tests/helpers/reference.py).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A counter-based generator has no state to share: the number at (key, neuron, ste
 Two rounds of a 32-bit mixing function (multipliers of Wellons' Hash Prospector) give a uniform number, and Giles's
 approximation of the inverse error function (GPU Computing Gems, 2011, single precision) a normal one. It is off by less
 than 5e-6, and no number lies beyond 5.4 standard deviations. All is float32 without fused multiply-add, so plain NumPy
-gives the same numbers (tests/reference.py). Keys are expected to be well mixed themselves.
+gives the same numbers (tests/helpers/reference.py). Keys are expected to be well mixed themselves.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ A neuron with synaptic current i and membrane v (int16), decays d_s and d_m (bit
     spikes <- min(v div theta, most), v <- v - spikes theta
 
 clip saturates at 16 bits. Hidden neurons emit at most 31 spikes a step, which reach the outputs in the next step, and
-outputs 1. `tests/test_xylo.py` holds all of it to SynSense's simulator, to the last bit.
+outputs 1. `tests/chips/xylo/test_chip.py` holds all of it to SynSense's simulator, to the last bit.
 
 Arrays lie in groups of GROUP samples, the samples innermost. Drives (sums of n w) are kept, so that a changed weight
 is one term more or less. Where a sum could saturate on its way the neuron is stepped spike by spike instead.
