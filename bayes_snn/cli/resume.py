@@ -89,7 +89,6 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
                 f"{option} was {_said(value)}, but the fit in {checkpoint.folder.parent} was begun with "
                 f"{_said(before)}: leave it out, or begin another fit."
             )
-    from bayes_snn.cli.resume import options_of
 
     try:
         options_of(command, {name: value for name, value in checkpoint.options.items() if name in context.params})

@@ -11,9 +11,9 @@ from pymc.pytensorf import compile as compile_function
 from pymc.stats import compute_log_prior
 
 from bayes_snn.chips.contract import Chip, ask_counts
-from bayes_snn.estimates.support import find_support
 from bayes_snn.groups import ALIKE, CONSTANT, LABELS, OTHER_TERMS, OUTPUTS, SUPPORT
 from bayes_snn.posterior.build import other_terms
+from bayes_snn.posterior.support import find_support
 from bayes_snn.waiting import tracked
 
 
