@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -30,9 +29,9 @@ from bayes_snn.chips.contract import (
 )
 from bayes_snn.errors import check_whole
 from bayes_snn.estimates.metrics import accuracy
-from bayes_snn.posterior.build import build_model, warn_of_potentials
+from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import class_probabilities
-from bayes_snn.posterior.prior_draws import draw_prior
+from bayes_snn.posterior.prior_draws import draw_weights
 from bayes_snn.posterior.priors import WeightsFunction
 
 SURE = 0.95  # a class probability from which an answer is called sure
@@ -194,17 +193,6 @@ def prior_predictive(
     coords = {"class": list(range(spec.layers[-1]) if class_names is None else class_names)}
     chance = None if checked is None else float(np.bincount(checked).max() / len(checked))
     return PriorPredictive(xr.Dataset(variables, coords), layers, n_layers, chance, int(draws) * len(inputs))
-
-
-def draw_weights(model: pm.Model, draws: int, seed: int) -> list[NDArray[np.float64]]:
-    """Weights from the prior of a model: (draws, n_pre, n_post) of each layer, or an `InputError`.
-
-    Warns as PyMC does where the model has potentials, which such draws ignore.
-    """
-    warn_of_potentials(model)
-    return [np.asarray(w, np.float64) for w in draw_prior(model.chip_weights, draws, np.random.default_rng(seed))]
-
-
 
 
 def _saturated(counts: NDArray[np.int32], n_steps: int) -> NDArray[np.bool_]:

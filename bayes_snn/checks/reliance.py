@@ -7,11 +7,9 @@ where the feature matters. Shuffling asks the function, not the weights: believe
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -21,6 +19,7 @@ from bayes_snn.estimates.metrics import LEVEL, check_level, credit
 from bayes_snn.estimates.predict import run_draws
 from bayes_snn.inference.result import FitResult
 from bayes_snn.posterior.build import build_model, warn_of_potentials
+from bayes_snn.posterior.prior_draws import draw_prior
 from bayes_snn.posterior.priors import WeightsFunction
 
 _RESAMPLES = 2000  # of the interval
@@ -149,7 +148,7 @@ def weight_signal(
     check_level(level)
     low, high = result.chip.spec.weight_range
     posterior = result.draws.weights[0].clip(low, high)
-    prior = _prior_draws(result, weights, int(n_prior), seed).clip(low, high)
+    prior = _from_prior(result, weights, int(n_prior), seed).clip(low, high)
     mean, sd = posterior.mean(axis=0), posterior.std(axis=0)
     norms, prior_norms = (np.sqrt((draws**2).mean(axis=2)) for draws in (posterior, prior))
     with np.errstate(divide="ignore", invalid="ignore"):  # a weight that never moves has no sd
@@ -172,7 +171,7 @@ def weight_signal(
     return xr.Dataset(variables | {name: ("feature", values) for name, values in per_feature.items()}, coords)
 
 
-def _prior_draws(
+def _from_prior(
     result: FitResult, weights: str | Path | WeightsFunction | None, n_prior: int, seed: int
 ) -> NDArray[np.float64]:
     """First-layer weights (n_prior, n_in, n_post) from the prior."""
@@ -183,9 +182,7 @@ def _prior_draws(
     except InputError as error:
         raise InputError(f"The prior of the fit is needed to compare with: pass weights=. {error}") from error
     warn_of_potentials(model)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
-        draws = pm.draw(model.chip_weights[0], draws=n_prior, random_seed=np.random.default_rng(seed))
+    (draws,) = draw_prior(model.chip_weights[:1], n_prior, np.random.default_rng(seed))
     return np.asarray(draws, np.float64)
 
 

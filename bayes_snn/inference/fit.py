@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import xarray as xr
-from pymc.pytensorf import compile as compile_function
 from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
 from pymc.sampling.parallel import ParallelSamplingError
 from rich.console import Console
@@ -33,11 +32,13 @@ from bayes_snn.inference.pointwise import add_inputs, evaluate_draws
 from bayes_snn.inference.rehearsal import rehearse
 from bayes_snn.inference.rescue import Traces, draws_kept
 from bayes_snn.inference.result import FitResult
+from bayes_snn.inference.starts import prior_starts
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
-from bayes_snn.posterior.build import build_model, other_terms
+from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import BETA
 from bayes_snn.posterior.noisy import choose_noise
+from bayes_snn.posterior.prior_draws import draw_prior
 from bayes_snn.posterior.priors import WeightsFunction, load_weights
 from bayes_snn.samplers.by_name import make_step, sample_smc
 from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
@@ -45,8 +46,6 @@ from bayes_snn.waiting import progress_shown
 
 _FAR = 5.0  # thresholds: a mean or standard deviation that no standardised column has
 _FLAT = 0.01  # a standard deviation that no weight in a usual range makes spikes of
-START_DRAWS = (100, 1000, 10_000)  # from the prior, for chains whose first draw the model's other terms rule out
-MOST_START_VALUES = 10**7  # in memory at once
 
 
 @keeping_faults
@@ -314,71 +313,13 @@ def _choose_cores(chip: Chip, chains: int, cores: int | None) -> int:
 
 def ask_behaviour(model: pm.Model, chip: Chip, inputs: FloatArray) -> Behaviour:
     """How the chip behaves with draws from the prior, on a few of the inputs."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
-        drawn = pm.draw(model.chip_weights, draws=N_SETS, random_seed=np.random.default_rng(0))
+    drawn = draw_prior(model.chip_weights, N_SETS, np.random.default_rng(0))
     chosen = np.unique(np.linspace(0, len(inputs) - 1, min(N_INPUTS, len(inputs))).round().astype(int))
     return check_behaviour(chip, inputs[chosen], [[layer[n] for layer in drawn] for n in range(N_SETS)])
 
 
-def prior_starts(model: pm.Model, chains: int, seed: np.random.SeedSequence) -> list[dict[str, Any]]:
-    """A draw from the prior for each chain to start at: wider than any posterior, so that R-hat can tell.
-
-    A draw that the model's other terms, such as a `pm.Potential`, give density 0 is drawn again.
-    """
-    variables, others = model.free_RVs, other_terms(model)
-    rng = np.random.default_rng(seed)
-    starts = _prior_draws(variables, chains, rng)
-    densities = [pm.logp(variable, variable).sum() for variable in variables]
-    # PyMC checks its starting points only when it picks the steps itself
-    log_densities = compile_function(
-        variables, [*densities, *others.values()], mode="FAST_COMPILE", on_unused_input="ignore"
-    )
-
-    def possible(start: list[Any]) -> bool:
-        found = log_densities(*start)
-        for variable, value in zip(variables, found, strict=False):
-            if not np.isfinite(value):
-                raise InputError(
-                    f"The prior's log-density of {variable.name!r} is {value} at a draw from it, but must be finite: "
-                    "check its parameters, such as a negative standard deviation."
-                )
-        return all(map(np.isfinite, found[len(variables) :]))
-
-    again = [chain for chain, start in enumerate(starts) if not possible(start)]
-    size = sum(int(np.size(draw)) for draw in starts[0])
-    n_drawn = chains
-    for n in START_DRAWS:
-        if not again:
-            break
-        n = max(1, min(n, MOST_START_VALUES // size))
-        n_drawn += n
-        for start in _prior_draws(variables, n, rng):
-            if again and possible(start):
-                starts[again.pop(0)] = start
-    if again:
-        raise InputError(
-            f"The model's other terms ({', '.join(map(repr, others))}) have a finite log-density at "
-            f"{chains - len(again)} of {n_drawn:,} draws from the prior, but each of {chains} chains starts at one: "
-            "put the constraint into the distribution of the weights (pm.Truncated or pm.HalfNormal, for example), or "
-            "weaken it."
-        )
-    return [dict(zip((variable.name for variable in variables), start, strict=True)) for start in starts]
 
 
-def _prior_draws(variables: Sequence[Any], n: int, rng: np.random.Generator) -> list[list[Any]]:
-    """Values of these variables in each of n draws."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
-            draws = pm.draw(variables, draws=n, random_seed=rng)
-    except NotImplementedError as error:
-        raise InputError(
-            f"The prior cannot be drawn from ({error}), but every chain starts at a draw from it: give each of its "
-            "variables a proper distribution, a wide Normal instead of a Flat one for example."
-        ) from error
-    # PyMC leaves the axis out where it is of length 1
-    return [[draw if n == 1 else draw[i] for draw in draws] for i in range(n)]
 
 
 def _other_steps(model: pm.Model, step: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.estimates.predict import Draws, run_draws
 from bayes_snn.names import available_models
-from bayes_snn.posterior.prior_draws import draw_prior
+from bayes_snn.posterior.prior_draws import check_finite, draw_prior
 
 if TYPE_CHECKING:
     from bayes_snn.inference.result import FitResult
@@ -45,6 +45,7 @@ def add_predictive(
     names = [str(name) for name in tree["posterior"].data_vars if name in model.named_vars]
     variables = [*model.chip_weights, *(model[name] for name in names)]
     drawn = draw_prior(variables, draws, np.random.default_rng(prior_seed))
+    check_finite(drawn)
     matrices, others = drawn[: len(model.chip_weights)], drawn[len(model.chip_weights) :]
     prior = Draws([np.asarray(matrix, np.float64) for matrix in matrices], np.zeros(draws))
 

@@ -11,24 +11,45 @@ import pymc as pm
 from numpy.typing import NDArray
 
 from bayes_snn.errors import InputError
+from bayes_snn.posterior.build import warn_of_potentials
 
 
-def draw_prior(variables: Sequence[Any], draws: int, rng: np.random.Generator) -> list[NDArray[Any]]:
-    """Joint draws of variables of a model from its prior, (draws, ...) of each, or an `InputError`."""
+def draw_prior(
+    variables: Sequence[Any], draws: int, rng: np.random.Generator, because: str = "this needs draws from it"
+) -> list[NDArray[Any]]:
+    """Joint draws of variables of a model from its prior, (draws, ...) of each.
+
+    An `InputError` says where the prior has no draws, and why some are needed, which `because` gives.
+    """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
             drawn = pm.draw(variables, draws=draws, random_seed=rng)
     except NotImplementedError as error:
         raise InputError(
-            f"The prior cannot be drawn from ({error}), but a prior predictive check needs draws from it: give each of "
-            "its variables a proper distribution, a wide Normal instead of a Flat one for example."
+            f"The prior cannot be drawn from ({error}), but {because}: give each of its variables a proper "
+            "distribution, a wide Normal instead of a Flat one for example."
         ) from error
     # PyMC leaves the axis out where it is of length 1
-    found = [np.asarray(values)[None] if draws == 1 else np.asarray(values) for values in drawn]
-    if not all(np.isfinite(values).all() for values in found):
+    return [np.asarray(values)[None] if draws == 1 else np.asarray(values) for values in drawn]
+
+
+def check_finite(drawn: Sequence[NDArray[Any]]) -> None:
+    """An `InputError` where a draw cannot be programmed."""
+    if not all(np.isfinite(values).all() for values in drawn):
         raise InputError(
             "The prior drew weights that are not finite, but a chip can be programmed with finite ones only: give its "
             "scales lighter tails."
         )
-    return found
+
+
+def draw_weights(model: pm.Model, draws: int, seed: int) -> list[NDArray[np.float64]]:
+    """Weights from the prior of a model: (draws, n_pre, n_post) of each layer, or an `InputError`.
+
+    Warns as PyMC does where the model has potentials, which such draws ignore.
+    """
+    warn_of_potentials(model)
+    because = "a prior predictive check needs draws from it"
+    drawn = draw_prior(model.chip_weights, draws, np.random.default_rng(seed), because)
+    check_finite(drawn)
+    return [np.asarray(layer, np.float64) for layer in drawn]

@@ -6,7 +6,6 @@ computes, draws from the prior tell which never change, which keep their sign, a
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pytensor.graph.traversal import ancestors
 
 from bayes_snn.groups import HIGH, LOW
+from bayes_snn.posterior.prior_draws import draw_prior
 
 DRAWS = 64  # from the prior: a weight of either sign has the same in all of them once in 2^63 times
 
@@ -67,9 +67,7 @@ def _bounds(model: pm.Model, rv: Any) -> tuple[Any, Any] | None:
 
 def _prior_draws(model: pm.Model, seed: int) -> NDArray[np.float64]:
     """Weights (DRAWS, n_weights) from the prior, all layers ravelled and joined."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
-        drawn = pm.draw(model.chip_weights, draws=DRAWS, random_seed=np.random.default_rng(seed))
+    drawn = draw_prior(model.chip_weights, DRAWS, np.random.default_rng(seed))
     return np.concatenate([np.reshape(np.asarray(layer, np.float64), (DRAWS, -1)) for layer in drawn], axis=1)
 
 

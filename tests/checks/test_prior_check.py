@@ -7,10 +7,11 @@ import pymc as pm
 import pytest
 
 from bayes_snn import ChipError, ChipSpec, InputError, LIFChip
-from bayes_snn.checks.prior_check import SURE, draw_weights, prior_predictive
+from bayes_snn.checks.prior_check import SURE, prior_predictive
 from bayes_snn.checks.prior_figures import draw_prior
 from bayes_snn.estimates.metrics import accuracy
 from bayes_snn.posterior.build import available_models, build_model
+from bayes_snn.posterior.prior_draws import draw_weights
 from tests.helpers.fits import CountingChip
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 

@@ -8,7 +8,8 @@ import numpy as np
 from pymc.step_methods.compound import CompoundStep, flatten_steps
 
 from bayes_snn.checkpoint.steps import CheckpointedSteps
-from bayes_snn.inference.fit import _other_steps, prior_starts
+from bayes_snn.inference.fit import _other_steps
+from bayes_snn.inference.starts import prior_starts
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.noisy import choose_noise
 from bayes_snn.samplers.by_name import make_step

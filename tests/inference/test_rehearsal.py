@@ -13,10 +13,11 @@ from sklearn.model_selection import train_test_split
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.cli.fit import main
 from bayes_snn.errors import InputError
-from bayes_snn.inference.fit import fit, prior_starts
+from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.rehearsal import rehearse
 from bayes_snn.inference.result import FitResult
+from bayes_snn.inference.starts import prior_starts
 from bayes_snn.posterior.build import build_model
 from tests.helpers.fits import CountingChip
 

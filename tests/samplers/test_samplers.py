@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from bayes_snn.errors import InputError
-from bayes_snn.inference.fit import _other_steps, prior_starts
+from bayes_snn.inference.fit import _other_steps
+from bayes_snn.inference.starts import prior_starts
 from bayes_snn.posterior.build import available_models, build_model, weight_variables
 from bayes_snn.samplers.by_name import SAMPLERS, STEPS, BlockMetropolis, PCNMetropolis, make_step, sample_smc
 from tests.helpers import conjugate

@@ -15,7 +15,7 @@ from bayes_snn.checks.prior_check import prior_predictive
 from bayes_snn.checks.reliance import weight_signal
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
-from bayes_snn.inference.fit import prior_starts
+from bayes_snn.inference.starts import prior_starts
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.samplers.by_name import SAMPLERS, SitewiseMetropolis, make_step, sample_smc
