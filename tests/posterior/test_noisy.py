@@ -22,7 +22,7 @@ from bayes_snn.samplers.shared.shift import shift_neurons
 from tests.helpers import coin
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip, population_scores, z_scores
 
-LIMIT = 4.5  # of z-scores, as in test_steps.py
+LIMIT = 4.5  # of z-scores, as in test_samplers.py
 BETA = 0.8  # of pcn
 CHAINS = 4
 DRAWS = {"sitewise": 700, "block": 800, "pcn": 1600, "pymc": 700, "demetropolis": 700}

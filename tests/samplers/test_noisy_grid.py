@@ -28,7 +28,7 @@ from bayes_snn.samplers.hyperparameters import HyperparameterSlice
 from bayes_snn.samplers.shared.shift import shift_neurons
 from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 
-LIMIT = 4.5  # of z-scores, as in test_steps.py
+LIMIT = 4.5  # of z-scores, as in test_samplers.py
 CENTRE, N_SAMPLES, CHAINS = 8, 3, 4
 INPUTS, LABELS = np.ones((N_SAMPLES, 1)), np.ones(N_SAMPLES, int)
 SHIFTS, SPREADS = np.array([0, 1, -1, 0]), np.array([1, 3, 3, 2])  # of the four states
