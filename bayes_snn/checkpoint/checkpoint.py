@@ -192,7 +192,7 @@ class Checkpoint:
             fit |= {"model": arguments["model"], "is_named": is_named}
             fit |= {"directory": os.getcwd(), "options": self.options}
             self._known, self._digest = fit, digest_of(fit)
-            data = {"inputs": model.chip_op.inputs, "labels": model.chip_labels}
+            data = {"inputs": model.likelihood.op.inputs, "labels": model.likelihood.labels}
             data |= {what: None if given is None else list(given) for what, given in names.items()}
             stored = {"fit": fit, "digest": self._digest, "seal": sign(self._digest)}
             description = json.dumps(stored, indent=2) + "\n"
@@ -233,7 +233,7 @@ class Checkpoint:
 
     def _ask_again(self, model: pm.Model, states: list[dict[str, Any]]) -> None:
         """Show the chip the weights that each chain stopped at: it must answer as it did, or it is another chip."""
-        path, op = self.folder / _ASKED, model.chip_op
+        path, op = self.folder / _ASKED, model.likelihood.op
         with contextlib.suppress(OSError, ValueError):
             self.presentations = int(path.read_text(encoding="utf-8"))
         before = op.presentations
@@ -241,7 +241,7 @@ class Checkpoint:
             weights, expected = known_answer(model, state["last"], state["op"])
             if weights is None:
                 continue
-            found = float(op.run(weights, model.chip_labels).sum())
+            found = float(op.run(weights, model.likelihood.labels).sum())
             if not np.isclose(found, expected, rtol=1e-9, atol=1e-6):
                 raise CheckpointError(
                     f"The chip is not the one that the fit in {self.folder} was begun with, or has changed: at the "
@@ -260,7 +260,7 @@ class Checkpoint:
         """The steps of the fit, stored as they go."""
         self._steps = CheckpointedSteps(
             steps,
-            model.chip_op,
+            model.likelihood.op,
             self.folder,
             self._digest,
             seconds=self.seconds,

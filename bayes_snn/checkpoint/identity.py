@@ -57,8 +57,8 @@ def describe_fit(
         "chip": _plain(describe_chip(chip)),
         "prior": _source(function),
         "starts": digest_of_arrays([value for start in starts for value in start.values()]),
-        "inputs": digest_of_arrays([model.chip_op.inputs]),
-        "labels": digest_of_arrays([model.chip_labels]),
+        "inputs": digest_of_arrays([model.likelihood.op.inputs]),
+        "labels": digest_of_arrays([model.likelihood.labels]),
         **{what: None if given is None else [str(name) for name in given] for what, given in names.items()},
         "code": code_digests(chip),
         "versions": {

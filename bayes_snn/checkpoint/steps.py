@@ -222,10 +222,10 @@ def known_answer(
 
     Those of its last draw, where the sampler tells log L, else the last ones that the Op remembers.
     """
-    shapes = model.chip_op.chip.spec.weight_shapes
+    shapes = model.likelihood.op.chip.spec.weight_shapes
     told = [name for name in record if name.startswith("stat ") and name.endswith(" log_likelihood")]
     if told:
-        matrices = model.replace_rvs_by_values(model.chip_weights)
+        matrices = model.replace_rvs_by_values(model.likelihood.weights)
         weights_of = model.compile_fn(matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")
         point = {name: record[f"point {name}"] for name in (variable.name for variable in model.value_vars)}
         return [np.asarray(matrix) for matrix in weights_of(point)], float(record[told[-1]])

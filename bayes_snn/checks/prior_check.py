@@ -186,7 +186,7 @@ def prior_predictive(
         variables[f"rate_{layer}"] = (("draw", f"post_{layer}"), count.mean(axis=1) / spec.n_steps)
         variables[f"silent_{layer}"] = ("draw", (count == 0).all(axis=1).mean(axis=1))
         variables[f"saturated_{layer}"] = ("draw", _saturated(count, spec.n_steps).mean(axis=1))
-    probability = class_probabilities(counts[-1], model.chip_op.beta)
+    probability = class_probabilities(counts[-1], model.likelihood.op.beta)
     variables["probability"] = (("draw", "sample", "class"), probability)
     if checked is not None:
         variables["accuracy"] = ("draw", np.array([accuracy(answers, checked) for answers in probability]))

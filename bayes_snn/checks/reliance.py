@@ -182,7 +182,7 @@ def _from_prior(
     except InputError as error:
         raise InputError(f"The prior of the fit is needed to compare with: pass weights=. {error}") from error
     warn_of_potentials(model)
-    (draws,) = draw_prior(model.chip_weights[:1], n_prior, np.random.default_rng(seed))
+    (draws,) = draw_prior(model.likelihood.weights[:1], n_prior, np.random.default_rng(seed))
     return np.asarray(draws, np.float64)
 
 

@@ -53,7 +53,7 @@ def compile_steps(model: pm.Model, steps: Sequence[Any]) -> None:
 
     The steps, the Op and the chip are left as they are, and the chip is not run.
     """
-    op = model.chip_op
+    op = model.likelihood.op
     if op.chip.spec.n_weights > MOST_WEIGHTS:
         return
     chip, noise = op.chip, op.noise

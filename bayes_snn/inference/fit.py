@@ -133,8 +133,8 @@ def fit(
     function = load_weights(weights)
     feature_names = column_names(inputs) if feature_names is None else feature_names
     model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names, beta=beta)
-    _warn_of_scale(model.chip_op.inputs, feature_names)
-    model.chip_op.noise = choice
+    _warn_of_scale(model.likelihood.op.inputs, feature_names)
+    model.likelihood.op.noise = choice
     compiling = Compiling(started, shown=bool(progress))
     start_seed, sample_seed, noise_seed = np.random.SeedSequence(seed).spawn(3)
     if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then go on where the one before them ended
@@ -147,7 +147,7 @@ def fit(
         "chains": int(chains),
         "seed": int(seed),
         **choice.as_dict(chip.spec),
-        **({} if model.chip_op.beta == BETA else {"beta": model.chip_op.beta}),
+        **({} if model.likelihood.op.beta == BETA else {"beta": model.likelihood.op.beta}),
     }
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
@@ -158,7 +158,7 @@ def fit(
             if saving is not None:
                 names = {"feature_names": feature_names, "class_names": class_names}
                 saving.begin(chip, model, function, not callable(weights), starts, arguments, names)
-            behaviour = ask_behaviour(model, chip, model.chip_op.inputs)
+            behaviour = ask_behaviour(model, chip, model.likelihood.op.inputs)
             if behaviour.contradicts:  # the draws would be wrong
                 raise ChipError(behaviour.sentences()[0])
             for sentence in behaviour.sentences() if progress else ():
@@ -265,7 +265,7 @@ def _sample_chains(
             compile_steps(model, steps)
         try:
             steps = steps if saving is None else saving.wrap(steps, model)
-            if arguments["cores"] == 1 and arguments["chains"] > 1 and can_take_turns(model.chip_op):
+            if arguments["cores"] == 1 and arguments["chains"] > 1 and can_take_turns(model.likelihood.op):
                 in_turns = {name: value for name, value in arguments.items() if name != "cores"}
                 trace = sample_in_turns(model, steps, starts, callback=callback, **in_turns)
             else:
@@ -313,7 +313,7 @@ def _choose_cores(chip: Chip, chains: int, cores: int | None) -> int:
 
 def ask_behaviour(model: pm.Model, chip: Chip, inputs: FloatArray) -> Behaviour:
     """How the chip behaves with draws from the prior, on a few of the inputs."""
-    drawn = draw_prior(model.chip_weights, N_SETS, np.random.default_rng(0))
+    drawn = draw_prior(model.likelihood.weights, N_SETS, np.random.default_rng(0))
     chosen = np.unique(np.linspace(0, len(inputs) - 1, min(N_INPUTS, len(inputs))).round().astype(int))
     return check_behaviour(chip, inputs[chosen], [[layer[n] for layer in drawn] for n in range(N_SETS)])
 

@@ -86,8 +86,8 @@ def sample_in_turns(
     )
     if isinstance(step, CheckpointedSteps):
         step.n_in_turns = chains
-    own = [step, *(copied(step, model.chip_op.chip) for _ in range(1, chains))]
-    turns = [_Turn(model.chip_op) for _ in own]
+    own = [step, *(copied(step, model.likelihood.op.chip) for _ in range(1, chains))]
+    turns = [_Turn(model.likelihood.op) for _ in own]
     runs = [
         _iter_sample(
             draws=tune + draws,
@@ -110,7 +110,7 @@ def sample_in_turns(
         progressbar=progressbar,
         progressbar_theme=default_progress_theme,
     )
-    before = model.chip_op.presentations
+    before = model.likelihood.op.presentations
     try:
         with bars, limited():
             for draw in range(tune + draws):
@@ -128,7 +128,7 @@ def sample_in_turns(
             if isinstance(steps_of_chain, CheckpointedSteps):
                 with turn.taken():
                     steps_of_chain.flush()
-        model.chip_op.presentations = before + sum(turn.presentations - before for turn in turns)
+        model.likelihood.op.presentations = before + sum(turn.presentations - before for turn in turns)
     trace: xr.DataTree = _sample_return(
         run=None,
         traces=traces,

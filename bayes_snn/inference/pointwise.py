@@ -40,13 +40,13 @@ def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
 
 def add_inputs(trace: xr.DataTree, model: pm.Model) -> None:
     """Add the training inputs, as the group `constant_data`."""
-    inputs = xr.Dataset({"inputs": (("observation", "pre_1"), model.chip_op.inputs)})
+    inputs = xr.Dataset({"inputs": (("observation", "pre_1"), model.likelihood.op.inputs)})
     trace["constant_data"] = xr.DataTree(inputs.assign_coords(pre_1=trace.posterior["pre_1"]))
 
 
 def record_likelihood(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     """Add the groups `log_likelihood` and `outputs`: a run of the chip for each draw."""
-    op = model.chip_op
+    op = model.likelihood.op
     labels = trace.observed_data[LABELS].values
     posterior = trace.posterior.dataset
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])

@@ -43,10 +43,10 @@ def add_predictive(
     posterior_seed, prior_seed, label_seed = np.random.SeedSequence(seed).spawn(3)
 
     names = [str(name) for name in tree["posterior"].data_vars if name in model.named_vars]
-    variables = [*model.chip_weights, *(model[name] for name in names)]
+    variables = [*model.likelihood.weights, *(model[name] for name in names)]
     drawn = draw_prior(variables, draws, np.random.default_rng(prior_seed))
     check_finite(drawn)
-    matrices, others = drawn[: len(model.chip_weights)], drawn[len(model.chip_weights) :]
+    matrices, others = drawn[: len(model.likelihood.weights)], drawn[len(model.likelihood.weights) :]
     prior = Draws([np.asarray(matrix, np.float64) for matrix in matrices], np.zeros(draws))
 
     each = np.unique(np.linspace(0, sizes["draw"] - 1, max(1, min(sizes["draw"], draws // sizes["chain"]))).astype(int))

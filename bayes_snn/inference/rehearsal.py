@@ -75,7 +75,7 @@ def rehearse(model: pm.Model, chip: Chip, start: Mapping[str, Any], arguments: M
             with tempfile.TemporaryDirectory(prefix="bayes_snn-") as folder:
                 result.save(folder)
             silent = replace(result, chip=_Silent(chip))
-            silent.evaluate(model.chip_op.inputs, model.chip_labels)
+            silent.evaluate(model.likelihood.op.inputs, model.likelihood.labels)
     except OSError as error:
         raise InputError(
             f"The fit could not be written to a temporary folder ({error.strerror or error}): make room there, or set "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,20 @@ from bayes_snn.names import available_models as available_models
 from bayes_snn.posterior.likelihood import BETA, check_beta, class_probabilities
 from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.posterior.priors import WeightsFunction, load_weights
+
+
+@dataclass(frozen=True)
+class ChipLikelihood:
+    """The chip's part of a model made by `build_model`, its attribute `likelihood`.
+
+    `op` runs the chip; `weights` are the matrices (n_pre, n_post) that it is programmed with, of the model's variables;
+    `label` is the observed variable, and `labels` (n_samples,) its values.
+    """
+
+    op: ChipLogLikelihood
+    weights: list[Any]
+    label: Any
+    labels: IntArray
 
 
 def build_model(
@@ -60,7 +75,7 @@ def build_model(
     Returns
     -------
     A model whose weights have dims ("pre_1", "post_1"), ... and whose observed variable "label" has dim "observation".
-    Its Op is `model.chip_op`.
+    Its attribute `likelihood` is a `ChipLikelihood`: `model.likelihood.op` runs the chip and counts what it shows.
 
     Raises
     ------
@@ -103,9 +118,7 @@ def build_model(
             observed=labels,
             dims="observation",
         )
-    model.chip_op = op
-    model.chip_label, model.chip_labels = label, labels
-    model.chip_weights = matrices
+    model.likelihood = ChipLikelihood(op, matrices, label, labels)
     return model
 
 
@@ -116,7 +129,7 @@ def weight_variables(model: pm.Model) -> list[Any]:
     are those others. A step on any other variable does not run the chip.
     """
     found: list[Any] = []
-    for matrix in model.chip_weights:
+    for matrix in model.likelihood.weights:
         for variable in ancestors([matrix], blockers=model.free_RVs):
             if variable in model.free_RVs and variable not in found:
                 found.append(variable)
@@ -130,7 +143,7 @@ def other_terms(model: pm.Model) -> dict[str, Any]:
     """
     terms = {potential.name: pt.sum(potential) for potential in model.potentials}
     for rv in model.observed_RVs:
-        if rv is not model.chip_label:
+        if rv is not model.likelihood.label:
             terms[rv.name] = pt.sum(pm.logp(rv, model.rvs_to_values[rv]))
     return terms
 

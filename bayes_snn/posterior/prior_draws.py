@@ -50,6 +50,6 @@ def draw_weights(model: pm.Model, draws: int, seed: int) -> list[NDArray[np.floa
     """
     warn_of_potentials(model)
     because = "a prior predictive check needs draws from it"
-    drawn = draw_prior(model.chip_weights, draws, np.random.default_rng(seed), because)
+    drawn = draw_prior(model.likelihood.weights, draws, np.random.default_rng(seed), because)
     check_finite(drawn)
     return [np.asarray(layer, np.float64) for layer in drawn]

@@ -29,8 +29,8 @@ def find_support(model: pm.Model, seed: int = 0) -> xr.Dataset | None:
     `low_w_1`, `high_w_1`, ..., each (n_pre, n_post). Bounds are infinite where there are none, equal where the prior
     fixes a weight, and nan where weights are multiples of each other, so that none may move alone.
     """
-    spec = model.chip_op.chip.spec
-    matrices = model.chip_weights
+    spec = model.likelihood.op.chip.spec
+    matrices = model.likelihood.weights
     own = [matrix in model.free_RVs and getattr(matrix.owner.op, "ndim_supp", 1) == 0 for matrix in matrices]
     bounds = [_bounds(model, matrix) if plain else None for matrix, plain in zip(matrices, own, strict=True)]
     shapes = spec.weight_shapes
@@ -67,7 +67,7 @@ def _bounds(model: pm.Model, rv: Any) -> tuple[Any, Any] | None:
 
 def _prior_draws(model: pm.Model, seed: int) -> NDArray[np.float64]:
     """Weights (DRAWS, n_weights) from the prior, all layers ravelled and joined."""
-    drawn = draw_prior(model.chip_weights, DRAWS, np.random.default_rng(seed))
+    drawn = draw_prior(model.likelihood.weights, DRAWS, np.random.default_rng(seed))
     return np.concatenate([np.reshape(np.asarray(layer, np.float64), (DRAWS, -1)) for layer in drawn], axis=1)
 
 

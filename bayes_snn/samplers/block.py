@@ -76,7 +76,7 @@ class BlockMetropolis(Carrying, ArrayStepShared):
         point = model.initial_point() if initial_point is None else initial_point
         shared = make_shared_replacements(point, vars, model)
         # potentials and other observed variables, if a model file has any, need no run of the chip
-        terms = [term for term in (*model.basic_RVs, *model.potentials) if term is not model.chip_label]
+        terms = [term for term in (*model.basic_RVs, *model.potentials) if term is not model.likelihood.label]
         [prior], joined = join_nonshared_inputs(
             point=point, outputs=[model.logp(vars=terms)], inputs=vars, shared_inputs=shared
         )

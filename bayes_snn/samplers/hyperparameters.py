@@ -159,7 +159,7 @@ def independent_terms(model: pm.Model, value: Any) -> Any | None:
     do not. Its elements are independent of each other, given all other variables, where every term of the model follows
     them element for element; a single one always is.
     """
-    rvs = [rv for rv in model.basic_RVs if rv is not model.chip_label]
+    rvs = [rv for rv in model.basic_RVs if rv is not model.likelihood.label]
     terms = [term for term in model.logp(vars=[*rvs, *model.potentials], sum=False) if value in set(ancestors([term]))]
     shape = tuple(value.shape.eval({value: model.initial_point()[value.name]}))
     long = [axis for axis, n in enumerate(shape) if n > 1]

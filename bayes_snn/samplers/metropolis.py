@@ -30,7 +30,7 @@ class AtProposal:
 
     def __init__(self, step: Any, model: pm.Model) -> None:
         self._op: ChipLogLikelihood = step.op
-        self._labels, self._function = model.chip_labels, step.delta_logp
+        self._labels, self._function = model.likelihood.labels, step.delta_logp
         self._weights_at: Any = None
         if not self._op.chip.spec.deterministic:
             shared = {value: step.shared[value.name] for value in model.value_vars if value.name in step.shared}

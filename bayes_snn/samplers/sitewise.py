@@ -84,7 +84,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self.find_op(model)
         self._sites = Sites(model, vars)
         self.log_prior = separable_log_prior(model, vars, shared, point)
-        self._labels, self._early = model.chip_labels, early
+        self._labels, self._early = model.likelihood.labels, early
         # hyperparameters, which are drawn at power 1, would follow the weights out, and the weights them
         self._has_hyperparameters = len(model.free_RVs) > len(vars)
         self._widest = 1.0 if self._has_hyperparameters else WIDEST

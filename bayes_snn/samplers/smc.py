@@ -83,7 +83,7 @@ def sample_smc(model: pm.Model, draws: int, chains: int, seed: np.random.Generat
     """
     if is_discrete(weight_variables(model)):
         raise InputError(NOT_DISCRETE.format("smc"))
-    with model.chip_op.fresh_estimates():
+    with model.likelihood.op.fresh_estimates():
         trace = pm.sample_smc(
             draws=draws,
             kernel=CountingMH,

@@ -108,11 +108,11 @@ def test_draws_since_the_last_save_are_made_again(tmp_path):
     chains.run(chains.stored(tmp_path, draws=5), 17, forget=True)
     step = chains.stored(tmp_path)
     chains.scramble()
-    before = chains.model.chip_op.presentations
+    before = chains.model.likelihood.op.presentations
     chains.run(step, 15)
-    assert chains.model.chip_op.presentations == before  # the chip is not run for what is stored
+    assert chains.model.likelihood.op.presentations == before  # the chip is not run for what is stored
     assert same(chains.run(chains.stored(tmp_path))[:-1], expected)
-    assert chains.model.chip_op.presentations > before
+    assert chains.model.likelihood.op.presentations > before
 
 
 @pytest.mark.parametrize("lost", ["sampling", "own"])
@@ -154,7 +154,7 @@ def test_a_noisy_chip_that_does_not_tell_its_noise_keeps_the_answer_of_the_curre
     sweeper = chains.steps[-1]._sweeper
     np.testing.assert_array_equal(sweeper._terms, kept)
     assert all(map(np.array_equal, sweeper._weights, weights))
-    assert not np.array_equal(kept, chains.model.chip_op.run(weights, chains.model.chip_labels))
+    assert not np.array_equal(kept, chains.model.likelihood.op.run(weights, chains.model.likelihood.labels))
 
 
 def test_a_step_that_does_not_tell_its_whole_state_is_refused(tmp_path):

@@ -36,7 +36,7 @@ class Chains:
 
     def __init__(self, chip, inputs, labels, weights, sampler, tune, draws, **noise):
         self.model = build_model(chip, inputs, labels, weights)
-        self.model.chip_op.noise = choose_noise(chip.spec, sampler, **noise)
+        self.model.likelihood.op.noise = choose_noise(chip.spec, sampler, **noise)
         self.tune, self.total = tune, tune + draws
         with self.model:
             step = make_step(sampler, self.model)
@@ -53,7 +53,8 @@ class Chains:
 
     def stored(self, folder: Path, fit="fit", draws=1, seconds=1e9):
         """The steps with a checkpoint that is saved after every so many draws."""
-        return CheckpointedSteps(self.steps, self.model.chip_op, folder, fit, seconds=seconds, draws=draws, spent=0.0)
+        op = self.model.likelihood.op
+        return CheckpointedSteps(self.steps, op, folder, fit, seconds=seconds, draws=draws, spent=0.0)
 
     def unstored(self):
         """The steps without a checkpoint, as PyMC has them."""
@@ -67,12 +68,12 @@ class Chains:
         """The first n draws of a chain, all by default: points and stats of each."""
         for method, state in zip(self.steps, self.fresh, strict=True):
             method.sampling_state = state
-        if self.model.chip_op.chip.spec.drifting:  # it goes on from chain to chain: as a fit in a new process finds it
+        if self.model.likelihood.op.chip.spec.drifting:  # it goes on from chain to chain, as a new process finds it
             for method in self.steps:
                 for step_of_it in flatten_steps(method):
                     step_of_it.watch = Watch()
-            self.model.chip_op.chip.restart_noise(SEED)
-            self.model.chip_op.forget()
+            self.model.likelihood.op.chip.restart_noise(SEED)
+            self.model.likelihood.op.forget()
         rng = np.random.default_rng(SEED).spawn(2)[chain]
         step.setup_chain(rng, self.tune, self.total - self.tune)
         step.tune = bool(self.tune)

@@ -55,7 +55,7 @@ def prior(chip):
 def coin_model(choice, weights=prior):
     """The posterior on a coin chip, with a choice of `noisy.NoiseChoice`."""
     model = build_model(CoinChip(), INPUTS, LABELS, weights)
-    model.chip_op.noise = choice
+    model.likelihood.op.noise = choice
     return model
 
 

@@ -148,7 +148,7 @@ def test_a_look_measures_and_the_chain_goes_on_from_it(sampler, monkeypatch):
             rejected = (new["w_1"] == point["w_1"]).all()
             if rejected:  # what was measured is what the chain now has
                 assert step.carried([point["w_1"]]) == pytest.approx(stats["remeasured_after"])
-        assert stats["presentations"] == model.chip_op.presentations
+        assert stats["presentations"] == model.likelihood.op.presentations
         point = new
     assert len(set(references)) == 1
 

@@ -74,9 +74,9 @@ def test_observes_the_labels_and_keeps_the_inputs():
     assert model.named_vars_to_dims["label"] == ("observation",)
     np.testing.assert_array_equal(model.rvs_to_values[observed].eval(), Y)
     inputs[:] = 0  # the caller's own array, to do with as they like
-    np.testing.assert_array_equal(model.chip_op.inputs, X)
+    np.testing.assert_array_equal(model.likelihood.op.inputs, X)
     with pytest.raises(ValueError, match="read-only"):
-        model.chip_op.inputs[0, 0] = 1
+        model.likelihood.op.inputs[0, 0] = 1
 
 
 def test_seven_models_come_with_the_package():
@@ -92,7 +92,7 @@ def test_every_model_file_builds(name):
     free = [variable.name for variable in variables]
     weights = {}
     for weight, matrix, v in zip(
-        chip.spec.weight_names, model.replace_rvs_by_values(model.chip_weights), variables, strict=True
+        chip.spec.weight_names, model.replace_rvs_by_values(model.likelihood.weights), variables, strict=True
     ):
         weights[weight] = point[weight] if weight in point else matrix.eval({v: point[v.name]})
     for variable, weight, shape in zip(free, chip.spec.weight_names, chip.spec.weight_shapes, strict=True):
@@ -364,9 +364,9 @@ def test_steps_travel_to_other_processes(sampler):
 def test_beta_is_one_for_likelihood_and_drawn_labels():
     chip = LIFChip((3, 4, 2), n_steps=20)
     model = build_model(chip, X, Y, beta=30.0)
-    assert model.chip_op.beta == 30.0
+    assert model.likelihood.op.beta == 30.0
     weights = [np.full(shape, 0.7) for shape in chip.spec.weight_shapes]
-    terms = model.chip_op.evaluate(weights, Y)
+    terms = model.likelihood.op.evaluate(weights, Y)
     np.testing.assert_allclose(terms, log_likelihood(chip.run(weights, X), Y, 30.0))
     for beta in (0.0, -1.0, np.nan, "x", True, None):
         with pytest.raises(InputError, match="beta was"):

@@ -165,7 +165,7 @@ def test_mcwm_runs_the_current_point_at_each_proposal(sampler, kind):
     model, step = ready(sampler, NoiseChoice(kind, 2))
     step.setup_chain(np.random.default_rng(1), 0, 20)
     step.stop_tuning()
-    chip, point = model.chip_op.chip, {"w_1": np.array([[0.2, 0.1]])}
+    chip, point = model.likelihood.op.chip, {"w_1": np.array([[0.2, 0.1]])}
     point, _ = step.step(point)  # whose first evaluation is of the current point in any case
     for _ in range(20):
         chip.shown.clear()
@@ -178,7 +178,7 @@ def test_mcwm_runs_the_current_point_at_each_proposal(sampler, kind):
         elif sampler in ("block", "pcn", "demetropolis"):
             assert runs_of_current == 0
             assert len(chip.shown) == 2
-    assert stats["presentations"] == model.chip_op.presentations
+    assert stats["presentations"] == model.likelihood.op.presentations
 
 
 @pytest.mark.parametrize("refreshes", [False, True])

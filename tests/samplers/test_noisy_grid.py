@@ -90,7 +90,7 @@ def ready(sampler, kind=None, chip=None):
     if chip is None:
         chip = SixteenStates() if sampler == "sitewise" else FourStates()
     model = build_model(chip, INPUTS, LABELS, rounded if sampler in (*CONTINUOUS, "smc") else "grid")
-    model.chip_op.noise = NoiseChoice() if kind is None else NoiseChoice(kind)
+    model.likelihood.op.noise = NoiseChoice() if kind is None else NoiseChoice(kind)
     if sampler == "smc":
         return model, None
     step = make_step(sampler, model)
@@ -116,7 +116,7 @@ def chain(model, step, rng, n_draws, burn_in=100):
     point, states = start(model, rng), []
     for _ in range(burn_in + n_draws):
         point, _ = step.step(point)
-        weights = point["z"] if "z" in point else point[f"level_w_{len(model.chip_op.chip.spec.layers) - 1}"]
+        weights = point["z"] if "z" in point else point[f"level_w_{len(model.likelihood.op.chip.spec.layers) - 1}"]
         states.append(state_of(weights))
     return np.array(states[burn_in:])
 
@@ -124,7 +124,7 @@ def chain(model, step, rng, n_draws, burn_in=100):
 def worst(sampler, seed=0):
     """The largest |z| of the share of a state, over states and chains, errors from each chain's own correlations."""
     model, step = ready(sampler)
-    expected, found = posterior(model.chip_op.chip), []
+    expected, found = posterior(model.likelihood.op.chip), []
     for rng in np.random.default_rng([seed, 3]).spawn(CHAINS):
         states = chain(model, step, rng, DRAWS[sampler])
         seen = xr.DataArray(states[None, :, None] == np.arange(len(expected)), dims=("chain", "draw", "state"))
@@ -175,7 +175,7 @@ def test_a_sweep_that_takes_answers_of_rejected_shifts_is_found_out(wrong, monke
         monkeypatch.setattr("bayes_snn.samplers.shared.sweepers.BlackBoxSweeper", Hoarder)
         monkeypatch.setattr(GridMetropolis, "_run", offering)
     model, step = ready("sitewise")
-    chip, chains = model.chip_op.chip, np.random.default_rng(4).spawn(2)
+    chip, chains = model.likelihood.op.chip, np.random.default_rng(4).spawn(2)
     noisy = chip.spreads >= 5
     seen = xr.DataArray([noisy[chain(model, step, rng, 1500)] for rng in chains], dims=("chain", "draw")).astype(float)
     z = (seen.mean() - posterior(chip)[noisy].sum()) / az.mcse(seen.to_dataset(name="x"))["x"]
@@ -184,7 +184,7 @@ def test_a_sweep_that_takes_answers_of_rejected_shifts_is_found_out(wrong, monke
 
 def spread_of_populations(model):
     """Deviations of a state's share in each population, in those of as many independent draws; root mean square."""
-    expected = posterior(model.chip_op.chip)
+    expected = posterior(model.likelihood.op.chip)
     tree = sample_smc(model, 100, 12, np.random.default_rng(2), False)
     shares = (state_of(tree.posterior["z"].values)[..., None] == np.arange(4)).mean(axis=1)
     return float(np.sqrt(np.mean((shares - expected) ** 2 / (expected * (1 - expected) / 100)))), shares, expected
@@ -197,8 +197,8 @@ def test_particles_that_are_alike_share_no_estimate(monkeypatch):
     t = (shares.mean(axis=0) - expected) / (shares.std(axis=0, ddof=1) / 12**0.5)
     assert np.abs(t).max() < stats.t.isf(stats.norm.sf(LIMIT), 11)
     assert spread < 3
-    before = model.chip_op.chip.runs
-    op, weights = model.chip_op, [np.ones((1, 2))]
+    before = model.likelihood.op.chip.runs
+    op, weights = model.likelihood.op, [np.ones((1, 2))]
     np.testing.assert_array_equal(op.evaluate(weights, LABELS), op.evaluate(weights, LABELS))  # as before
     assert op.chip.runs == before + 1
     monkeypatch.setattr(ChipLogLikelihood, "fresh_estimates", lambda self: nullcontext())
@@ -213,9 +213,9 @@ def test_particles_that_are_alike_share_no_estimate(monkeypatch):
 def test_steps_on_hyperparameters_find_the_current_estimate(sampler, kind):
     """A step that leaves the weights alone evaluates log L without a run, and gets what the sampler has."""
     model, step = ready(sampler, kind)
-    chip = model.chip_op.chip
+    chip = model.likelihood.op.chip
     log_likelihood_at = model.compile_fn(
-        model.logp(vars=[model.chip_label]), inputs=model.value_vars, on_unused_input="ignore"
+        model.logp(vars=[model.likelihood.label]), inputs=model.value_vars, on_unused_input="ignore"
     )
     rng = np.random.default_rng(5)
     step.setup_chain(rng, 0, 30)
@@ -258,7 +258,7 @@ def test_a_hyperparameter_is_drawn_beside_the_noise(sampler, wrong):
             point, _ = other.step(point)
             assert (chip.runs, step.carried(weights)) == (runs, known)
             if wrong:
-                step.go_on_from(weights, model.chip_op.run(weights, LABELS))
+                step.go_on_from(weights, model.likelihood.op.run(weights, LABELS))
             seen.append((state_of(weights[1]), expit(point["p_logodds__"])))
     states, p = np.array(seen).reshape(2, -1, 2)[:, 100:].transpose(2, 0, 1)
     ones = np.array([state.bit_count() for state in range(16)])
@@ -274,7 +274,7 @@ def test_a_hyperparameter_is_drawn_beside_the_noise(sampler, wrong):
 
 
 def current_weights(model, point):
-    chip = model.chip_op.chip
+    chip = model.likelihood.op.chip
     names = chip.spec.weight_names
     return [levels[point[f"level_{name}"]] for levels, name in zip(chip.weight_levels, names, strict=True)]
 
@@ -331,13 +331,13 @@ def test_a_chain_goes_on_from_a_checkpoint_with_the_estimate_that_it_had(sampler
     point = start(model, rng)
     for _ in range(20):
         point, _ = step.step(point)
-    kept, sampling, known = step.checkpoint_state(), step.sampling_state, model.chip_op.checkpoint_state()
+    kept, sampling, known = step.checkpoint_state(), step.sampling_state, model.likelihood.op.checkpoint_state()
     again, other = ready(sampler)
     other.setup_chain(np.random.default_rng(9), 0, 40)
     other.sampling_state = sampling
     other.restore_state(kept)
-    again.chip_op.restore_state(known)
-    runs = again.chip_op.chip.runs
+    again.likelihood.op.restore_state(known)
+    runs = again.likelihood.op.chip.runs
     weights = [np.where(point["z"] > 0, 1.0, -1.0)] if "z" in point else current_weights(model, point)
     assert other.carried(weights) == pytest.approx(step.carried(weights))
-    assert again.chip_op.chip.runs == runs
+    assert again.likelihood.op.chip.runs == runs

@@ -187,7 +187,7 @@ def test_marginal_likelihood():
     model = build_model(SigmoidChip(), INPUTS, LABELS)
     logs = sample_smc(model, 400, 4, np.random.default_rng(4), False).sample_stats["log_marginal_likelihood"]
     weights = np.random.default_rng(5).normal(size=(20_000, 1, 2))
-    op = model.chip_op
+    op = model.likelihood.op
     likelihoods = [np.exp(op.run([w], LABELS).sum()) for w in weights]
     assert np.exp(logs.values).mean() == pytest.approx(np.mean(likelihoods), rel=0.15)
 

@@ -20,7 +20,7 @@ def weights_function(
     """What the chip is programmed with, one (n_pre, n_post) matrix a layer, from a step's variables, ravelled."""
     matrices, joined = join_nonshared_inputs(
         point=point,
-        outputs=model.replace_rvs_by_values(model.chip_weights),
+        outputs=model.replace_rvs_by_values(model.likelihood.weights),
         inputs=variables,
         shared_inputs=shared,
     )
@@ -55,11 +55,11 @@ class CarriedLikelihood:
         compile_kwargs: dict[str, Any] | None = None,
     ) -> None:
         [likelihood], joined = join_nonshared_inputs(
-            point=point, outputs=[model.logp(vars=[model.chip_label])], inputs=variables, shared_inputs=shared
+            point=point, outputs=[model.logp(vars=[model.likelihood.label])], inputs=variables, shared_inputs=shared
         )
         self.function = compile_function([joined], likelihood, **(compile_kwargs or {}))
         self.function.trust_input = True
-        self._op, self._labels = model.chip_op, model.chip_labels
+        self._op, self._labels = model.likelihood.op, model.likelihood.labels
         noisy = not self._op.chip.spec.deterministic
         self._weights_at = weights_function(model, variables, shared, point) if noisy else None
         # where the chip depends on other variables too, they may have moved since the last draw

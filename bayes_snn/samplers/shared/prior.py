@@ -29,7 +29,7 @@ def why_not_separable(model: pm.Model, variables: Sequence[Any]) -> str | None:
     A layer may be fixed instead; one that is made from the variable of another is not.
     """
     rvs = [model.values_to_rvs[value] for value in variables]
-    layers = [matrix for matrix in model.chip_weights if not set(rvs).isdisjoint(ancestors([matrix]))]
+    layers = [matrix for matrix in model.likelihood.weights if not set(rvs).isdisjoint(ancestors([matrix]))]
     for rv in rvs:
         if rv not in layers:
             return f"the weights are computed from {rv.name}"
@@ -62,7 +62,7 @@ def why_tied(model: pm.Model, variables: Sequence[Any]) -> str | None:
     own = {model.values_to_rvs[value] for value in variables}
     others = [rv for rv in model.free_RVs if rv not in own]
     terms = model.logp(vars=others, sum=False) if others else []
-    terms = [*terms, *model.potentials, *(rv for rv in model.observed_RVs if rv is not model.chip_label)]
+    terms = [*terms, *model.potentials, *(rv for rv in model.observed_RVs if rv is not model.likelihood.label)]
     for term in terms:
         reached = set(ancestors([term]))
         for value in variables:
@@ -129,7 +129,7 @@ def is_discrete(variables: Sequence[Any]) -> bool:
 def why_not_on_grid(model: pm.Model, variables: Sequence[Any]) -> str | None:
     """None when each weight is made from one whole number of its own, else the reason in words."""
     rvs = [model.values_to_rvs[value] for value in variables]
-    layers = [matrix for matrix in model.chip_weights if not set(rvs).isdisjoint(ancestors([matrix]))]
+    layers = [matrix for matrix in model.likelihood.weights if not set(rvs).isdisjoint(ancestors([matrix]))]
     if len(rvs) != len(layers):
         return f"{len(rvs)} variables make {len(layers)} weight matrices"
     for rv, matrix in zip(rvs, layers, strict=True):

@@ -31,13 +31,13 @@ class Sites:
 
     def __init__(self, model: pm.Model, variables: Sequence[Any]) -> None:
         rvs = [model.values_to_rvs[value] for value in variables]
-        random = [not set(rvs).isdisjoint(ancestors([matrix])) for matrix in model.chip_weights]
-        self.shapes = [tuple(map(int, matrix.shape.eval())) for matrix in model.chip_weights]
+        random = [not set(rvs).isdisjoint(ancestors([matrix])) for matrix in model.likelihood.weights]
+        self.shapes = [tuple(map(int, matrix.shape.eval())) for matrix in model.likelihood.weights]
         sizes = [int(np.prod(shape)) for shape in self.shapes]
         self.swept = np.flatnonzero(np.repeat(random, sizes))
         held = [
             np.zeros(size) if moves else np.asarray(matrix.eval(), np.float64).ravel()
-            for matrix, moves, size in zip(model.chip_weights, random, sizes, strict=True)
+            for matrix, moves, size in zip(model.likelihood.weights, random, sizes, strict=True)
         ]
         self._weights = np.concatenate(held)
         self._fixed = np.flatnonzero(np.repeat(~np.array(random), sizes))

@@ -23,7 +23,7 @@ class Tally:
 
     def find_op(self, model: pm.Model | None) -> None:
         """Remember the chip's Op of this model."""
-        self.op = pm.modelcontext(model).chip_op
+        self.op = pm.modelcontext(model).likelihood.op
 
     def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
         """Start counting; Ctrl-C is for the main process."""

@@ -81,11 +81,11 @@ class Watched(Tally):
         super().find_op(model)
         model = pm.modelcontext(model)
         self.watch = Watch()
-        self.chip_labels: NDArray[np.int64] = model.chip_labels
+        self.chip_labels: NDArray[np.int64] = model.likelihood.labels
         if self.op.noise.remeasure:
             # of several steps that share the weights, the one that has the first of them looks
             self._looks_with = weight_variables(model)[0].name
-            matrices = model.replace_rvs_by_values(model.chip_weights)
+            matrices = model.replace_rvs_by_values(model.likelihood.weights)
             self._programmed = model.compile_fn(
                 matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
             )
