@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_snn.chips.capabilities import CAPABILITIES
 from bayes_snn.chips.contract import Chip, FloatArray, check_chip, frozen
 from bayes_snn.chips.link.faults import AnswerError, FaultLog, check_answer
 from bayes_snn.chips.link.worker import Caller, NoAnswerError
@@ -24,8 +25,6 @@ from bayes_snn.interrupt import interrupted
 FAILURES = (OSError, EOFError)  # ConnectionError and TimeoutError are OSErrors
 LONGEST_WAIT, LONGEST_PAUSE = 10.0, 60.0  # s
 LONGEST_RESET = 10.0  # s, or as long as a run where that is more: to open a port again takes its time
-# a site_sweeper would run the chip past the link
-_PASSED_ON = ("copyable", "subsets", "weight_levels", "restart_noise", "checkpoint_state", "restore_state")
 
 
 def tell_on_stderr(sentence: str) -> None:
@@ -224,7 +223,7 @@ class Link:
         )
 
     def __getattr__(self, name: str) -> Any:
-        if name in _PASSED_ON and "chip" in self.__dict__:
+        if name in CAPABILITIES and CAPABILITIES[name].link is None and "chip" in self.__dict__:
             return getattr(self.chip, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
