@@ -130,16 +130,16 @@ def command(
     from bayes_snn.cli.summary import tell_fit
     from bayes_snn.data import check_parts, load_data, split_data
     from bayes_snn.estimates.baselines import baseline_scores
-    from bayes_snn.inference.fit import check_sampling, fit
+    from bayes_snn.inference.fit import fit
     from bayes_snn.inference.rescue import draws_kept, draws_saved
+    from bayes_snn.inference.sampling import Sampling
     from bayes_snn.posterior.build import build_model
-    from bayes_snn.posterior.noisy import choose_noise
     from bayes_snn.posterior.priors import load_weights
 
     left: Checkpoint | None = context.obj  # that of a stopped fit
     if trust and left is None:
         raise InputError("--trust came without --resume, which names the fit to go on with: give both, or neither.")
-    check_sampling(sampler, draws, tune, chains, seed)
+    sampling = Sampling(sampler, draws, tune, chains, seed, None, noise, repeats, remeasure)
     if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
     weights = load_weights(model)
@@ -158,7 +158,7 @@ def command(
         unusual |= {"--chip-seed": chip_seed != 0, "--hidden": hidden != "16"}
         beside = [name for name, given in unusual.items() if given]
         chip, name = chip_for_data(own_chip, token_file, split, beside, curve), short_name(own_chip)
-    choice = choose_noise(chip.spec, sampler, noise, repeats, remeasure)
+    sampling.noise_on(chip.spec)
     # the prior's faults are told before the folder is made and the kernels are compiled
     checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
     if check:
@@ -185,14 +185,7 @@ def command(
             split.train_inputs,
             split.train_labels,
             weights,
-            sampler=sampler,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            seed=seed,
-            noise=choice.kind,
-            repeats=choice.repeats,
-            remeasure=choice.remeasure,
+            **sampling.keywords(),
             feature_names=split.feature_names,
             class_names=split.class_names,
             progress=_progress(chains),

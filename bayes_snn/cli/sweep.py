@@ -97,7 +97,7 @@ def command(
     the same command. More cells come with another grid and the same folder.
     """
     from bayes_snn.data import load_data, split_data
-    from bayes_snn.inference.fit import check_sampling
+    from bayes_snn.inference.sampling import Sampling
     from bayes_snn.posterior.priors import load_weights
     from bayes_snn.sweeps.cells import digest_file, make_grid, parse_strengths
 
@@ -110,7 +110,7 @@ def command(
         )
     budgets = [(n, n if tune is None else tune) for n in map(_draws, _listed("--draws", draws))]
     for n_draws, n_tune in budgets:
-        check_sampling(sampler, n_draws, n_tune, chains, seed)
+        Sampling(sampler, n_draws, n_tune, chains, seed)  # for its refusals
     load_weights(model)
     names = list(METHODS) if methods == "all" else _listed("--methods", methods)
     for name in names:

@@ -18,6 +18,7 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import DISTILLED, check_estimate
 from bayes_snn.inference.fit import fit
+from bayes_snn.inference.sampling import Sampling
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, TUNE
 from bayes_snn.posterior.priors import WeightsFunction
 
@@ -139,20 +140,23 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         self.chip_ = self._make_chip((self.n_features_in_, *self._hidden_layers(), len(self.classes_)))
         names = getattr(self, "feature_names_in_", None)
         seed = self._seed()
+        sampling = Sampling(
+            self.sampler,
+            self.draws,
+            self.tune,
+            self.chains,
+            seed,
+            self.cores,
+            self.noise,
+            self.repeats,
+            self.remeasure,
+        )
         self.result_ = fit(
             self.chip_,
             inputs,
             labels,
             self.weights,
-            sampler=self.sampler,
-            draws=self.draws,
-            tune=self.tune,
-            chains=self.chains,
-            seed=seed,
-            cores=self.cores,
-            noise=self.noise,
-            repeats=self.repeats,
-            remeasure=self.remeasure,
+            **sampling.keywords(),
             feature_names=None if names is None else [str(name) for name in names],
             class_names=[str(label) for label in self.classes_],
         )

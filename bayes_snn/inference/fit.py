@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.chips.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
-from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError, check_whole, unknown_name
+from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError
 from bayes_snn.groups import ALIKE, OUTPUTS, UNRESPONSIVE
 from bayes_snn.inference.compiling import Compiling, compile_steps
 from bayes_snn.inference.drift import collect
@@ -32,12 +31,12 @@ from bayes_snn.inference.pointwise import add_inputs, evaluate_draws
 from bayes_snn.inference.rehearsal import rehearse
 from bayes_snn.inference.rescue import Traces, draws_kept
 from bayes_snn.inference.result import FitResult
+from bayes_snn.inference.sampling import Sampling
 from bayes_snn.inference.starts import prior_starts
 from bayes_snn.interrupt import InterruptGuard
-from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
+from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, TUNE
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import BETA
-from bayes_snn.posterior.noisy import choose_noise
 from bayes_snn.posterior.prior_draws import draw_prior
 from bayes_snn.posterior.priors import WeightsFunction, load_weights
 from bayes_snn.samplers.by_name import make_step, sample_smc
@@ -126,10 +125,10 @@ def fit(
         On Ctrl-C before there is a draw to keep, with "smc" at any time; later, the result holds the draws so far and
         says `interrupted`.
     """
-    check_sampling(sampler, draws, tune, chains, seed, cores)
+    sampling = Sampling(sampler, draws, tune, chains, seed, cores, noise, repeats, remeasure)
     started = time.perf_counter()
-    choice = choose_noise(check_chip(chip).spec, sampler, noise, repeats, remeasure)
-    cores = _choose_cores(chip, chains, cores)
+    choice = sampling.noise_on(check_chip(chip).spec)
+    cores = sampling.cores_on(chip)
     function = load_weights(weights)
     feature_names = column_names(inputs) if feature_names is None else feature_names
     model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names, beta=beta)
@@ -141,12 +140,7 @@ def fit(
         chip.restart_noise(int(noise_seed.generate_state(1)[0]))
     arguments = {
         "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else function.__module__,
-        "sampler": sampler,
-        "draws": int(draws),
-        "tune": int(tune),
-        "chains": int(chains),
-        "seed": int(seed),
-        **choice.as_dict(chip.spec),
+        **sampling.as_arguments(chip.spec),
         **({} if model.likelihood.op.beta == BETA else {"beta": model.likelihood.op.beta}),
     }
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
@@ -282,33 +276,6 @@ def _sample_chains(
     if trace.posterior.sizes["draw"] == 0:
         raise KeyboardInterrupt
     return trace, sum(charged.values()), guard.interrupted
-
-
-def check_sampling(sampler: str, draws: int, tune: int, chains: int, seed: int, cores: int | None = None) -> None:
-    """Raise an `InputError` when one of these arguments of `fit` cannot be used."""
-    if sampler not in SAMPLERS:
-        raise unknown_name("sampler", sampler, SAMPLERS)
-    for name, value, least, most, example in (
-        ("draws", draws, 2 if sampler == "smc" else 1, 10**7, DRAWS),  # of one particle nothing can be learned
-        ("tune", tune, 0, 10**7, TUNE),
-        ("chains", chains, 1, 256, CHAINS),  # each is a process
-        ("seed", seed, 0, None, 0),
-        ("cores", 1 if cores is None else cores, 1, None, 1),
-    ):
-        check_whole(name, value, least, most, example)
-
-
-def _choose_cores(chip: Chip, chains: int, cores: int | None) -> int:
-    if chip.spec.drifting:
-        if cores not in (None, 1):
-            raise InputError(
-                f"cores was {cores}, but this chip drifts and copies of it would drift apart: leave cores out, and its "
-                "chains run one after the other on the one chip."
-            )
-        return 1
-    if cores is not None:
-        return cores
-    return min(chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
 
 
 def ask_behaviour(model: pm.Model, chip: Chip, inputs: FloatArray) -> Behaviour:

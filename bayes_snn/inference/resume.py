@@ -12,6 +12,7 @@ from bayes_snn.chips.describe import make_chip
 from bayes_snn.errors import CheckpointError
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
+from bayes_snn.inference.sampling import Sampling
 from bayes_snn.posterior.priors import WeightsFunction
 
 
@@ -57,7 +58,8 @@ def resume(
         As `fit` does.
     """
     saved = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.open(checkpoint)
-    arguments: dict[str, Any] = dict(saved.known["arguments"])
+    arguments: dict[str, Any] = saved.known["arguments"]
+    sampling = Sampling.stored(arguments, cores)
     name: str = saved.known["model"]
     if weights is None:
         if not saved.known["is_named"]:
@@ -76,6 +78,9 @@ def resume(
     if chip is None:
         chip = make_chip(saved.known["chip"])
     data = saved.data()
-    result = fit(chip, **data, weights=weights, **arguments, cores=cores, progress=progress, checkpoint=saved)
+    others = {name: arguments[name] for name in ("beta",) if name in arguments}
+    result = fit(
+        chip, **data, weights=weights, **sampling.keywords(), **others, progress=progress, checkpoint=saved
+    )
     result.arguments["model"] = name
     return result

@@ -78,19 +78,17 @@ def run_method(cell: Cell) -> dict[str, Any]:
 
 def _run_mh(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
     from bayes_snn.inference.fit import fit
+    from bayes_snn.inference.sampling import Sampling
 
     chip = make_chip(cell, split)
+    # a Dask worker is a daemon, which may have no processes of its own
+    sampling = Sampling(cell.sampler, cell.draws, cell.tune, cell.chains, cell.random_seed, cores=1)
     result = fit(
         chip,
         split.train_inputs,
         split.train_labels,
         cell.model,
-        sampler=cell.sampler,
-        draws=cell.draws,
-        tune=cell.tune,
-        chains=cell.chains,
-        seed=cell.random_seed,
-        cores=1,  # a Dask worker is a daemon, which may have no processes of its own
+        **sampling.keywords(),
     )
     result.distil()
     train = result.evaluate(split.train_inputs, split.train_labels)

@@ -1,0 +1,74 @@
+"""How a posterior is sampled: what `fit`, its command, the estimator, cells of a sweep and checkpoints agree on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from bayes_snn.chips.contract import Chip, ChipSpec
+from bayes_snn.errors import InputError, check_whole, unknown_name
+from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
+from bayes_snn.posterior.noisy import NoiseChoice, choose_noise
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The arguments of `fit` that say how to sample; see there. An `InputError` says which cannot be used."""
+
+    sampler: str = "sitewise"
+    draws: int = DRAWS
+    tune: int = TUNE
+    chains: int = CHAINS
+    seed: int = 0
+    cores: int | None = None
+    noise: str | None = PSEUDO_MARGINAL
+    repeats: int = 1
+    remeasure: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise unknown_name("sampler", self.sampler, SAMPLERS)
+        for name, least, most, example in (
+            ("draws", 2 if self.sampler == "smc" else 1, 10**7, DRAWS),  # of one particle nothing can be learned
+            ("tune", 0, 10**7, TUNE),
+            ("chains", 1, 256, CHAINS),  # each is a process
+            ("seed", 0, None, 0),
+            ("cores", 1, None, 1),
+        ):
+            if name != "cores" or self.cores is not None:
+                check_whole(name, getattr(self, name), least, most, example)
+                object.__setattr__(self, name, int(getattr(self, name)))
+
+    @classmethod
+    def stored(cls, arguments: Mapping[str, Any], cores: int | None = None) -> Sampling:
+        """That of a fit or a checkpoint, from its arguments; `cores` decide about no draw and are not stored."""
+        names = {field.name for field in fields(cls)} - {"cores"}
+        return cls(**{name: value for name, value in arguments.items() if name in names}, cores=cores)
+
+    def noise_on(self, spec: ChipSpec) -> NoiseChoice:
+        """How chains treat the noise of a chip, or an `InputError` where there is nothing to choose."""
+        return choose_noise(spec, self.sampler, self.noise, self.repeats, self.remeasure)
+
+    def cores_on(self, chip: Chip) -> int:
+        """Chains that run at once."""
+        if chip.spec.drifting:
+            if self.cores not in (None, 1):
+                raise InputError(
+                    f"cores was {self.cores}, but this chip drifts and copies of it would drift apart: leave cores "
+                    "out, and its chains run one after the other on the one chip."
+                )
+            return 1
+        if self.cores is not None:
+            return self.cores
+        return min(self.chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
+
+    def as_arguments(self, spec: ChipSpec) -> dict[str, Any]:
+        """What `fit.json` and a checkpoint hold: all that decides about draws."""
+        named = {name: getattr(self, name) for name in ("sampler", "draws", "tune", "chains", "seed")}
+        return named | self.noise_on(spec).as_dict(spec)
+
+    def keywords(self) -> dict[str, Any]:
+        """The same as keyword arguments of `fit`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
