@@ -1,7 +1,7 @@
 """Random distortions of a chip's family and strength, for noise-aware training; the chip's own stay unknown.
 
-Each is drawn as distortion.py draws a chip's; DISTORTIONS gives the equations. Drift never ends: what
-is drawn is a chip after 1,000 runs.
+They are drawn as a chip's are, by `draw_layer`, and tabulated here. Drift never ends: what is drawn is a chip after
+1,000 runs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.current import TABLE_REACH
-from bayes_snn.chips.lif.distortion import N_FEATURES, SmoothFunctions, current_step, stuck_elements
-from bayes_snn.chips.lif.neuron import DT, THRESHOLD
+from bayes_snn.chips.lif.distortion import DRIFT_RUNS, N_FEATURES, Layer, SmoothFunctions, draw_layer
 
 KNOTS = 16  # to the unit of the threshold, the length-scale of the smooth functions
 
@@ -54,58 +53,31 @@ class LayerDistortion:
 
 
 def draw_distortion(
-    strengths: Mapping[str, float], spec: ChipSpec, tau_m: float, stream: Callable[[str, int], np.random.Generator]
+    strengths: Mapping[str, float], spec: ChipSpec, tau_m: float, stream_of: Callable[[str, int], np.random.Generator]
 ) -> list[LayerDistortion]:
     """One distorted circuit, layer by layer.
 
-    Parameters
-    ----------
-    strengths
-        Strength of each distortion by name, as `check_distortions` returns them; {} is the ideal chip.
-    tau_m
-        Membrane time constant in ms.
-    stream
-        Random stream of the distortion of this name in this layer.
+    The parameters are those of `draw_layer`.
     """
-    return [_draw_layer(strengths, spec, tau_m, stream, layer) for layer in range(len(spec.weight_shapes))]
+    drawn = [draw_layer(strengths, spec, n, tau_m, stream_of, DRIFT_RUNS) for n in range(len(spec.weight_shapes))]
+    return [_tabulated(layer) for layer in drawn]
 
 
-def _draw_layer(
-    strengths: Mapping[str, float],
-    spec: ChipSpec,
-    tau_m: float,
-    stream: Callable[[str, int], np.random.Generator],
-    layer: int,
-) -> LayerDistortion:
-    n_pre, n_post = spec.weight_shapes[layer]
-
-    def spread(name: str, *shape: int) -> NDArray[np.float64]:
-        return np.exp(strengths[name] * stream(name, layer).normal(size=shape)) if name in strengths else np.ones(shape)
-
-    decay = np.exp(-DT / (tau_m * spread("leak", n_post))).astype(np.float32)
-    threshold = (THRESHOLD * spread("threshold", n_post) * spread("drift", n_post)).astype(np.float32)
+def _tabulated(layer: Layer) -> LayerDistortion:
+    threshold = layer.threshold.astype(np.float32)
     current, comparator, reach = NO_TABLE, NO_TABLE, 0.0
-    if sigma := strengths.get("comparator"):
-        g = SmoothFunctions.draw(stream("comparator", layer), n_post, THRESHOLD)
-        reach = float(threshold.max()) + sigma * np.sqrt(2.0 * N_FEATURES)
-        comparator = tabulate(g, sigma, reach)
-    if sigma := strengths.get("current"):
-        current = tabulate(SmoothFunctions.draw(stream("current", layer), n_post), sigma, TABLE_REACH)
-    if fraction := strengths.get("silent"):
-        threshold[stuck_elements(stream("silent", layer), fraction, (n_post,))] = np.inf
-    gain = spread("gain", n_pre, n_post).astype(np.float32)
-    largest = max(abs(bound) for bound in spec.weight_range) * float(gain.max())
-    grid = current_step(n_pre, largest) if layer > 0 else np.float32(0.0)
-    if fraction := strengths.get("stuck"):
-        gain[stuck_elements(stream("stuck", layer), fraction, gain.shape)] = 0.0
-    noise = None
-    if sigma := strengths.get("noise"):
-        noise = (sigma * np.sqrt(1.0 - decay.astype(np.float64) ** 2)).astype(np.float32)
-    ideal_gain = not {"gain", "stuck"} & strengths.keys()
-    return LayerDistortion(decay, threshold, None if ideal_gain else gain, grid, current, comparator, reach, noise)
+    if layer.comparator is not None:
+        reach = float(threshold.max()) + layer.comparator.sigma * np.sqrt(2.0 * N_FEATURES)
+        comparator = tabulate(layer.comparator, reach)
+    if layer.current is not None:
+        current = tabulate(layer.current, TABLE_REACH)
+    threshold[layer.silent] = np.inf
+    gain = None if (layer.gain == 1.0).all() else layer.gain
+    noise = layer.noise if len(layer.noise) else None
+    return LayerDistortion(layer.decay, threshold, gain, layer.grid, current, comparator, reach, noise)
 
 
-def tabulate(g: SmoothFunctions, sigma: float, reach: float) -> Array:
+def tabulate(g: SmoothFunctions, reach: float) -> Array:
     """sigma g of each neuron at equidistant knots over [-reach, reach]: (n_neurons, n_knots), in single precision."""
     knots = np.linspace(-reach, reach, max(2, int(np.ceil(2 * reach * KNOTS)) + 1), dtype=np.float32)
     total = np.zeros((len(g.frequencies), len(knots)), np.float32)
@@ -113,4 +85,4 @@ def tabulate(g: SmoothFunctions, sigma: float, reach: float) -> Array:
         total += np.cos(
             np.multiply.outer(g.frequencies[:, k].astype(np.float32), knots) + g.phases[:, k : k + 1].astype(np.float32)
         )
-    return total * np.float32(sigma * np.sqrt(2.0 / N_FEATURES))
+    return total * np.float32(g.sigma * np.sqrt(2.0 / N_FEATURES))

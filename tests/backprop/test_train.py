@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="the extra backprop is not installed
 
 from bayes_snn.backprop.chip_in_loop import CountedChip  # noqa: E402
 from bayes_snn.backprop.distortion import draw_distortion  # noqa: E402
-from bayes_snn.backprop.network import SURROGATES, Surrogate, run_network, spike_counts  # noqa: E402
+from bayes_snn.backprop.network import SURROGATES, Surrogate, effective_weights, run_network, spike_counts  # noqa: E402
 from bayes_snn.backprop.train import MODES, train_backprop  # noqa: E402
 from bayes_snn.backprop.trainer import Part, Trainer, split_validation  # noqa: E402
 from bayes_snn.chips.contract import ChipSpec  # noqa: E402
@@ -83,6 +83,26 @@ def test_distorted_model_computes_as_the_chip_of_the_same_draw(name):
     # the model tabulates the smooth functions more coarsely than the chip
     most = 0.05 if name in ("comparator", "current") else 0.0
     assert (found != expected).mean() <= most
+
+
+def test_the_model_of_the_chips_own_draw_has_the_chips_parameters():
+    # all frozen distortions at once, exactly: what draws for the chip draws for the model
+    strengths = {name: sigma for name, sigma in STRENGTHS.items() if name != "drift"}
+    chip = LIFChip((6, 24, 8, 3), list(strengths), list(strengths.values()), 5)
+    layers = circuit(chip)
+    for name in ("decay", "noise"):
+        found = np.concatenate([getattr(layer, name) for layer in layers])
+        np.testing.assert_array_equal(found, getattr(chip.circuit, name))
+    silent = np.concatenate([np.isinf(layer.threshold) for layer in layers])
+    np.testing.assert_array_equal(silent, np.isinf(chip.circuit.edges[:, 0]))
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0, 3, shape) for shape in chip.spec.weight_shapes]
+    modelled = [
+        effective_weights(torch.from_numpy(w[None].astype(np.float32)), layer, chip.spec, chip.spec.weight_bits)
+        for w, layer in zip(weights, layers, strict=True)
+    ]
+    for a, b in zip(modelled, chip.effective_weights(weights), strict=True):
+        np.testing.assert_array_equal(a[0].numpy(), b)
 
 
 def test_drift_is_drawn_as_after_a_thousand_runs():

@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs
-from bayes_snn.chips.lif.circuit import draw_circuit, program_weights
-from bayes_snn.chips.lif.distortion import check_distortions
+from bayes_snn.chips.lif.circuit import make_circuit, program_weights
+from bayes_snn.chips.lif.distortion import check_distortions, draw_layer, stream
 from bayes_snn.chips.lif.drift import ThresholdDrift
 from bayes_snn.chips.lif.forward import group_inputs, run_group, run_groups
 from bayes_snn.chips.lif.lanes import GROUP
@@ -90,8 +91,12 @@ class LIFChip:
         self.seed = int(seed)
         self.tau_m = float(tau_m)
         self.threads = int(threads)
-        self.circuit, self._gain, self._grid = draw_circuit(self.spec, strengths, self.seed, self.tau_m)
-        self._drift = ThresholdDrift(self.spec, strengths, self.seed, self.circuit) if drifting else None
+        streams = partial(stream, self.seed)
+        drawn = [draw_layer(strengths, self.spec, n, self.tau_m, streams) for n in range(len(self._shapes))]
+        self.circuit = make_circuit(self.spec, drawn)
+        self._gain = np.concatenate([layer.gain.ravel() for layer in drawn])
+        self._grid = np.array([layer.grid for layer in drawn])
+        self._drift = ThresholdDrift(strengths["drift"], drawn) if drifting else None
         self.restart_noise(0)
         self._prepared: list[tuple[FloatArray, NDArray[np.float32]]] = []
 

@@ -1,7 +1,8 @@
-"""A simulated chip's circuit: every frozen parameter, drawn from the chip's seed, and the weights it computes with."""
+"""A simulated chip's circuit: its frozen parameters as the kernels want them, and the weights it computes with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,15 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.chips.lif.distortion import (
-    SmoothFunctions,
-    comparator_edges,
-    current_step,
-    current_table,
-    stream,
-    stuck_elements,
-)
-from bayes_snn.chips.lif.neuron import DT, EDGE_COUNTS, THRESHOLD
+from bayes_snn.chips.lif.distortion import Layer, comparator_edges, current_table
+from bayes_snn.chips.lif.neuron import EDGE_COUNTS
 from bayes_snn.chips.lif.recall import MOST_STEPS, drive_marks
 
 
@@ -63,64 +57,31 @@ class Circuit(NamedTuple):
     first_train: NDArray[np.uint32]
 
 
-def draw_circuit(
-    spec: ChipSpec, strengths: dict[str, float], seed: int, tau_m: float
-) -> tuple[Circuit, NDArray[np.float32], NDArray[np.float32]]:
-    """The circuit of a chip, the gain of each synapse (n_weights,), and each layer's resolution (0 for none)."""
-    low, high = spec.weight_range
-    decays, edges, tables, gains, grids = [], [], [], [], []
-    for layer, (n_pre, n_post) in enumerate(spec.weight_shapes):
-        tau = tau_m * spread(strengths, seed, "leak", layer, n_post)
-        decays.append(np.exp(-DT / tau).astype(np.float32))
-        thresholds = (THRESHOLD * spread(strengths, seed, "threshold", layer, n_post)).astype(np.float32)
-        edges += _edges(strengths, seed, layer, thresholds)
-        if sigma := strengths.get("current"):
-            g = SmoothFunctions.draw(stream(seed, "current", layer), n_post)
-            tables.append(current_table(g, sigma))
-        gain = spread(strengths, seed, "gain", layer, n_pre, n_post).astype(np.float32)
-        # the resolution is set before synapses get stuck: it is the circuit's, not the weights'
-        largest = max(abs(low), abs(high)) * float(gain.max())
-        grids.append(current_step(n_pre, largest) if layer > 0 else np.float32(0.0))
-        if fraction := strengths.get("stuck"):
-            gain[stuck_elements(stream(seed, "stuck", layer), fraction, gain.shape)] = 0.0
-        gains.append(gain.ravel())
-    decay = np.concatenate(decays)
-    noise = np.zeros(0, np.float32)
-    if sigma := strengths.get("noise"):
-        noise = (sigma * np.sqrt(1.0 - decay.astype(np.float64) ** 2)).astype(np.float32)
+def make_circuit(spec: ChipSpec, layers: Sequence[Layer]) -> Circuit:
+    """The circuit of a chip's layers, as `draw_layer` draws them."""
+    thresholds = [layer.threshold.astype(np.float32) for layer in layers]
+    edges = [each for layer, theta in zip(layers, thresholds, strict=True) for each in layer_edges(layer, theta)]
+    tables = [current_table(layer.current) for layer in layers if layer.current is not None]
+    decay = np.concatenate([layer.decay for layer in layers])
+    noise = np.concatenate([layer.noise for layer in layers])
     n_edges, padded = pad_edges(edges)
     table = np.concatenate(tables) if tables else np.zeros((0, 0), np.float32)
     inflow = np.float32(1.0) - decay
-    layers = np.array(spec.layers, np.int64)
-    firsts = np.cumsum([0, *layers[1:-1]])
-    starts = np.cumsum([0, *np.repeat(layers[:-1], layers[1:])])
-    frozen = len(noise) == 0 and "drift" not in strengths
-    n_first = spec.layers[1] if spec.n_steps <= MOST_STEPS and frozen else 0
+    sizes = np.array(spec.layers, np.int64)
+    firsts = np.cumsum([0, *sizes[1:-1]])
+    starts = np.cumsum([0, *np.repeat(sizes[:-1], sizes[1:])])
+    n_first = spec.layers[1] if spec.n_steps <= MOST_STEPS and spec.deterministic else 0
     marks = _pad_marks([drive_marks(decay[n], edges[n], spec.n_steps) for n in range(n_first)])
-    circuit = Circuit(layers, firsts, starts, spec.n_steps, decay, inflow, n_edges, padded, table, noise, *marks)
-    return circuit, np.concatenate(gains), np.array(grids, np.float32)
+    return Circuit(sizes, firsts, starts, spec.n_steps, decay, inflow, n_edges, padded, table, noise, *marks)
 
 
-def spread(strengths: dict[str, float], seed: int, name: str, layer: int, *shape: int) -> NDArray[np.float64]:
-    """exp(sigma e) with e ~ Normal(0, 1), or ones without this distortion."""
-    if name not in strengths:
-        return np.ones(shape)
-    return np.exp(strengths[name] * stream(seed, name, layer).normal(size=shape))
-
-
-def _edges(
-    strengths: dict[str, float], seed: int, layer: int, thresholds: NDArray[np.float32]
-) -> list[NDArray[np.float32]]:
-    """Edges of each neuron's firing region, none for a silent neuron."""
-    if sigma := strengths.get("comparator"):
-        g = SmoothFunctions.draw(stream(seed, "comparator", layer), len(thresholds), THRESHOLD)
-        edges = comparator_edges(g, sigma, thresholds)
+def layer_edges(layer: Layer, thresholds: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Edges of each neuron's firing region at these thresholds, none for a silent neuron."""
+    if layer.comparator is not None:
+        edges = comparator_edges(layer.comparator, thresholds)
     else:
         edges = [thresholds[n : n + 1] for n in range(len(thresholds))]
-    if fraction := strengths.get("silent"):
-        silent = stuck_elements(stream(seed, "silent", layer), fraction, (len(edges),))
-        edges = [e[:0] if off else e for e, off in zip(edges, silent, strict=True)]
-    return edges
+    return [each[:0] if silent else each for each, silent in zip(edges, layer.silent, strict=True)]
 
 
 def pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -5,24 +5,31 @@ stream of its own, named by the chip's seed, the distortion and the layer: addin
 the others as they were, and changing sigma scales the same pattern. The equations are this project's own choice
 (DISTORTIONS gives each in one line); the smooth random functions are random Fourier features (Rahimi and Recht,
 NIPS 2007).
+
+`draw_layer` is the one place where they are drawn: for the simulated chip, which then looks for the edges of its firing
+regions (circuit.py), and for backprop's noise-aware mode, which tabulates them (backprop/distortion.py).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.current import TABLE_REACH
+from bayes_snn.chips.lif.neuron import DT, THRESHOLD
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import DISTORTIONS as DISTORTIONS
 
 N_FEATURES = 8  # cosines of a smooth random function
 N_KNOTS = 4097  # of a current table: 32 to the unit of the threshold
+DRIFT_RUNS = 1000  # in which drift spreads log theta by sigma
 
 _FRACTIONS = ("stuck", "silent")
 
@@ -72,7 +79,7 @@ def stream(seed: int, name: str, layer: int) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class SmoothFunctions:
-    """Smooth random functions g_n(x) = sqrt(2 / K) sum_k cos(omega_nk x + phi_nk), one per neuron.
+    """Smooth random functions sigma g_n(x), g_n(x) = sqrt(2 / K) sum_k cos(omega_nk x + phi_nk), one per neuron.
 
     omega ~ Normal(0, 1 / length), phi ~ Uniform(0, 2 pi): over the draws, g(x) has mean 0 and variance 1 at each
     x, and |g| <= sqrt(2 K). `frequencies` and `phases` have shape (n_neurons, K).
@@ -80,26 +87,114 @@ class SmoothFunctions:
 
     frequencies: NDArray[np.float64]
     phases: NDArray[np.float64]
+    sigma: float = 1.0
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, n_neurons: int, length: float = 1.0) -> SmoothFunctions:
+    def draw(cls, rng: np.random.Generator, n_neurons: int, length: float = 1.0, sigma: float = 1.0) -> SmoothFunctions:
         """One function for each neuron."""
         frequencies = rng.normal(0.0, 1.0 / length, (n_neurons, N_FEATURES))
-        return cls(frequencies, rng.uniform(0.0, 2.0 * np.pi, (n_neurons, N_FEATURES)))
+        return cls(frequencies, rng.uniform(0.0, 2.0 * np.pi, (n_neurons, N_FEATURES)), sigma)
 
     def __call__(self, neuron: int, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """g of one neuron at each x."""
+        """sigma g of one neuron at each x."""
         angles = np.multiply.outer(np.asarray(x, np.float64), self.frequencies[neuron]) + self.phases[neuron]
-        return np.asarray(np.sqrt(2.0 / N_FEATURES) * np.cos(angles).sum(axis=-1))
+        return np.asarray(self.sigma * (np.sqrt(2.0 / N_FEATURES) * np.cos(angles).sum(axis=-1)))
 
 
-def comparator_edges(g: SmoothFunctions, sigma: float, thresholds: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+class Layer(NamedTuple):
+    """What one layer of n_pre x n_post synapses and n_post neurons computes with, nothing of it tabulated yet.
+
+    Attributes
+    ----------
+    decay
+        (n_post,) alpha.
+    threshold
+        (n_post,) theta, that of a silent neuron too.
+    silent
+        (n_post,) True for neurons that never spike.
+    gain
+        (n_pre, n_post) factor of each synapse, 0 where it is stuck.
+    grid
+        Resolution of the layer's weights, 0 in the first layer; see `current_step`.
+    comparator, current
+        What is added to v and to I, None for nothing.
+    noise
+        (n_post,) standard deviation of the noise added to v at each step; empty without.
+    """
+
+    decay: NDArray[np.float32]
+    threshold: NDArray[np.float64]
+    silent: NDArray[np.bool_]
+    gain: NDArray[np.float32]
+    grid: np.float32
+    comparator: SmoothFunctions | None
+    current: SmoothFunctions | None
+    noise: NDArray[np.float32]
+
+
+def draw_layer(
+    strengths: Mapping[str, float],
+    spec: ChipSpec,
+    layer: int,
+    tau_m: float,
+    stream_of: Callable[[str, int], np.random.Generator],
+    n_runs: int = 0,
+) -> Layer:
+    """Every frozen parameter of a layer.
+
+    Parameters
+    ----------
+    strengths
+        Strength of each distortion by name, as `check_distortions` returns them; {} is the ideal chip.
+    tau_m
+        Membrane time constant in ms.
+    stream_of
+        Random stream of the distortion of this name in this layer. Several may share one: the order of the draws is
+        fixed.
+    n_runs
+        Runs that a drifting chip has behind it.
+    """
+    n_pre, n_post = spec.weight_shapes[layer]
+
+    def spread(name: str, *shape: int, times: float = 1.0) -> NDArray[np.float64]:
+        """exp(sigma e) with e ~ Normal(0, 1), or ones without this distortion."""
+        if name not in strengths or times == 0:
+            return np.ones(shape)
+        return np.exp(times * strengths[name] * stream_of(name, layer).normal(size=shape))
+
+    def bend(name: str, length: float) -> SmoothFunctions | None:
+        if name not in strengths:
+            return None
+        return SmoothFunctions.draw(stream_of(name, layer), n_post, length, strengths[name])
+
+    def chosen(name: str, *shape: int) -> NDArray[np.bool_]:
+        if name not in strengths:
+            return np.zeros(shape, np.bool_)
+        return stuck_elements(stream_of(name, layer), strengths[name], shape)
+
+    decay = np.exp(-DT / (tau_m * spread("leak", n_post))).astype(np.float32)
+    threshold = THRESHOLD * spread("threshold", n_post)
+    threshold = threshold * spread("drift", n_post, times=np.sqrt(n_runs / DRIFT_RUNS))
+    comparator, current = bend("comparator", THRESHOLD), bend("current", 1.0)
+    silent = chosen("silent", n_post)
+    gain = spread("gain", n_pre, n_post).astype(np.float32)
+    # the resolution is set before synapses get stuck: it is the circuit's, not the weights'
+    largest = max(abs(bound) for bound in spec.weight_range) * float(gain.max())
+    grid = current_step(n_pre, largest) if layer > 0 else np.float32(0.0)
+    gain[chosen("stuck", n_pre, n_post)] = 0.0
+    noise = np.zeros(0, np.float32)
+    if sigma := strengths.get("noise"):
+        noise = (sigma * np.sqrt(1.0 - decay.astype(np.float64) ** 2)).astype(np.float32)
+    return Layer(decay, threshold, silent, gain, grid, comparator, current, noise)
+
+
+def comparator_edges(g: SmoothFunctions, thresholds: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Where each neuron's comparator v + sigma g(v) >= theta starts and stops firing, as float32, ascending.
 
     A neuron fires where an odd number of its edges are <= v. Every float32 voltage is decided as the formula, in
     float64, decides it.
     """
-    return [_edges(g.frequencies[n], g.phases[n], sigma, np.float64(theta)) for n, theta in enumerate(thresholds)]
+    return [_edges(g.frequencies[n], g.phases[n], g.sigma, np.float64(theta)) for n, theta in enumerate(thresholds)]
 
 
 @njit(cache=True, error_model="numpy")
@@ -142,10 +237,10 @@ def _edges(frequencies, phases, sigma, theta):  # type: ignore[no-untyped-def]
     return np.array(edges, np.float32)
 
 
-def current_table(g: SmoothFunctions, sigma: float) -> NDArray[np.float32]:
+def current_table(g: SmoothFunctions) -> NDArray[np.float32]:
     """sigma g(I) of each neuron at N_KNOTS equidistant currents from -TABLE_REACH to TABLE_REACH."""
     knots = np.linspace(-TABLE_REACH, TABLE_REACH, N_KNOTS)
-    return np.stack([sigma * g(n, knots) for n in range(len(g.frequencies))]).astype(np.float32)
+    return np.stack([g(n, knots) for n in range(len(g.frequencies))]).astype(np.float32)
 
 
 def stuck_elements(rng: np.random.Generator, fraction: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:

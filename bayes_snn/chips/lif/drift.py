@@ -9,18 +9,17 @@ say where the walk stands.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.chips.lif.circuit import Circuit, pad_edges, spread
-from bayes_snn.chips.lif.distortion import SmoothFunctions, comparator_edges, stream
+from bayes_snn.chips.lif.circuit import Circuit, layer_edges, pad_edges
+from bayes_snn.chips.lif.distortion import DRIFT_RUNS, Layer
 from bayes_snn.chips.lif.lanes import GROUP, store
-from bayes_snn.chips.lif.neuron import THRESHOLD
 from bayes_snn.chips.lif.noise import mix, standard_normals
 
-RUNS = 1000  # in which the walk spreads by sigma
 _FURTHEST = 50.0  # exp(50) thresholds are never reached, exp(-50) always: beyond, nothing changes
 _SALT = np.uint64(0xD21F7)  # the walk's numbers are others than the noise's
 
@@ -28,7 +27,7 @@ _SALT = np.uint64(0xD21F7)  # the walk's numbers are others than the noise's
 @njit(cache=True, error_model="numpy")
 def walk_on(walk, key, age, n_runs):  # type: ignore[no-untyped-def]
     """Take B of each neuron, (n_neurons,) float64, from an age to another, n_runs later, in place."""
-    drawn, step = np.empty(GROUP, np.float32), 1.0 / np.sqrt(np.float64(RUNS))
+    drawn, step = np.empty(GROUP, np.float32), 1.0 / np.sqrt(np.float64(DRIFT_RUNS))
     for run in range(age + 1, age + n_runs + 1):
         run_key = mix(key ^ np.uint64(run))
         for first in range(0, walk.shape[0], GROUP):
@@ -42,22 +41,18 @@ class ThresholdDrift:
 
     Parameters
     ----------
-    circuit
+    sigma
+        Strength of the drift.
+    layers
         Of the chip as it was made; silent neurons stay silent.
     """
 
-    def __init__(self, spec: ChipSpec, strengths: dict[str, float], seed: int, circuit: Circuit) -> None:
-        self._sigma = strengths["drift"]
-        sizes = spec.layers[1:]
-        parts = [spread(strengths, seed, "threshold", layer, n) for layer, n in enumerate(sizes)]
-        self._thresholds = THRESHOLD * np.concatenate(parts)
-        self._ends = np.cumsum(sizes)[:-1]
-        self._silent = np.isinf(circuit.edges[:, 0])
-        self._comparator = strengths.get("comparator", 0.0)
-        self._functions = [
-            SmoothFunctions.draw(stream(seed, "comparator", layer), n, THRESHOLD)
-            for layer, n in enumerate(sizes if self._comparator else ())
-        ]
+    def __init__(self, sigma: float, layers: Sequence[Layer]) -> None:
+        self._sigma = sigma
+        self._layers = list(layers)
+        self._thresholds = np.concatenate([layer.threshold for layer in layers])
+        self._silent = np.concatenate([layer.silent for layer in layers])
+        self._ends = np.cumsum([len(layer.threshold) for layer in layers])[:-1]
         self._walk = np.zeros(len(self._thresholds))  # where it stands at a key and an age
         self._key, self._age = np.uint64(0), 0
 
@@ -73,12 +68,10 @@ class ThresholdDrift:
     def moved(self, circuit: Circuit, key: np.uint64, age: int) -> Circuit:
         """The circuit with these thresholds; where comparators are distorted, each bends v as it did."""
         thresholds = self.thresholds(key, age)
-        if not self._functions:
-            edges = np.where(self._silent, np.float32(np.inf), thresholds)[:, None]
-            return circuit._replace(edges=np.ascontiguousarray(edges))
-        found = []
-        for g, part in zip(self._functions, np.split(thresholds, self._ends), strict=True):
-            found += comparator_edges(g, self._comparator, part)
-        found = [edges[:0] if silent else edges for edges, silent in zip(found, self._silent, strict=True)]
-        n_edges, padded = pad_edges(found)
+        if all(layer.comparator is None for layer in self._layers):  # one edge each, at every run: no loop
+            return circuit._replace(edges=np.where(self._silent, np.float32(np.inf), thresholds)[:, None])
+        edges = []
+        for layer, part in zip(self._layers, np.split(thresholds, self._ends), strict=True):
+            edges += layer_edges(layer, part)
+        n_edges, padded = pad_edges(edges)
         return circuit._replace(n_edges=n_edges, edges=padded)
