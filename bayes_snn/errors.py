@@ -63,6 +63,15 @@ def text_of(error: BaseException) -> str:
     return text or type(error).__name__
 
 
+def said(value: object, most: int = 200) -> str:
+    """A value out of a file, for a sentence: as it is where it is one line of letters, else quoted; not too long.
+
+    A line break in it would end the sentence, and a control character reach the terminal.
+    """
+    text = str(value)
+    return (text if text.isprintable() else repr(text))[:most]
+
+
 def check_whole(name: str, value: object, least: int, most: int | None, example: int) -> None:
     """Raise an `InputError` when an argument is no whole number from `least` to `most`, which None leaves open."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)

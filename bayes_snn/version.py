@@ -6,6 +6,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from bayes_snn.errors import said
+
 __version__ = "0.2.0.dev0"  # raised whenever the same seed gives other draws; pyproject.toml reads it here
 
 PACKAGES = ("pymc", "pytensor", "arviz", "numpy", "numba")  # that decide about draws
@@ -16,7 +18,7 @@ def written_by(stored: dict[str, Any]) -> str | None:
     """The version of bayes_snn that wrote a `fit.json`, where it says so."""
     versions = stored.get("versions")
     found = versions.get("bayes_snn") if isinstance(versions, dict) else None
-    return None if found is None else str(found)
+    return None if found is None else said(found)
 
 
 def version_note(found: str | None) -> str | None:

@@ -106,11 +106,23 @@ def drop(*keys):
         (put("arguments", "repeats", 10**9), "at 'arguments.repeats'"),
         (put("interrupted", "no"), "at 'interrupted'"),
         (put("train", []), "at 'train'"),
+        (put("train", {"mean": 1}), "got 'int' at 'train[...]'"),
+        (put("test", {"mean": {"accuracy": "x"}}), "got 'str' at 'test[...].accuracy'"),
+        (put("compile_seconds", [1.0]), "got 'array' at 'compile_seconds'"),
+        (put("compile_seconds", "x"), "got 'str' at 'compile_seconds'"),
+        (put("behaviour", [1]), "got 'array' at 'behaviour'"),
+        (lambda stored: stored.update(format=2, versions={"bayes_snn": "1\n\x1b[2J"}), "'1\\n\\x1b[2J'"),
+        (put("chip", "class", "a\n\x1b[2J"), "was a 'a\\n\\x1b[2J'"),
     ],
 )
 def test_a_description_is_checked_before_anything_is_made(result, tmp_path, change, says):
     folder = edited(result.save(tmp_path), change)
     assert says in refusal(load_fit, folder)
+
+
+def test_what_is_told_of_a_fit_heeds_scores_that_are_missing(result, tmp_path):
+    folder = edited(result.save(tmp_path), put("train", {"mean": {"accuracy": None}, "map": {}}))
+    assert "no scores yet" in str(load_fit(folder))
 
 
 def test_a_pipe_or_an_endless_file_is_no_description(result, tmp_path):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ import numpy as np
 
 from bayes_snn.checkpoint.packing import PackingError, pack, unpack
 from bayes_snn.errors import CheckpointError
-from bayes_snn.files import what_helps, why, write_durably
+from bayes_snn.files import UnreadableError, read_file, what_helps, write_durably
 
 CHUNK_BYTES = 2**20
 MOST_DRAWS = 4096  # to a chunk
+MOST_STATE = 2**36  # bytes of a state
 STATES = ("state-0", "state-1")
 _FIELDS = {"fit", "chain", "total", "serial", "n", "per_chunk", "fields", "digests", "tail", "state"}
 
@@ -158,12 +160,12 @@ class ChainStore:
     def _read_state(self, path: Path) -> Any:
         """A state, None where there is no file, or what is wrong with it."""
         try:
-            known = unpack(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return f"{path} cannot be read ({why(error).reason})"
-        except ValueError:
+            if not os.path.lexists(path):
+                return None
+            known = unpack(read_file(path, MOST_STATE))
+        except UnreadableError as error:
+            return f"{path} cannot be read ({error.reason})"
+        except PackingError:
             return f"{path} is torn"
         if not isinstance(known, dict) or known.keys() != _FIELDS or not self._is_whole(known):
             return f"{path} is torn"
@@ -174,8 +176,13 @@ class ChainStore:
     def _is_whole(self, known: dict[str, Any]) -> bool:
         """Whether the parts of a state fit to each other: a digest can be made by anybody."""
         n, per_chunk, digests, tail = (known[name] for name in ("n", "per_chunk", "digests", "tail"))
-        whole = all(type(known[name]) is int and known[name] >= 0 for name in ("serial", "n", "per_chunk"))
-        if not whole or n > self.total or per_chunk > MOST_DRAWS or not isinstance(digests, list):
+        # types first: a comparison with an array would be one
+        numbers = ("chain", "total", "serial", "n", "per_chunk")
+        if not all(type(known[name]) is int and known[name] >= 0 for name in numbers):
+            return False
+        if type(known["fit"]) is not str or type(digests) is not list or not all(type(each) is str for each in digests):
+            return False
+        if n > self.total or per_chunk > MOST_DRAWS:
             return False
         try:
             fields = [(name, np.dtype(dtype), tuple(shape)) for name, dtype, shape in known["fields"]]
@@ -201,7 +208,7 @@ class ChainStore:
         for chunk, digest in enumerate(self._digests):
             try:
                 whole = _digest(self._read_chunk(chunk)) == digest
-            except (OSError, ValueError):
+            except (UnreadableError, ValueError):
                 whole = False
             if not whole:
                 first = chunk * self._per_chunk
@@ -212,7 +219,8 @@ class ChainStore:
         """Arrays (draws, ...) of one chunk."""
         arrays = {}
         for name, dtype, shape in self._fields:
-            data = self._chunk_path(name, chunk, len(shape)).read_bytes()
+            size = self._per_chunk * math.prod(shape) * np.dtype(dtype).itemsize
+            data = read_file(self._chunk_path(name, chunk, len(shape)), size)
             arrays[name] = np.frombuffer(data, dtype).reshape((self._per_chunk, *shape))
         return arrays
 

@@ -36,6 +36,7 @@ from bayes_snn.version import written_by
 
 SECONDS = 5.0  # between two saves
 MOST_FILE = 2**36  # bytes of the training data
+_MOST_ASKED = 32  # bytes of a number
 _DATA = {"inputs", "labels", "feature_names", "class_names"}
 LOCK_PATIENCE = 10.0  # seconds; the chains' processes outlive a killed fit by up to a draw
 _DESCRIPTION, _LOCK, _FAULTS, _ASKED = "checkpoint.json", "lock", "faults", "asked"
@@ -220,25 +221,31 @@ class Checkpoint:
             store = ChainStore(folder, self._digest, chain, arguments["tune"] + arguments["draws"])
             state = store.load()
             if state is not None and not _is_state(state):
-                raise CheckpointError(
-                    f"The state of chain {chain} in {folder} is not one that a fit stores: take it from a copy, or "
-                    "delete the folder and resume again, and this chain alone begins anew."
-                )
+                raise self._foreign(chain)
             for note in store.notes:
                 warnings.warn(note, UserWarning, stacklevel=4)
             if state is not None:
                 found.append({"chain": chain, "draws": store.n_saved, "seconds": state["seconds"]})
-                found[-1] |= {"last": store.draw(store.n_saved - 1), "op": state["op"]}
+                found[-1] |= {"last": store.draw(store.n_saved - 1) if store.n_saved else {}, "op": state["op"]}
         return found
+
+    def _foreign(self, chain: int) -> CheckpointError:
+        return CheckpointError(
+            f"The state of chain {chain} in {self.folder / f'chain_{chain}'} is not one that a fit stores: take it "
+            "from a copy, or delete the folder and resume again, and this chain alone begins anew."
+        )
 
     def _ask_again(self, model: pm.Model, states: list[dict[str, Any]]) -> None:
         """Show the chip the weights that each chain stopped at: it must answer as it did, or it is another chip."""
         path, op = self.folder / _ASKED, model.likelihood.op
-        with contextlib.suppress(OSError, ValueError):
-            self.presentations = int(path.read_text(encoding="utf-8"))
+        with contextlib.suppress(UnreadableError, ValueError):
+            self.presentations = max(int(read_file(path, _MOST_ASKED)), 0)
         before = op.presentations
         for state in states:
-            weights, expected = known_answer(model, state["last"], state["op"])
+            try:
+                weights, expected = known_answer(model, state["last"], state["op"])
+            except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+                raise self._foreign(state["chain"]) from None
             if weights is None:
                 continue
             found = float(op.run(weights, model.likelihood.labels).sum())
@@ -317,8 +324,8 @@ class Checkpoint:
     def _read_digest(self) -> Any:
         """Digest of the fit that the folder belongs to at the moment, None where there is none."""
         try:
-            return json.loads((self.folder / _DESCRIPTION).read_text(encoding="utf-8"))["digest"]
-        except (OSError, ValueError, KeyError, TypeError):
+            return read_json(self.folder / _DESCRIPTION)["digest"]
+        except (UnreadableError, KeyError, TypeError):
             return None
 
     @property
@@ -368,5 +375,5 @@ def _is_state(state: Any) -> bool:
         and {"steps", "op", "chip", "seconds"} <= state.keys()
         and isinstance(state["steps"], list)
         and isinstance(state["seconds"], float)
-        and state["seconds"] >= 0
+        and 0 <= state["seconds"] < float("inf")
     )

@@ -26,7 +26,7 @@ import pymc as pm
 from bayes_snn.checkpoint.packing import pack
 from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.describe import describe_chip
-from bayes_snn.errors import CheckpointError
+from bayes_snn.errors import CheckpointError, said
 from bayes_snn.posterior.priors import WeightsFunction
 from bayes_snn.version import PACKAGES, __version__
 
@@ -98,15 +98,15 @@ def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None
             if before != now:
                 what = {"versions": f"version of {name}", "chip": f"{name} of the chip"}.get(part, name)
                 raise CheckpointError(
-                    f"The fit in {folder} was begun with another {what} ({before!s:.200}, now {now!s:.200}), and "
-                    "the draws would not be the same: go on with what it was begun with, or fit again."
+                    f"The fit in {folder} was begun with another {said(what, 60)} ({said(before)}, now {said(now)}), "
+                    "and the draws would not be the same: go on with what it was begun with, or fit again."
                 )
     if changed := sorted(
         name for name in {**known["code"], **fit["code"]} if known["code"].get(name) != fit["code"].get(name)
     ):
         raise CheckpointError(
-            f"The fit in {folder} was begun with other code of bayes_snn {__version__} (another {changed[0]}), and the "
-            "draws might not be the same: go on with the code that it was begun with, or fit again."
+            f"The fit in {folder} was begun with other code of bayes_snn {__version__} (another {said(changed[0])}), "
+            "and the draws might not be the same: go on with the code that it was begun with, or fit again."
         )
     for part, what in (
         ("inputs", "other training inputs"),
@@ -151,7 +151,9 @@ def sign(digest: str) -> str | None:
 def is_signed(digest: str, seal: object) -> bool:
     """Whether this user has made the seal, on this computer."""
     own = sign(digest)
-    return own is not None and isinstance(seal, str) and hmac.compare_digest(own.encode(), seal.encode())
+    if own is None or not isinstance(seal, str):
+        return False
+    return hmac.compare_digest(own.encode(), seal.encode(errors="replace"))  # JSON may hold what UTF-8 does not have
 
 
 def _secret() -> bytes | None:

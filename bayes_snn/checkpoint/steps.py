@@ -24,7 +24,7 @@ from pymc.step_methods.compound import CompoundStep, flatten_steps
 from bayes_snn.checkpoint.chain_store import ChainStore
 from bayes_snn.checkpoint.step_state import restore_step, step_state, why_not_resumable
 from bayes_snn.chips.contract import as_matrices
-from bayes_snn.errors import CheckpointError, InputError
+from bayes_snn.errors import CheckpointError, InputError, text_of
 from bayes_snn.posterior.op import ChipLogLikelihood
 
 ORPHAN_SECONDS = 0.2
@@ -116,6 +116,8 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
             raise RuntimeError("setup_chain comes before step")
         if self._done < self._n_left:
             record = store.draw(self._done)
+            if self._done == 0:
+                self._check_record(record, point)
             self._done += 1
             if self._done == self._n_left:
                 self._restore()
@@ -163,7 +165,8 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise CheckpointError(
                 f"The steps in {self._folder} cannot be brought back to where they were ({type(error).__name__}: "
-                f"{error}): their state was stored by another program or edited, so take it from a copy, or fit again."
+                f"{text_of(error)}): their state was stored by another program or edited, so take it from a copy, or "
+                "fit again."
             ) from error
 
     def _save(self, store: ChainStore) -> None:
@@ -198,6 +201,22 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
                     record[f"stat {i} {name}"] = np.asarray(value, dtypes[name])
         return record
 
+    def _check_record(self, record: dict[str, np.ndarray], point: dict[str, np.ndarray]) -> None:
+        """A `CheckpointError` unless a stored draw, and so each of them, is one of these variables and steps."""
+        values = {f"point {name}": np.shape(value) for name, value in point.items()}
+        stats = {
+            f"stat {i} {name}": np.dtype(dtype)
+            for i, dtypes in enumerate(self.stats_dtypes)
+            for name, dtype in dtypes.items()
+        }
+        found = {name: value.shape for name, value in record.items() if name in values and value.dtype.kind in "biuf"}
+        others = [name for name in record if name not in values]
+        if found != values or not all(name in stats and _fits(record[name], stats[name]) for name in others):
+            raise CheckpointError(
+                f"The draws in {self._folder} are not of the variables and steps of this fit: they were stored by "
+                "another program or edited, so take them from a copy, or fit again."
+            )
+
     def _parted(self, record: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
         """A record as draw and stats."""
         point: dict[str, np.ndarray] = {}
@@ -213,6 +232,10 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
                 i, _, name = name.partition(" ")
                 stats[int(i)][name] = value[()]
         return point, stats
+
+
+def _fits(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
+    return value.dtype == dtype and value.size == 1
 
 
 def known_answer(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import ArrayError, as_array
-from bayes_snn.errors import ChipError, ChipRaisedError, InputError, check_whole, text_of
+from bayes_snn.errors import ChipError, ChipRaisedError, InputError, check_whole, said, text_of
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
@@ -232,8 +232,8 @@ class AbsentChip:
     def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> IntArray:
         """A `ChipError` always."""
         raise ChipError(
-            f"The chip, a {self.name}, cannot be made from its description: pass the chip to load_fit(folder, chip=), "
-            "or give --chip MODULE:NAME to the command."
+            f"The chip, a {said(self.name)}, cannot be made from its description: pass the chip to load_fit(folder, "
+            "chip=), or give --chip MODULE:NAME to the command."
         )
 
 

@@ -13,7 +13,7 @@ from bayes_snn.chips.contract import AbsentChip, Chip, ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.lif.distortion import check_distortions
 from bayes_snn.chips.link.link import Link
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, said
 from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import Text, check, in_words
 
@@ -100,8 +100,8 @@ def make_chip(described: dict[str, Any]) -> LIFChip:
     """The simulated chip of a description; an `InputError` for any other."""
     if described["class"] != LIFChip.__name__:
         raise InputError(
-            f"The fit's chip was a {described['class']}, which cannot be made from its description: pass chip=, or "
-            "give --chip to a command."
+            f"The fit's chip was a {said(described['class'])}, which cannot be made from its description: pass "
+            "chip=, or give --chip to a command."
         )
     spec = check_simulated(described)
     names = list(described["distortions"])

@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from bayes_snn.cli.terminal import say_last
-from bayes_snn.errors import CheckpointError, InputError
+from bayes_snn.errors import CheckpointError, InputError, said
 from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import in_words
 from bayes_snn.names import BUILT_IN, CHECKPOINT, available_models
@@ -87,7 +87,7 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
         if value != (before := checkpoint.options.get(name)):
             raise InputError(
                 f"{option} was {_said(value)}, but the fit in {checkpoint.folder.parent} was begun with "
-                f"{_said(before)}: leave it out, or begin another fit."
+                f"{said(_said(before))}: leave it out, or begin another fit."
             )
 
     try:
@@ -103,11 +103,11 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
     directory = Path(checkpoint.known["directory"])
     if options["data"] not in BUILT_IN:
         options["data"] = str(directory / options["data"])
-    runs = [] if options["own_chip"] is None else [f"use the chip {options['own_chip']}"]
+    runs = [] if options["own_chip"] is None else [f"use the chip {said(options['own_chip'])}"]
     is_file = options["model"].endswith(".py") or options["model"] not in available_models()
     if is_file:
         options["model"] = str(directory / options["model"])
-        runs.append(f"run the model file {options['model']}")
+        runs.append(f"run the model file {said(options['model'], 1000)}")
     if runs and not (checkpoint.is_own or options["trust"]):
         raise CheckpointError(
             f"The fit in {checkpoint.folder.parent} was not begun by this user on this computer, and to go on with it "

@@ -23,7 +23,8 @@ def describe_result(result: FitResult) -> str:
     n_samples, n_features = result.train_inputs.shape
     scores = result.scores.get("test") or result.scores.get("train") or {}
     part = "test" if result.scores.get("test") else "training"
-    told = ", ".join(f"{name} {each['accuracy']:.3f}" for name, each in scores.items() if "accuracy" in each)
+    accuracies = {name: each.get("accuracy") for name, each in scores.items()}
+    told = ", ".join(f"{name} {value:.3f}" for name, value in accuracies.items() if value is not None)
     lines = [
         f"Fit of {result.chip!r}",
         f"prior {arguments.get('model')}, sampler {arguments.get('sampler')}: {sizes['chain']} chains of "
@@ -34,10 +35,6 @@ def describe_result(result: FitResult) -> str:
         result.diagnosis.verdict,
     ]
     return shortened(lines)
-
-
-
-
 
 
 def summarise(result: FitResult) -> pd.DataFrame:

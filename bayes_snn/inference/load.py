@@ -15,7 +15,7 @@ from bayes_snn.chips.contract import AbsentChip, Chip, ChipSpec
 from bayes_snn.chips.describe import describe_chip, make_chip, spec_from
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.presentations import Presentations
-from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning
+from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning, said
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.files import UnreadableError, check_regular, why
 from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASURED, SUPPORT
@@ -241,7 +241,8 @@ def load_described(folder: str | Path, source: str | None = None, token: str | N
         chip = find_chip(source, token)
         if (found := describe_chip(chip)["class"]) != stored["class"]:
             raise InputError(
-                f"--chip {source} is a {found}, but {folder} was fitted on a {stored['class']}: give the fit's own."
+                f"--chip {source} is a {found}, but {folder} was fitted on a {said(stored['class'])}: give the "
+                "fit's own."
             )
         return load_fit(folder, chip)
     if stored["class"] == LIFChip.__name__:

@@ -9,7 +9,7 @@ from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.checkpoint.identity import check_model_file
 from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.describe import make_chip
-from bayes_snn.errors import CheckpointError
+from bayes_snn.errors import CheckpointError, said
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
@@ -72,15 +72,14 @@ def resume(
             if not (trust or saved.is_own):
                 raise CheckpointError(
                     f"The fit in {saved.folder} was not begun by this user on this computer, and to go on with it "
-                    f"would run the model file {weights}, a program: read it, then pass trust=True, or pass weights=."
+                    f"would run the model file {said(weights, 1000)}, a program: read it, then pass trust=True, or "
+                    "pass weights=."
                 )
             check_model_file(saved.known, weights, saved.folder)
     if chip is None:
         chip = make_chip(saved.known["chip"])
     data = saved.data()
     others = {name: arguments[name] for name in ("beta",) if name in arguments}
-    result = fit(
-        chip, **data, weights=weights, **sampling.keywords(), **others, progress=progress, checkpoint=saved
-    )
+    result = fit(chip, **data, weights=weights, **sampling.keywords(), **others, progress=progress, checkpoint=saved)
     result.arguments["model"] = name
     return result

@@ -11,6 +11,12 @@ from bayes_snn.chips.describe import ChipFields
 from bayes_snn.json_file import Whole
 
 
+class ScoreFields(Struct):
+    """Scores of one estimate; there are others, which nothing is made of."""
+
+    accuracy: float | None = None
+
+
 class FitFields(Struct):
     """`fit.json`."""
 
@@ -22,8 +28,10 @@ class FitFields(Struct):
     interrupted: bool
     versions: dict[str, Any] = {}
     presentations_saved: Whole = 0
-    train: dict[str, Any] = {}
-    test: dict[str, Any] = {}
+    compile_seconds: float | None = None
+    behaviour: dict[str, Any] | None = None
+    train: dict[str, ScoreFields] = {}
+    test: dict[str, ScoreFields] = {}
     baselines: dict[str, Any] = {}
     sha256: dict[str, str] = {}
     cost: dict[str, Whole] = {}

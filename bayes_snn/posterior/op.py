@@ -165,7 +165,10 @@ class ChipLogLikelihood(Op):
         return list(self._known.items())
 
     def restore_state(self, state: list[tuple[bytes, NDArray[np.float64]]]) -> None:
-        """Remember what was remembered then."""
+        """Remember what was remembered then; a `ValueError` where that is nothing that an Op remembers."""
+        for key, terms in state:
+            if not isinstance(key, bytes) or not isinstance(terms, np.ndarray) or terms.dtype != np.float64:
+                raise ValueError("the Op does not remember such things")
         self._known = OrderedDict(state)
 
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:

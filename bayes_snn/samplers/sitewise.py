@@ -116,7 +116,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
 
     def restore_state(self, state: dict[str, Any]) -> None:
         super().restore_state(state)
-        self._saved = state["saved"]
+        self._saved = int(state["saved"])
         self._sweeper, self._has_begun = None, True
         if state["sweeper"] is not None:
             self._find_sweeper().restore_state(state["sweeper"])
@@ -235,5 +235,3 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:
         return Competence.INCOMPATIBLE  # PyMC never picks it by itself
-
-

@@ -28,6 +28,7 @@ import warnings
 import zipfile
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -35,6 +36,7 @@ KINDS = ("fit.json", "posterior.nc", "npz", "nir", "checkpoint")
 CODE = {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "socket.connect"}
 HARMFUL = {"exec", "eval", "system", "Popen", "__import__"}  # names in a pickle; Numba reads its cache by pickle, too
 CANARY = "hostile_canary"  # a module that nothing but a file can have imported
+STOPS_AT = 4000  # runs of the chip, of the 6,000 of the fit
 NASTY = (None, True, -1, 0, 1, 2.5, 1e308, float("nan"), 2**70, 10**6, "", "x", f"{CANARY}:run", [], {}, [1], {"a": 1})
 
 
@@ -136,22 +138,49 @@ def damage_record(data: bytes, rng: np.random.Generator) -> bytes:
 
 def make_whole(folder: Path) -> None:
     """A fit, its weights in both formats, and a checkpoint of a fit that was stopped."""
-    from bayes_snn import LIFChip, fit
-    from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.exports.nir import write_nir
     from bayes_snn.exports.npz import write_weights
+
+    result = _fit(None)
+    result.scores["train"] = result.evaluate(result.train_inputs, np.asarray(result.posterior["observed_data/label"]))
+    result.save(folder / "fit")
+    write_weights(result, folder / "whole.npz", compress=True)
+    write_nir(result, folder / "whole.nir")
+    stopped_fit(folder / "checkpoint")
+
+
+def stopped_fit(folder: Path) -> None:
+    """The checkpoint of a fit whose chip failed: draws in chunks and beside them, and some that are still to come."""
+    from bayes_snn import LIFChip
+    from bayes_snn.checkpoint import chain_store
+    from bayes_snn.checkpoint.checkpoint import Checkpoint
+    from bayes_snn.errors import ChipError
+
+    whole, left = LIFChip.run, iter(range(STOPS_AT))
+
+    def run(self, weights, inputs):
+        if next(left, None) is None:
+            raise ChipError("The link broke.")
+        return whole(self, weights, inputs)
+
+    with (
+        mock.patch.object(LIFChip, "run", run),
+        mock.patch.object(chain_store, "MOST_DRAWS", 8),
+        contextlib.suppress(ChipError),
+    ):
+        _fit(Checkpoint(folder, draws=5))
+
+
+def _fit(checkpoint):
+    from bayes_snn import LIFChip, fit
 
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(20, 3))
     labels = (inputs[:, 0] > 0).astype(int)
     chip = LIFChip((3, 4, 2), ["comparator", "gain"], [1.0, 0.1], 1)
-    checkpoint = Checkpoint(folder / "checkpoint", draws=5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = fit(chip, inputs, labels, sampler="block", draws=20, tune=10, chains=2, cores=1, checkpoint=checkpoint)
-    result.save(folder / "fit")
-    write_weights(result, folder / "whole.npz", compress=True)
-    write_nir(result, folder / "whole.nir")
+        return fit(chip, inputs, labels, sampler="block", draws=20, tune=10, chains=2, cores=1, checkpoint=checkpoint)
 
 
 # ---- one trial
@@ -173,6 +202,7 @@ def trial(kind: str, whole: Path, work: Path, rng: np.random.Generator, resumes:
             (folder / "fit.json").write_text(json.dumps(stored))
         result = load_fit(folder)
         result.weights("mean"), result.weights("map"), result.estimates, result.faults, result.cost, result.passes
+        str(result)
         result.predict(result.train_inputs[:2], "mean")
         result.predict(result.train_inputs[:2], "ensemble", size=2)
         if resumes:

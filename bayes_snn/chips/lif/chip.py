@@ -204,8 +204,11 @@ class LIFChip:
         return {"noise_key": int(self._noise_key), "n_runs": self._n_runs}
 
     def restore_state(self, state: dict[str, int]) -> None:
-        """Go on where `checkpoint_state` told."""
-        self._noise_key, self._n_runs = np.uint64(state["noise_key"]), state["n_runs"]
+        """Go on where `checkpoint_state` told; a `ValueError` where that is no place in a stream of noise."""
+        key, n_runs = np.uint64(state["noise_key"]), state["n_runs"]
+        if type(n_runs) is not int or n_runs < 0:
+            raise ValueError("the number of runs is no whole number >= 0")
+        self._noise_key, self._n_runs = key, n_runs
 
     def _begin_run(self) -> np.uint64:
         """Names the noise of one run; thresholds that drift take their next step."""

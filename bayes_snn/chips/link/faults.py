@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from bayes_snn.arrays import ArrayError, as_array
 from bayes_snn.chips.contract import ChipSpec, check_counts
 from bayes_snn.errors import ChipError
+from bayes_snn.files import UnreadableError, read_file
 
 KINDS = {  # of faults, in the order in which they are told
     "timeout": "no answer in time",
@@ -39,6 +40,7 @@ KINDS = {  # of faults, in the order in which they are told
     "reset": "the driver's reset failed, or did not end in time",
 }
 MOST_KEPT = 50_000  # faults of which more is kept than their number; the latest stay
+_MOST_FILE = 2**30  # bytes of faults that a process has written down
 
 
 @dataclass(frozen=True)
@@ -201,15 +203,34 @@ class FaultLog:
         return f"FaultLog({in_words(self.counts)})"
 
 
-
-
 def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Records of a file whose last line may be torn, where its process was killed."""
+    """Records of a file whose last line may be torn, where its process was killed; what is no record is left out."""
+    try:
+        content = read_file(path, _MOST_FILE)
+    except UnreadableError:
+        return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):
-            records.append(json.loads(line))
+    for line in content.decode("utf-8", "replace").splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            record = json.loads(line)
+            if _is_record(record):
+                records.append(record)
     return records
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a line is what `FaultLog.add` writes: a checkpoint may come from anywhere."""
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str) or record["kind"] not in KINDS:
+        return False
+    if "sentence" not in record:
+        return record.keys() == {"kind"}
+    numbers = [record.get(name) for name in ("request", "attempt", "process")]
+    return (
+        record.keys() == {field.name for field in fields(Fault)}
+        and isinstance(record["sentence"], str)
+        and isinstance(record["time"], float)
+        and all(type(number) is int and 0 <= number < 2**62 for number in numbers)
+    )
 
 
 def in_words(counts: Mapping[str, int]) -> str:
@@ -219,9 +240,3 @@ def in_words(counts: Mapping[str, int]) -> str:
         return "no faults"
     each = ", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts.get(kind))
     return f"{total:,} fault{'s' if total > 1 else ''} ({each})"
-
-
-
-
-
-

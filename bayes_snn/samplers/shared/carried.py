@@ -103,7 +103,11 @@ class CarriedLikelihood:
         return self._last
 
     def restore_state(self, state: tuple[np.ndarray, float] | None) -> None:
-        """Carry what was carried then."""
+        """Carry what was carried then; a `ValueError` where that is no point and value."""
+        if state is not None:
+            q, value = state
+            if not isinstance(q, np.ndarray) or not isinstance(value, float):
+                raise ValueError("a carried likelihood is an array and a number")
         self._last = state
 
     def forget(self) -> None:

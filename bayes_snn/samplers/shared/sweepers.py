@@ -78,8 +78,13 @@ class BlackBoxSweeper:
 
     def restore_state(self, state: dict[str, Any]) -> None:
         """Go on from what `checkpoint_state` told."""
-        self._weights, self._terms, self._accepted = state["weights"], state["terms"], None
-        self._part(state["parts"])
+        weights, terms, parts = state["weights"], state["terms"], state["parts"]
+        if [np.shape(matrix) for matrix in weights] not in ([], list(self._op.chip.spec.weight_shapes)):
+            raise ValueError("the weights are those of another chip")
+        if np.shape(terms) != np.shape(self._labels) or terms.dtype != np.float64:
+            raise ValueError("the terms are those of other samples")
+        self._weights, self._terms, self._accepted = weights, terms, None
+        self._part(parts)
 
     @property
     def log_likelihood(self) -> float:

@@ -47,7 +47,7 @@ class Tally:
 
     def restore_state(self, state: dict[str, Any]) -> None:
         """Go on from what `checkpoint_state` told."""
-        self._counted = self.op.presentations - state["presentations"]
+        self._counted = self.op.presentations - int(state["presentations"])
 
     def tally(self) -> dict[str, int]:
         """The stat to add to a draw's stats."""
