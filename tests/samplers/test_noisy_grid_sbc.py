@@ -17,11 +17,11 @@ import pytensor
 import pytest
 from scipy import stats
 
-from bayes_snn.likelihood import class_probabilities
-from bayes_snn.op import ChipLogLikelihood
-from bayes_snn.steps import sample_smc
-from bayes_snn.steps.smc import CountingMH
-from tests.test_noisy_grid import INPUTS, FourStates, SixteenStates, chain, posterior, ready, state_of
+from bayes_snn.posterior.likelihood import class_probabilities
+from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.samplers.by_name import sample_smc
+from bayes_snn.samplers.smc import CountingMH
+from tests.samplers.test_noisy_grid import INPUTS, FourStates, SixteenStates, chain, posterior, ready, state_of
 
 THIN = {"sitewise": 24, "pymc": 32, "block": 16, "pcn": 16, "demetropolis": 48}  # all but independent then
 N_REPLICATES, N_DRAWS, N_PARTICLES = 120, 7, 40
@@ -53,7 +53,7 @@ class Trials:
         self.chip.restart_noise([seed, 9])
         self.rng = np.random.default_rng([seed, 8])
         self.model, self.step = ready(sampler, chip=self.chip)
-        self.op, self.now = self.model.chip_op, np.zeros(len(INPUTS), int)
+        self.op, self.now = self.model.likelihood.op, np.zeros(len(INPUTS), int)
         self.op.score = relabelled(self.op.score, self.now)
         self.truths, self.labels, self.draws = [], [], []
 
