@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bayes_snn.backprop.trainer import split_validation
+from bayes_snn.chips.rounding import clip_and_round
 from bayes_snn.chips.xylo.chip import WEIGHT_UNIT, Integers, XyloChip
 from bayes_snn.chips.xylo.core import MOST_HIDDEN, MOST_OUTPUT
 from bayes_snn.estimates.metrics import evaluate
@@ -124,7 +125,7 @@ def roundings(parameters: list[np.ndarray], base_threshold: int) -> list[Integer
         choices = []
         for top, clip in itertools.product((np.full_like(largest, largest.max()), largest), CLIPS):
             scale = np.minimum(127 * clip / top, 32767 / theta)
-            whole = np.clip(np.rint(w * scale), -128, 127).astype(np.int32)
-            choices.append((whole, np.clip(np.rint(theta * scale), 1, 32767).astype(np.int32)))
+            whole = clip_and_round(w * scale, -128, 127, 1).astype(np.int32)
+            choices.append((whole, clip_and_round(theta * scale, 1, 32767, 1).astype(np.int32)))
         each_layer.append(choices)
     return [(a, b, np.concatenate([s, t])) for (a, s), (b, t) in itertools.product(*each_layer)]

@@ -18,6 +18,7 @@ from bayes_snn.backprop.distortion import LayerDistortion
 from bayes_snn.backprop.kernels import bend, fire, fire_backward, ordered_current
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.current import TABLE_REACH
+from bayes_snn.chips.rounding import clip_and_round, level_step, round_to
 
 
 def fast_sigmoid(x: Tensor, steepness: float) -> Tensor:
@@ -141,13 +142,12 @@ def effective_weights(weights: Tensor, layer: LayerDistortion, spec: ChipSpec, b
     low, high = spec.weight_range
     w = weights.clamp(low, high)
     if bits:
-        step = torch.tensor(max(abs(low), abs(high)) / (2 ** (bits - 1) - 1), dtype=w.dtype)
-        w = straight_through((torch.round(w / step) * step).clamp(low, high), w)
+        step = level_step(spec.weight_range, bits)
+        w = straight_through(torch.from_numpy(clip_and_round(w.detach().numpy(), low, high, step)), w)
     if layer.gain is not None:
         w = w * torch.from_numpy(layer.gain).to(w.dtype)
     if layer.grid > 0:
-        grid = float(layer.grid)  # a power of two: dividing by it is exact
-        w = straight_through(torch.round(w / grid) * grid, w)
+        w = straight_through(torch.from_numpy(round_to(w.detach().numpy(), layer.grid)), w)
     return w
 
 

@@ -4,8 +4,9 @@ A synapse of b bits holds one of 2^b - 1 equidistant levels, symmetric about zer
 
     w = clip(k step, low, high),    step = max(|low|, |high|) / (2^(b - 1) - 1),    k a whole number
 
-which are the weights that `LIFChip` rounds to, to the last bit. A chip with another grid tells it in the `levels` of
-its `ChipSpec.parameters`, or in an attribute `weight_levels`, one ascending array for each: an optional capability.
+which are the weights that `LIFChip` rounds to, to the last bit (rounding.py). A chip with another grid tells it in the
+`levels` of its `ChipSpec.parameters`, or in an attribute `weight_levels`, one ascending array for each: an optional
+capability.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from bayes_snn.chips.contract import Chip, ChipSpec
+from bayes_snn.chips.rounding import clip_and_round, level_step
 from bayes_snn.errors import InputError
 
 BITS = 4  # where a chip does not tell: 15 levels
@@ -35,11 +37,9 @@ def grid_levels(spec: ChipSpec, bits: int | None = None) -> NDArray[np.float64]:
             "ChipSpec parameters with levels."
         )
     low, high = spec.weight_range
-    # in float32, as the chip computes
-    step = np.float32(max(abs(low), abs(high)) / (2 ** (n_bits - 1) - 1))
-    first, last = np.rint(np.array([low, high], np.float32) / step)
-    levels = np.arange(first, last + 1, dtype=np.float32) * step
-    return np.unique(np.clip(levels, np.float32(low), np.float32(high))).astype(np.float64)
+    step, most = level_step(spec.weight_range, n_bits), 2 ** (n_bits - 1) - 1
+    multiples = np.arange(-most, most + 1, dtype=np.float32) * step
+    return np.unique(clip_and_round(multiples, low, high, step)).astype(np.float64)
 
 
 def weight_levels(chip: Chip) -> list[NDArray[np.float64]]:

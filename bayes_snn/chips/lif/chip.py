@@ -31,6 +31,7 @@ from bayes_snn.chips.lif.forward import group_inputs, run_group, run_groups
 from bayes_snn.chips.lif.lanes import GROUP
 from bayes_snn.chips.lif.neuron import TAU_M
 from bayes_snn.chips.lif.noise import mix
+from bayes_snn.chips.rounding import level_step
 from bayes_snn.errors import InputError, check_whole
 
 _CACHED_INPUTS = 4  # training and test inputs, and two more
@@ -230,8 +231,7 @@ class LIFChip:
             )
         flat = np.concatenate([w.ravel() for w in matrices])
         low, high = self.spec.weight_range
-        bits = self.spec.weight_bits
-        step = max(abs(low), abs(high)) / (2 ** (bits - 1) - 1) if bits else 0.0
+        step = level_step(self.spec.weight_range, self.spec.weight_bits)
         programmed = np.empty(len(flat), np.float32)
         if not program_weights(flat, self.circuit.layers, low, high, step, self._gain, self._grid, programmed):
             raise InputError(

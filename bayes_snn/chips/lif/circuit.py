@@ -13,6 +13,7 @@ from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.distortion import Layer, comparator_edges, current_table
 from bayes_snn.chips.lif.neuron import EDGE_COUNTS
 from bayes_snn.chips.lif.recall import MOST_STEPS, drive_marks
+from bayes_snn.chips.rounding import clip_and_round, round_to
 
 
 class Circuit(NamedTuple):
@@ -125,12 +126,9 @@ def program_weights(weights, layers, low, high, step, gain, grid, programmed):  
                 w = np.float32(weights[i])
                 if np.isnan(w):
                     return False
-                w = min(max(w, low), high)
-                if step > 0:
-                    w = min(max(np.rint(w / step) * step, low), high)
-                w = w * gain[i]
+                w = clip_and_round(w, low, high, step) * gain[i]
                 if unit > 0:
-                    w = np.rint(w / unit) * unit
+                    w = round_to(w, unit)
                 programmed[first + post * n_pre + pre] = w
                 i += 1
         first += n_pre * n_post

@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import ChipSpec, FloatArray, Parameter, check_inputs
+from bayes_snn.chips.rounding import clip_and_round
 from bayes_snn.chips.xylo.core import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
 from bayes_snn.errors import InputError, check_whole, unknown_name
 
 WEIGHT_UNIT = 32  # integer weights to the unit of a weight
+MOST_POWER, POWER_STEP = 3.0, 0.25  # log2 of a threshold, in units of the base threshold
 LARGEST_LAYERS = (16, 1000, 8)  # inputs, hidden and output neurons of a Xylo Audio 2
 RATE_UNIT = 256  # an input rate is a whole number of 1 / 256 events a step
 BACKENDS = ("kernel", "xylosim")
@@ -107,8 +109,10 @@ class XyloChip:
             )
         if any(np.isnan(w).any() for w in matrices):
             raise InputError("The weights hold NaN, but every weight must be a number: check the prior.")
-        w_1, w_2 = (np.clip(np.rint(w * WEIGHT_UNIT), -128, 127).astype(np.int32) for w in matrices[:2])
-        powers = np.clip(np.rint(matrices[2][0] * 4), -12, 12) / 4
+        low, high = self.spec.weight_range
+        held = [clip_and_round(w, low, high, 1 / WEIGHT_UNIT) for w in matrices[:2]]
+        w_1, w_2 = ((w * WEIGHT_UNIT).astype(np.int32) for w in held)  # whole numbers: the unit is a power of two
+        powers = clip_and_round(matrices[2][0], -MOST_POWER, MOST_POWER, POWER_STEP)
         return w_1, w_2, np.maximum(np.rint(self.base_threshold * 2.0**powers), 1).astype(np.int32)
 
     def events(self, inputs: FloatArray) -> NDArray[np.uint8]:
@@ -162,7 +166,7 @@ class XyloChip:
 def _with_thresholds(core: ChipSpec) -> ChipSpec:
     """The spec with the weights' levels and, as a third matrix, (1, n_hidden + n_out) log2 thresholds."""
     levels = tuple((np.arange(-128, 128) / WEIGHT_UNIT).tolist())
-    powers = tuple((np.arange(-12, 13) / 4).tolist())
+    powers = tuple(np.arange(-MOST_POWER, MOST_POWER + POWER_STEP, POWER_STEP).tolist())
     weights = [replace(matrix, levels=levels) for matrix in core.parameters]
     thresholds = Parameter("threshold", (1, sum(core.layers[1:])), ("all", "neuron"), powers)
     return replace(core, parameters=(*weights, thresholds))
