@@ -35,6 +35,19 @@ def test_every_file_is_in_a_room_that_the_order_names():
     assert len(FLOOR) == sum(map(len, ORDER))
 
 
+def test_the_page_names_files_in_the_rooms_where_they_are():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[1:3] for row in page.splitlines() if row.startswith("| `")]
+    assert {row[0].split("/")[0].strip(" `") for row in rows} == {
+        path.parent.name for path in (ROOT / PACKAGE).glob("*/__init__.py") if path.parent.name in PAGE_ROOMS
+    }
+    for rooms, text in rows:
+        folders = [ROOT / PACKAGE / name for name in re.findall(r"`([\w/]+)/`", rooms)]
+        for name in re.findall(r"`(\w+\.py)`", text):
+            assert any((folder / name).exists() for folder in folders), (rooms, name)
+
+
+PAGE_ROOMS = {"chips", "posterior", "samplers", "checkpoint", "estimates", "inference", "checks"}
 ALLOWED = {
     "pymc": {"posterior", "samplers", "checkpoint", "inference", "checks"},
     "pytensor": {"posterior", "samplers", "inference"},

@@ -144,7 +144,14 @@ def test_links_lead_somewhere(page):
 def test_files_exist(page):
     mentioned = {path for code in code_of(page) for path in re.findall(r"[\w./-]+\.(?:py|md|toml)\b", code)}
     mentioned |= {code for code in code_of(page) if re.fullmatch(r"[\w.-]+/", code) and code != "fits/"}
-    missing = [path for path in mentioned - MADE_BY_THE_READER if not (ROOT / path).exists()]
+    # the page on the rooms names files as they are called in their room, which tests/test_layout.py looks at
+    homes = [ROOT, ROOT / "bayes_snn"] if page.name == "architecture.md" else [ROOT]
+    within = page.name == "architecture.md"
+    missing = [
+        path
+        for path in mentioned - MADE_BY_THE_READER
+        if not any((home / path).exists() for home in homes) and not (within and "/" not in path)
+    ]
     assert not missing
 
 
