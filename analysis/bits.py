@@ -1,7 +1,7 @@
 """Test accuracy against bits of the weights, at sigma 3 of the comparators: python analysis/bits.py
 
 One command makes its results, analysis/results/bits.parquet: python analysis/bits.py --run
-Every fit is saved as it ends: the same command goes on where it was.
+Every fit is saved as it ends: the same command continues where it was.
 
 grid         MH on the grid of the chip's levels (models/grid.py)
 continuous   MH with continuous weights, on the chip that rounds them

@@ -85,7 +85,7 @@ def headline(rows: pd.DataFrame) -> str:
     d, name = difference_to(rows, best), best.method.removeprefix("backprop-")
     ends = f"{100 * d.low:.1f} to {100 * d.high:.1f}"
     if d.low <= 0 <= d.high:
-        return f"MH's distilled set and the best in-the-loop backprop ({name}) cannot be told apart ({ends} points)"
+        return f"MH's distilled set and the best in-the-loop backprop ({name}) cannot be distinguished ({ends} points)"
     above = "above" if d.mean > 0 else "below"
     size = f"{abs(100 * d.mean):.1f} points [{ends}]"
     return f"MH's distilled set is {size} {above} the best in-the-loop backprop ({name})"

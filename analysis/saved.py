@@ -4,7 +4,7 @@
     python analysis/figure2.py --run    make the results first; what follows --run goes to the sweep, for example
                                         --run --scheduler tcp://10.0.0.1:8786
 
-A sweep that was interrupted goes on with the same command.
+A sweep that was interrupted continues with the same command.
 """
 
 from __future__ import annotations

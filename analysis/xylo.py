@@ -1,7 +1,7 @@
 """Xylo on the breast cancer data, accuracy on SynSense's bit-exact simulator: python analysis/xylo.py
 
 One command makes its results, analysis/results/xylo.parquet: python analysis/xylo.py --run
-Every row is saved as it ends: the same command goes on where it was. The simulator is needed (extra `xylo`).
+Every row is saved as it ends: the same command continues where it was. The simulator is needed (extra `xylo`).
 
 A core has 16 inputs and the data 30 features: the first 8 principal components of the standardised training features,
 each over its own standard deviation, become two inputs each, one above 0 and one below.

@@ -15,7 +15,7 @@ class InputError(ValueError):
 
 
 class CheckpointError(InputError):
-    """A checkpoint cannot be written, or cannot be gone on from."""
+    """A checkpoint cannot be written, or cannot be continued from."""
 
 
 class ChipError(RuntimeError):

@@ -124,7 +124,7 @@ def _answer(stream: IO[bytes], most_bytes: int) -> Group | None:
 
 def _exactly(stream: IO[bytes], length: int, most: int) -> bytearray:
     if length > most:
-        raise UnreadableError("what it holds cannot be told apart")
+        raise UnreadableError("what it holds cannot be distinguished")
     data = bytearray(length)
     view, done = memoryview(data), 0
     while done < length:

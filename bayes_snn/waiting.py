@@ -30,12 +30,12 @@ def tracked[T](items: Collection[T], what: str) -> Iterator[T]:
     if console is None:
         yield from items
         return
-    began, bar, told = time.monotonic(), None, False
+    began, bar, announced = time.monotonic(), None, False
     try:
         for n, item in enumerate(items):
             passed = time.monotonic() - began
-            if n and not told and passed > PATIENCE:
-                told = True
+            if n and not announced and passed > PATIENCE:
+                announced = True
                 if console.is_terminal:
                     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -217,7 +217,7 @@ def test_a_file_that_ends_or_holds_up_its_reader_is_one_sentence(tmp_path, monke
     for program, says in (
         ("import os; os.kill(os.getpid(), 11)", "ended the process that read it (SIGSEGV)"),
         ("import os; os._exit(3)", "ended the process that read it (exit code 3)"),
-        ("import sys; sys.stdout.write('x' * 100)", "what it holds cannot be told apart"),
+        ("import sys; sys.stdout.write('x' * 100)", "what it holds cannot be distinguished"),
     ):
         monkeypatch.setattr("bayes_snn.hdf5.start", lambda a, p=program: started([sys.executable, "-c", p]))
         with pytest.raises(UnreadableError) as error:

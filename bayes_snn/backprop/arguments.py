@@ -54,12 +54,12 @@ def told_strengths(
                 f"distortion was {distortion!r} without sigma, but a strength is expected too: give sigma=."
             )
         return check_distortions(distortion, sigma)
-    told = getattr(chip, "strengths", None)
-    if not isinstance(told, dict):
+    known = getattr(chip, "strengths", None)
+    if not isinstance(known, dict):
         raise InputError(
             f"Mode 'noise-aware' came with a {type(chip).__name__} without a dict `strengths`, but it must know which "
             "distortions to train against: give distortion= and sigma=."
         )
     if sigma is None:
-        return check_distortions(list(told), list(told.values()))
-    return check_distortions(list(told), sigma)
+        return check_distortions(list(known), list(known.values()))
+    return check_distortions(list(known), sigma)

@@ -1,13 +1,13 @@
-"""The store of one chain: its draws so far and all that is needed to go on from them, whole or not there.
+"""The store of one chain: its draws so far and all that is needed to continue from them, whole or not there.
 
     chain_0/state-0, state-1    the last two states, each with the draws that fill no chunk yet
     chain_0/draws/NAME/c.3.0.0  chunk 3 of an array, (draws, ...), in the Zarr format, version 3
 
 A chunk is written once, when its draws are all there, and is flushed to the disk before the state that counts on it. A
 state is written beside the older of the two and renamed over it. So a kill or a power loss at any moment leaves a good
-state, and a torn file (a fault of the disk) is told by its digest: that of a state stands in its first line, those of
-the chunks stand in the state. The chunks are plain enough to be written here: the zarr package would not flush them,
-and it keeps threads, which a process that forks must not have.
+state, and a torn file (a fault of the disk) is recognised by its digest: that of a state stands in its first line,
+those of the chunks stand in the state. The chunks are plain enough to be written here: the zarr package would not flush
+them, and it keeps threads, which a process that forks must not have.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class ChainStore:
         self._read: tuple[int, Record] = (-1, {})
 
     def load(self) -> Any:
-        """The state to go on from, None before the first save; a `CheckpointError` when every state is torn."""
+        """The state to continue from, None before the first save; a `CheckpointError` when every state is torn."""
         found = [(name, self._read_state(self.folder / name)) for name in STATES]
         good = sorted(
             ((known["serial"], slot, known) for slot, (_, known) in enumerate(found) if isinstance(known, dict)),
@@ -83,15 +83,15 @@ class ChainStore:
             if torn is None:
                 if reasons:
                     self.notes.append(
-                        f"Chain {self.chain} goes on from the state before the last one, at draw {self.n_draws}, since "
-                        f"{reasons[0]}."
+                        f"Chain {self.chain} continues from the state before the last one, at draw {self.n_draws}, "
+                        f"since {reasons[0]}."
                     )
                 return known["state"]
             reasons.append(f"{torn} is torn")
         if reasons:
             raise CheckpointError(
-                f"Chain {self.chain} cannot go on, because {reasons[-1]} and no other state of it is good: delete the "
-                f"folder {self.folder} and resume again, and this chain alone begins anew."
+                f"Chain {self.chain} cannot continue, because {reasons[-1]} and no other state of it is good: delete "
+                f"the folder {self.folder} and resume again, and this chain alone begins anew."
             )
         return None
 

@@ -1,11 +1,11 @@
-"""A checkpoint: a folder out of which a fit goes on after a kill, a power loss or Ctrl-C, with the same draws.
+"""A checkpoint: a folder out of which a fit continues after a kill, a power loss or Ctrl-C, with the same draws.
 
 checkpoint.json     which fit it belongs to: arguments, chip, prior, digests of the data, package versions
 data                training inputs and labels, names of features and classes
 lock                held by the process that fits
 chain_0, ...        draws and state of each chain, see `bayes_snn.checkpoint.chain_store`
 faults              those of the chip's link, as they came, see `bayes_snn.chips.link.faults`
-asked               samples shown to the chip to see that it is the same, each time the fit went on
+asked               samples shown to the chip to see that it is the same, each time the fit continued
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Checkpoint:
     draws
         Save after so many draws at latest, however little time has passed.
     options
-        Whatever a caller must know to go on; plain values.
+        Whatever a caller must know to continue; plain values.
     replace
         Whether the checkpoint of another fit in the folder is deleted when this one begins; a running one never is.
 
@@ -63,7 +63,7 @@ class Checkpoint:
     spent
         Seconds that the fit took before it was stopped.
     presentations
-        Samples shown to the chip to see, each time the fit went on, that it is the same chip.
+        Samples shown to the chip to see, each time the fit continued, that it is the same chip.
     test
         Digest of the test samples, where a caller has some: those of the fit are to be the same ones.
     is_own
@@ -98,7 +98,7 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: str | Path, *, seconds: float = SECONDS, draws: int | None = None) -> Checkpoint:
-        """The checkpoint in a folder, to go on from; a `CheckpointError` when there is none that can be read."""
+        """The checkpoint in a folder, to continue from; a `CheckpointError` when there is none that can be read."""
         folder = Path(os.path.abspath(folder))
         if not (folder / _DESCRIPTION).exists() and (folder / "checkpoint" / _DESCRIPTION).exists():
             folder /= "checkpoint"  # of a fit folder
@@ -120,7 +120,7 @@ class Checkpoint:
         if format_ != FORMAT:
             raise CheckpointError(
                 f"{folder} was written in format {format_} by bayes_snn {written_by(known)}, but this "
-                f"version reads format {FORMAT}: go on with that version, or fit again."
+                f"version reads format {FORMAT}: continue with that version, or fit again."
             )
         try:
             check(stored, CheckpointFields)
@@ -185,7 +185,7 @@ class Checkpoint:
         else:
             if self.holds_fit and not self.replace:
                 raise CheckpointError(
-                    f"{self.folder} already holds the checkpoint of a fit: go on with it by resume, or give another "
+                    f"{self.folder} already holds the checkpoint of a fit: continue with it by resume, or give another "
                     "folder."
                 )
             if self.holds_fit:
@@ -214,7 +214,7 @@ class Checkpoint:
             self._ask_again(model, states)
 
     def states(self) -> list[dict[str, Any]]:
-        """The last good state of each chain that has one; what is torn is told by a warning or a `CheckpointError`."""
+        """The last good state of each chain that has one; a warning or a `CheckpointError` says what is torn."""
         arguments, found = self.known["arguments"], []
         for chain in range(arguments["chains"]):
             folder = self.folder / f"chain_{chain}"
@@ -253,7 +253,7 @@ class Checkpoint:
                 raise CheckpointError(
                     f"The chip is not the one that the fit in {self.folder} was begun with, or has changed: at the "
                     f"weights where chain {state['chain']} stopped, the log-likelihood was {expected:.6g} and is "
-                    f"{found:.6g} now: go on with the chip that it was begun with, or fit again."
+                    f"{found:.6g} now: continue with the chip that it was begun with, or fit again."
                 )
         self.presentations += op.presentations - before
         try:
@@ -294,7 +294,7 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            When a fit is running in the folder, or the fit to go on with is not there any more.
+            When a fit is running in the folder, or the fit to continue with is not there any more.
         """
         self._take_lock()
         self._stays_locked = True
@@ -317,8 +317,8 @@ class Checkpoint:
         if self._known is not None and self._read_digest() != self._digest:
             self.close()
             raise CheckpointError(
-                f"The fit in {where} ended, or was replaced, while this one waited to go on with it: look at what is "
-                "there now."
+                f"The fit in {where} ended, or was replaced, while this one waited to continue with it: look at what "
+                "is there now."
             )
 
     def _read_digest(self) -> Any:

@@ -57,7 +57,7 @@ def unpack(record: bytes) -> Any:
 
 
 def _encode(value: Any, arrays: list[np.ndarray]) -> Any:
-    """JSON for a value; arrays are put aside and told by their number. A dict of one key says what is no JSON."""
+    """JSON for a value; arrays are put aside and referred to by number. A dict of one key says what is no JSON."""
     if isinstance(value, np.generic | np.ndarray):
         if value.dtype.kind not in _KINDS:
             raise PackingError(f"an array of {value.dtype} is no plain value")

@@ -3,7 +3,7 @@
 PyMC's steps tell most of their state as `sampling_state`, a dataclass with random generators in it. What it lacks, the
 steps of this package tell as `checkpoint_state()`, a dict of plain values (see `packing.py`), and take back with
 `restore_state(state)`. A class must define both itself: one that inherits them may have grown a state that they do not
-know, and then a chain would go on wrongly. PyMC's own classes are known here by name.
+know, and then a chain would continue wrongly. PyMC's own classes are known here by name.
 """
 
 from __future__ import annotations

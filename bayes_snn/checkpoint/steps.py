@@ -184,7 +184,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
         self._pause = LEAST_PAUSE * self.n_in_turns * (self._saved_at - began)
 
     def _is_due(self, store: ChainStore) -> bool:
-        if store.n_draws == store.total or store.n_saved == 0:  # from the first draw on there is a fit to go on with
+        if store.n_draws == store.total or store.n_saved == 0:  # from the first draw on there is a fit to continue with
             return True
         if self._draws is not None and store.n_draws - store.n_saved >= self._draws:
             return True
@@ -246,12 +246,12 @@ def known_answer(
     Those of its last draw, where the sampler tells log L, else the last ones that the Op remembers.
     """
     shapes = model.likelihood.op.chip.spec.weight_shapes
-    told = [name for name in record if name.startswith("stat ") and name.endswith(" log_likelihood")]
-    if told:
+    stats = [name for name in record if name.startswith("stat ") and name.endswith(" log_likelihood")]
+    if stats:
         matrices = model.replace_rvs_by_values(model.likelihood.weights)
         weights_of = model.compile_fn(matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")
         point = {name: record[f"point {name}"] for name in (variable.name for variable in model.value_vars)}
-        return [np.asarray(matrix) for matrix in weights_of(point)], float(record[told[-1]])
+        return [np.asarray(matrix) for matrix in weights_of(point)], float(record[stats[-1]])
     n = sum(int(np.prod(shape)) for shape in shapes)
     if not remembered:
         return None, float("nan")

@@ -190,7 +190,7 @@ def no_ranking(scores: Mapping[str, Any]) -> str | None:
     worst = max(n_high(scores[name]) / scores[name].n_data_points for name in outside)
     return (
         f"{which}, for Pareto k is too high for up to {worst:.0%} of the training samples, where even draws of one "
-        "posterior would be told apart: compare the scores of test samples."
+        "posterior would be distinguished: compare the scores of test samples."
     )
 
 

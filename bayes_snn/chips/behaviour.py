@@ -62,19 +62,19 @@ class Behaviour:
         """The same in words."""
         twice = f"asked twice with the same weights and inputs, {self.differed:,} of {self.compared:,} spike counts"
         if self.contradicts:
-            told = [f"The chip is said to be deterministic, but {twice} differed: give it {_REMEDY}."]
+            lines = [f"The chip is said to be deterministic, but {twice} differed: give it {_REMEDY}."]
         elif self.deterministic:
-            told = [f"The chip answered alike: {twice} differed."]
+            lines = [f"The chip answered alike: {twice} differed."]
         else:
-            told = [f"The chip is said to be noisy: {twice} differed."]
+            lines = [f"The chip is said to be noisy: {twice} differed."]
         if self.same_whatever_weights:
-            told.append(f"{SAME}: check that its driver writes them, and that its inputs reach it.")
+            lines.append(f"{SAME}: check that its driver writes them, and that its inputs reach it.")
         if self.wraps_at is not None:
-            told.append(
+            lines.append(
                 f"Spike counts stay below {self.wraps_at} and fall from there to 0 as the inputs grow: the chip's "
                 f"counters seem to begin again at {self.wraps_at}, so count with more bits or give fewer steps."
             )
-        return told
+        return lines
 
 
 _REMEDY = "a ChipSpec with deterministic=False"

@@ -94,4 +94,4 @@ def read_token(path: str | None) -> str | None:
 
 def _does_not_run(source: str, error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return f"The chip {source} cannot be made ({type(error).__name__}: {text}): mend it, python shows where."
+    return f"The chip {source} cannot be made ({type(error).__name__}: {text}): fix it; Python shows where."

@@ -403,7 +403,7 @@ def _at_work(method: str) -> Iterator[None]:
         if isinstance(error, ValueError) and any(word in text for word in ("read-only", "WRITEABLE")):
             raise ChipError(
                 f"The chip's method `{method}` writes into its weights or inputs ({text}), but they are read-only, "
-                "since a chain goes on with them: let it work on a copy, for example np.array(weights[0])."
+                "since a chain continues with them: let it work on a copy, for example np.array(weights[0])."
             ) from error
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise ChipRaisedError(

@@ -48,16 +48,16 @@ def weight_levels(chip: Chip) -> list[NDArray[np.float64]]:
     An attribute `weight_levels` comes before the levels of the chip's `spec`. Raises `InputError` when it is not that.
     """
     n_matrices = len(chip.spec.weight_shapes)
-    told = getattr(chip, "weight_levels", None)
-    if told is None:
+    offered = getattr(chip, "weight_levels", None)
+    if offered is None:
         levels = [parameter.levels for parameter in chip.spec.parameters]
         return [grid_levels(chip.spec) if known is None else np.array(known) for known in levels]
-    arrays = [np.array(levels, np.float64) for levels in told]  # copies: a prior may change them
+    arrays = [np.array(levels, np.float64) for levels in offered]  # copies: a prior may change them
     sound = [a.ndim == 1 and len(a) > 0 and np.isfinite(a).all() and (np.diff(a) > 0).all() for a in arrays]
     if len(arrays) != n_matrices or not all(sound):
         raise InputError(
             f"The chip's weight_levels are {len(arrays)} arrays, {sum(map(bool, sound))} of them finite and ascending, "
-            f"but one such array is expected for each of its {n_matrices} weight matrices: mend the attribute."
+            f"but one such array is expected for each of its {n_matrices} weight matrices: correct the attribute."
         )
     return arrays
 
@@ -66,8 +66,8 @@ def spec_with_levels(chip: Chip) -> ChipSpec:
     """The chip's spec with all that the chip tells of its grid, for where the spec alone arrives."""
     if getattr(chip, "weight_levels", None) is None:
         return chip.spec
-    told = zip(chip.spec.parameters, weight_levels(chip), strict=True)
-    return replace(chip.spec, parameters=tuple(replace(each, levels=tuple(levels)) for each, levels in told))
+    pairs = zip(chip.spec.parameters, weight_levels(chip), strict=True)
+    return replace(chip.spec, parameters=tuple(replace(each, levels=tuple(levels)) for each, levels in pairs))
 
 
 def normal_log_mass(levels: NDArray[np.float64], sigma: float = 1.0) -> NDArray[np.float64]:

@@ -88,5 +88,5 @@ def command(
 
 
 def main() -> None:
-    """Run the command; what a person can mend is said in one sentence, with exit code 2."""
+    """Run the command; what a person can fix is said in one sentence, with exit code 2."""
     run_app(app, PROGRAM, "Interrupted: no file was written.", "The fit does not fit into memory: give a smaller one.")

@@ -109,7 +109,7 @@ def command(
     ] = False,
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
-    resume: Annotated[str | None, option(_OUTPUT, "PATH", "Go on with the stopped fit in this folder.")] = None,
+    resume: Annotated[str | None, option(_OUTPUT, "PATH", "Continue with the stopped fit in this folder.")] = None,
     trust: Annotated[
         bool, option(_OUTPUT, None, "With --resume: run what a fit from elsewhere names.", "--trust")
     ] = False,
@@ -120,7 +120,7 @@ def command(
     """Train a distorted spiking chip by Metropolis-Hastings and deploy it.
 
     The weights get a prior, the chip itself is the likelihood. The fit folder holds the posterior (posterior.nc), the
-    scores (fit.json) and two figures. Ctrl-C ends the sampling early and keeps the draws so far; --resume goes on
+    scores (fit.json) and two figures. Ctrl-C ends the sampling early and keeps the draws so far; --resume continues
     from there, and after a kill or a power loss.
     """
     if resume is not None:
@@ -138,7 +138,7 @@ def command(
 
     left: Checkpoint | None = context.obj  # that of a stopped fit
     if trust and left is None:
-        raise InputError("--trust came without --resume, which names the fit to go on with: give both, or neither.")
+        raise InputError("--trust came without --resume, which names the fit to continue with: give both, or neither.")
     sampling = Sampling(sampler, draws, tune, chains, seed, None, noise, repeats, remeasure)
     if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
@@ -159,7 +159,7 @@ def command(
         beside = [name for name, given in unusual.items() if given]
         chip, name = chip_for_data(own_chip, token_file, split, beside, curve), short_name(own_chip)
     sampling.noise_on(chip.spec)
-    # the prior's faults are told before the folder is made and the kernels are compiled
+    # faults of the prior are reported before the folder is made and the kernels are compiled
     checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
     if check:
         _tell_behaviour(chip, checked, split)
@@ -357,7 +357,7 @@ def _write(result: FitResult, split: Split, folder: Path) -> None:
 
 
 def main() -> None:
-    """Run the command; what a person can mend is said in one sentence, with exit code 2."""
+    """Run the command; what a person can fix is said in one sentence, with exit code 2."""
     run_app(
         app,
         PROGRAM,

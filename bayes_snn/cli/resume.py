@@ -30,10 +30,10 @@ _FREE = ("token_file", "curve", "trust")  # how the chip is reached today, and w
 def storing(
     left: Checkpoint | None, folder: Path, sampler: str, options: dict[str, Any], overwrite: bool, split: Split
 ) -> Iterator[Checkpoint | None]:
-    """The checkpoint of a fit that is about to begin or to go on; None with "smc", which cannot be stored.
+    """The checkpoint of a fit that is about to begin or to continue; None with "smc", which cannot be stored.
 
-    No other fit can use the folder meanwhile. When the fit fails, what it has stored is kept and told, if there is a
-    draw in it. What another fit has stored is deleted only where it is overwritten.
+    No other fit can use the folder meanwhile. When the fit fails, what it has stored is kept and reported, if there is
+    a draw in it. What another fit has stored is deleted only where it is overwritten.
     """
     from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.checkpoint.identity import digest_of_arrays
@@ -44,7 +44,7 @@ def storing(
     with checkpoint.locked():
         if left is None and not overwrite and checkpoint.holds_fit:
             raise InputError(
-                f"{folder} holds a fit that was stopped: go on with --resume {folder}, or --overwrite to begin anew."
+                f"{folder} holds a fit that was stopped: continue with --resume {folder}, or --overwrite to begin anew."
             )
         try:
             yield None if sampler == "smc" else checkpoint
@@ -61,7 +61,7 @@ def storing(
 
 def how_to_go_on(folder: Path) -> str:
     """What to say when a fit ends early."""
-    return f"The fit is stored as far as it came: go on with --resume {folder}."
+    return f"The fit is stored as far as it came: continue with --resume {folder}."
 
 
 def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
@@ -74,7 +74,7 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
     checkpoint = Checkpoint.open(os.path.expanduser(folder))
     if checkpoint.options is None:
         raise CheckpointError(
-            f"The fit in {checkpoint.folder} was begun from Python, so its data and chip are not known here: go on "
+            f"The fit in {checkpoint.folder} was begun from Python, so its data and chip are not known here: continue "
             "with it by bayes_snn.resume."
         )
     for name, value in context.params.items():
@@ -83,7 +83,7 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
             continue
         option = "--" + {"own_chip": "chip"}.get(name, name.replace("_", "-"))
         if name in _NOT_STORED:
-            raise InputError(f"{option} came with --resume, which goes on in the folder of the fit: leave it out.")
+            raise InputError(f"{option} came with --resume, which continues in the folder of the fit: leave it out.")
         if value != (before := checkpoint.options.get(name)):
             raise InputError(
                 f"{option} was {_said(value)}, but the fit in {checkpoint.folder.parent} was begun with "
@@ -97,7 +97,7 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
     if lost := sorted(checkpoint.options.keys() - context.params.keys()):
         raise CheckpointError(
             f"The fit in {checkpoint.folder} was begun with the option {lost[0]!r:.60}, which this version does not "
-            "have: go on with the version that began it, or fit again."
+            "have: continue with the version that began it, or fit again."
         )
     options = {**context.params, **checkpoint.options, "resume": None}
     directory = Path(checkpoint.known["directory"])
@@ -110,8 +110,8 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
         runs.append(f"run the model file {said(options['model'], 1000)}")
     if runs and not (checkpoint.is_own or options["trust"]):
         raise CheckpointError(
-            f"The fit in {checkpoint.folder.parent} was not begun by this user on this computer, and to go on with it "
-            f"would {' and '.join(runs)}, which may be any program: look at it first, then add --trust."
+            f"The fit in {checkpoint.folder.parent} was not begun by this user on this computer, and to continue with "
+            f"it would {' and '.join(runs)}, which may be any program: look at it first, then add --trust."
         )
     if is_file:
         check_model_file(checkpoint.known, options["model"], checkpoint.folder)

@@ -107,5 +107,5 @@ def command(
 
 
 def main() -> None:
-    """Run the command; what a person can mend is said in one sentence, with exit code 2."""
+    """Run the command; what a person can fix is said in one sentence, with exit code 2."""
     run_app(app, PROGRAM, "The server was ended in the middle of a run.", "The chip does not fit into memory.")

@@ -54,10 +54,10 @@ def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) ->
         )
     console.print(cost_table(result))
     if result.faults is not None:
-        told = "None of them became a likelihood; the group faults has them." if result.faults else ""
-        console.print(f"The link had {in_words(result.faults)} in the fit. {told}".rstrip(), highlight=False)
-    if told := told_noise(result.arguments):
-        console.print(f"The chip is noisy: {told}.", highlight=False)
+        none = "None of them became a likelihood; the group faults has them." if result.faults else ""
+        console.print(f"The link had {in_words(result.faults)} in the fit. {none}".rstrip(), highlight=False)
+    if noise := told_noise(result.arguments):
+        console.print(f"The chip is noisy: {noise}.", highlight=False)
     console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -93,8 +93,8 @@ def command(
 ) -> None:
     """Run a grid of methods, chips and data, and keep a row for each.
 
-    Each cell of the grid is one fit. Its row is written as it ends: a sweep that was interrupted or killed goes on with
-    the same command. More cells come with another grid and the same folder.
+    Each cell of the grid is one fit. Its row is written as it ends: a sweep that was interrupted or killed continues
+    with the same command. More cells come with another grid and the same folder.
     """
     from bayes_snn.data import load_data, split_data
     from bayes_snn.inference.sampling import Sampling
@@ -175,7 +175,9 @@ def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> Sw
         except KeyboardInterrupt:
             bar.stop()
             console.print(
-                f"The rows so far are in {folder}/: the same command goes on from there.", highlight=False, markup=False
+                f"The rows so far are in {folder}/: the same command continues from there.",
+                highlight=False,
+                markup=False,
             )
             raise
         bar.update(task, description="done", completed=len(cells))
@@ -258,7 +260,7 @@ def _draws(text: str) -> int:
 
 
 def main() -> None:
-    """Run the command; what a person can mend is said in one sentence, with exit code 2."""
+    """Run the command; what a person can fix is said in one sentence, with exit code 2."""
     run_app(
         app,
         PROGRAM,

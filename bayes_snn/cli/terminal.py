@@ -1,4 +1,4 @@
-"""What the commands share: options in panels, and one sentence with exit code 2 for what a person can mend."""
+"""What the commands share: options in panels, and one sentence with exit code 2 for what a person can fix."""
 
 from __future__ import annotations
 

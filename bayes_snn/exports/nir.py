@@ -84,7 +84,7 @@ def to_nir(
     discretisation
         How the reader steps through time, "euler" or "exact"; see the module.
     dt
-        The reader's time step in seconds, one of which stands for 1 ms of the chip. Norse: 1e-3 unless it is told
+        The reader's time step in seconds, one of which stands for 1 ms of the chip. Norse: 1e-3 unless it is given
         otherwise. snnTorch: 1e-4, which its import has fixed.
 
     Returns

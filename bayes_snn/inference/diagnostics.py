@@ -135,10 +135,10 @@ def _with_constant_outputs(found: Diagnosis, constant: xr.DataArray) -> Diagnosi
     outputs = {str(name): int(n) for name, n in zip(chains[neuron].values, chains.values, strict=True) if n > 0}
     if not outputs:
         return found
-    told = " and ".join(f"{name!r} in {n} of {found.n_chains} chains" for name, n in outputs.items())
+    named = " and ".join(f"{name!r} in {n} of {found.n_chains} chains" for name, n in outputs.items())
     verdict = (
         f"{found.verdict} Nothing is learned through an output neuron that gives all training samples the same spike "
-        f"count: {told}. If it is not broken, larger weights may reach it: compare with a wider prior and a longer "
+        f"count: {named}. If it is not broken, larger weights may reach it: compare with a wider prior and a longer "
         "warm-up."
     )
     return replace(found, verdict=verdict, constant_outputs=outputs)

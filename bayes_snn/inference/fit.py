@@ -97,8 +97,8 @@ def fit(
         For a noisy chip: "pseudo-marginal" (the current point keeps its estimate of the likelihood) or "mcwm" (it is
         run again at each proposal), and how many runs an estimate averages; see `bayes_snn.posterior.noisy`.
     remeasure
-        Draws after which the current point is run again and the chain goes on from that, so that it follows a chip that
-        drifts; 0 for never. By default 10 on a drifting chip, never on others.
+        Draws after which the current point is run again and the chain continues from that, so that it follows a chip
+        that drifts; 0 for never. By default 10 on a drifting chip, never on others.
     beta
         Weight of a spike in the likelihood, and so in every prediction; see `bayes_snn.posterior.likelihood`.
     feature_names, class_names
@@ -106,8 +106,8 @@ def fit(
     progress
         Show a progress bar; a string names one of the styles of `pm.sample`, for example "split" or "combined".
     checkpoint
-        A folder in which the fit is stored every few seconds while it runs, so that `bayes_snn.resume` can go on after
-        a kill or Ctrl-C. A `Checkpoint` says how often.
+        A folder in which the fit is stored every few seconds while it runs, so that `bayes_snn.resume` can continue
+        after a kill or Ctrl-C. A `Checkpoint` says how often.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def fit(
     model.likelihood.op.noise = choice
     compiling = Compiling(started, shown=bool(progress))
     start_seed, sample_seed, noise_seed = np.random.SeedSequence(seed).spawn(3)
-    if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then go on where the one before them ended
+    if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then continue where the one before them ended
         chip.restart_noise(int(noise_seed.generate_state(1)[0]))
     arguments = {
         "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else function.__module__,

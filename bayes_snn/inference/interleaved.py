@@ -38,7 +38,7 @@ _NOISE = ("restart_noise", "checkpoint_state", "restore_state")
 def can_take_turns(op: ChipLogLikelihood) -> bool:
     """Whether the draws of a chain are the same in turns as alone.
 
-    Chains on a drifting chip are not: the next goes on where the one before it ended. Nor are those on a chip that
+    Chains on a drifting chip are not: the next continues where the one before it ended. Nor are those on a chip that
     starts its noise anew for each chain and does not tell where the noise is.
     """
     if op.chip.spec.deterministic:

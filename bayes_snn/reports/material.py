@@ -137,7 +137,7 @@ def gather(
         result, stored = _read(folder, chip_name)
         name = folder.resolve().name or str(folder)
     if getattr(result.chip, "copyable", False):
-        # a noisy chip answers the same at every report, and the caller's goes on where it was
+        # a noisy chip answers the same at every report, and the caller's continues where it was
         chip: Any = copy.deepcopy(result.chip)
         chip.restart_noise(0) if hasattr(chip, "restart_noise") else None
         result = replace(result, chip=chip)

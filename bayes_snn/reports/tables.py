@@ -125,8 +125,8 @@ def cost(material: Material, sheet: Sheet) -> Html:
     rows.append(("saved by early rejection", share))
     if (faults := material.result.faults) is not None:
         rows.append(("faults of the link, none of which became a likelihood", in_words(faults)))
-    if told := told_noise(material.result.arguments):
-        rows.append(("noise", told))
+    if noise := told_noise(material.result.arguments):
+        rows.append(("noise", noise))
     if (distilled := material.result.distilled) is not None:
         rows.append(("presentations to distil the ensemble, beside those", counted(float(distilled["presentations"]))))
     for purpose, name in NAMES.items():

@@ -59,7 +59,7 @@ def write_report(
         raise InputError("There was no fit, but at least one is expected: pass a fit folder or a FitResult.")
     if path.is_dir():
         raise InputError(f"{path} is a folder, but the name of a file is expected: give {path / FILE}.")
-    folder = make_folder(path.parent)  # its faults are told before the work
+    folder = make_folder(path.parent)  # its faults are reported before the work
     text = render(given, test=test, chip=chip, progress=progress)
     write_then_rename(folder / path.name, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return path

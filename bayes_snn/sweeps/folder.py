@@ -151,7 +151,7 @@ class SweepFolder:
             check(stored, SweepFields)
             grids = list(stored["grids"])
         except UnreadableError:
-            grids = []  # it is a note for readers: the rows say all that a sweep needs to go on
+            grids = []  # it is a note for readers: the rows say all that a sweep needs to continue
         entry = {"grid": grid, "versions": package_versions()}
         if not grids or {key: grids[-1].get(key) for key in entry} != entry:
             grids.append({"run": run, "started": datetime.now(UTC).isoformat(timespec="seconds"), **entry})

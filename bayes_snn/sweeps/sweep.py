@@ -1,6 +1,6 @@
 """`sweep()`: many cells on a Dask cluster, each kept as it ends.
 
-A sweep that is killed goes on where it was: what has a row is not run again, what was under way is. Only the process
+A sweep that is killed continues where it was: what has a row is not run again, what was under way is. Only the process
 that calls `sweep` writes rows, so a worker that dies loses its cell and nothing else; Dask gives the cell to another.
 """
 

@@ -12,7 +12,7 @@ from peers import PEERS, make_numpy
 
 from bayes_snn import LIFChip
 
-# The peers' own packages warn, of deprecations mostly: not this project's to mend.
+# The peers' own packages warn, of deprecations mostly: not this project's to fix.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 # float32 sums in another order: a voltage that rounds to the other side of theta moves a spike, and few do.

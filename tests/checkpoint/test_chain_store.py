@@ -147,7 +147,7 @@ def test_with_both_states_torn_the_way_out_is_told(tmp_path):
     extend(new_store(tmp_path / "chain_1"), 5, 11)
     for name in chain_store.STATES:
         (tmp_path / "chain_1" / name).write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"Chain 1 cannot go on.*delete the folder .*chain_1 and resume again"):
+    with pytest.raises(CheckpointError, match=r"Chain 1 cannot continue.*delete the folder .*chain_1 and resume again"):
         new_store(tmp_path / "chain_1").load()
     shutil.rmtree(tmp_path / "chain_1")
     assert new_store(tmp_path / "chain_1").load() is None
@@ -201,7 +201,7 @@ def test_a_full_disk_is_told_and_what_was_safe_stays_so(tmp_path_factory, n_writ
     if said is not None:
         assert "No space left on device" in said
         assert f"draws up to 9 of {TOTAL} of chain 1 are safe" in said
-        assert f"go on with --resume {folder}" in said
+        assert f"continue with --resume {folder}" in said
         assert "\n" not in said
     again = new_store(folder / "chain_1")
     assert again.load() == state(again.n_saved)

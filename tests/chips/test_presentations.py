@@ -155,10 +155,10 @@ def test_what_is_resumed_is_told_as_if_it_had_not_stopped(tmp_path):
     chip = Fails(small_chip())
     with pytest.raises(RuntimeError, match="cable"):
         small_fit(chip, draws=10, weights="gaussian", checkpoint=Checkpoint(tmp_path / "c", draws=1))
-    mended = Fails(small_chip())
-    mended.left = -1
-    resumed = resume(tmp_path / "c", mended, "gaussian")
-    assert mended.shown < whole.cost.total
+    fixed = Fails(small_chip())
+    fixed.left = -1
+    resumed = resume(tmp_path / "c", fixed, "gaussian")
+    assert fixed.shown < whole.cost.total
     assert resumed.cost.training == whole.cost.training
     assert resumed.cost.log_likelihood == whole.cost.log_likelihood
 

@@ -1,4 +1,4 @@
-"""`python -m bayes_snn.fit --resume`: it goes on with the options of the stopped fit, and with no others."""
+"""`python -m bayes_snn.fit --resume`: it continues with the options of the stopped fit, and with no others."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_fit_from_elsewhere_runs_nothing_unless_it_is_trusted(tmp_path, refuse
     stored["fit"]["options"] |= {"own_chip": "os:listdir", "model": "gaussian"}
     path.write_text(json.dumps(stored | {"digest": digest_of(stored["fit"])}))
     said = refused("--resume", str(tmp_path / "forged"))
-    assert "not begun by this user on this computer, and to go on with it would use the chip os:listdir" in said
+    assert "not begun by this user on this computer, and to continue with it would use the chip os:listdir" in said
     assert "add --trust" in said
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert "would run the model file " in refused("--resume", "stopped")
@@ -194,7 +194,7 @@ def test_the_folder_of_a_stopped_fit_is_not_taken_for_another(refused):
     said = refused(*TINY, "--out", "stopped")
     for file in command.FILES:
         Path(file).rename(Path("stopped") / file)
-    assert "stopped holds a fit that was stopped: go on with --resume stopped, or --overwrite" in said
+    assert "stopped holds a fit that was stopped: continue with --resume stopped, or --overwrite" in said
 
 
 @forks
@@ -256,7 +256,7 @@ def test_a_chip_that_raises_leaves_a_fit_to_go_on_with_and_says_so_last(
     error, *last = capsys.readouterr().err.splitlines()
     line = next(i for i, text in enumerate((tmp_path / f"{name}.py").read_text().splitlines(), 1) if "raise" in text)
     assert error.startswith(f"Error: The chip raised OSError (the cable is out) in {name}.py, line {line}: ")
-    assert last == (["The fit is stored as far as it came: go on with --resume mine."] if kept else [])
+    assert last == (["The fit is stored as far as it came: continue with --resume mine."] if kept else [])
     assert Path("mine").exists() == kept
     if kept:
         Path("unplugged").unlink()

@@ -68,7 +68,7 @@ class Chains:
         """The first n draws of a chain, all by default: points and stats of each."""
         for method, state in zip(self.steps, self.fresh, strict=True):
             method.sampling_state = state
-        if self.model.likelihood.op.chip.spec.drifting:  # it goes on from chain to chain, as a new process finds it
+        if self.model.likelihood.op.chip.spec.drifting:  # it continues from chain to chain, as a new process finds it
             for method in self.steps:
                 for step_of_it in flatten_steps(method):
                     step_of_it.watch = Watch()

@@ -324,7 +324,7 @@ def test_a_drifting_chip_is_one_chip(drifting_fit):
     with pytest.raises(InputError, match="cores was 2, but this chip drifts"):
         make(cores=2)
     result = make(sampler="block", chains=1, draws=2, tune=0)
-    # 100 runs a draw, a start, what PyMC asks before, and the evaluation of two draws: the chip goes on ageing
+    # 100 runs a draw, a start, what PyMC asks before, and the evaluation of two draws: the chip continues ageing
     assert 203 <= result.chip.age <= 210
     before = result.chip.age
     result.predict(result.train_inputs, "map")

@@ -144,7 +144,7 @@ def drawn(folder):
 
 
 def run_slowly(folder):
-    """In a process of its own: fit, or go on, and save after every draw."""
+    """In a process of its own: fit, or continue, and save after every draw."""
     tally = Tally.tally
 
     def pausing(self):
@@ -322,7 +322,7 @@ def test_a_prior_that_is_a_function_must_be_passed(tmp_path):
 
 def test_a_folder_with_a_checkpoint_is_not_taken_for_another_fit(stopped):
     before = sorted(path.name for path in stopped.rglob("*"))
-    with pytest.raises(CheckpointError, match="already holds the checkpoint of a fit: go on with it by resume"):
+    with pytest.raises(CheckpointError, match="already holds the checkpoint of a fit: continue with it by resume"):
         small(FailingChip(), sampler="block", checkpoint=stopped)
     assert sorted(path.name for path in stopped.rglob("*")) == before
 
@@ -369,7 +369,7 @@ def test_a_torn_state_is_told_and_the_one_before_it_used(stopped, tmp_path):
         small(FailingChip(850), sampler="block", checkpoint=every_few(folder, 2))
     path = max((folder / "chain_0").glob("state-*"), key=lambda path: path.stat().st_mtime_ns)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.warns(UserWarning, match=r"Chain 0 goes on from the state before the last one, at draw \d+, since .*"):
+    with pytest.warns(UserWarning, match=r"Chain 0 continues from the state before the last one, at draw \d+, since"):
         result = resume(folder, FailingChip())
     assert_same(result, small(FailingChip(), sampler="block"), folder)
 

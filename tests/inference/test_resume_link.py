@@ -1,4 +1,4 @@
-"""A fit whose link broke for good goes on when it is mended: same draws, and the faults of both parts are told."""
+"""A fit whose link broke for good continues when it is repaired: same draws, and the faults of both parts are told."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def test_ctrl_c_keeps_the_rows(started: Started, tmp_path: Path) -> None:
     wait_until(lambda: len(cell_files(output)) >= 1, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, the workers included
     out = ended(process, code=130)
-    assert "the same command goes on from there" in " ".join(out.split())
+    assert "the same command continues from there" in " ".join(out.split())
     assert "Interrupted: the sweep is not complete." in out
     rows = read_sweep(output / "sweep.parquet")
     assert len(rows) == len(cell_files(output)) >= 1

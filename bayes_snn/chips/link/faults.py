@@ -25,7 +25,7 @@ from bayes_snn.chips.contract import ChipSpec, check_counts
 from bayes_snn.errors import ChipError
 from bayes_snn.files import UnreadableError, read_file
 
-KINDS = {  # of faults, in the order in which they are told
+KINDS = {  # of faults, in the order in which they are listed
     "timeout": "no answer in time",
     "dropped": "the driver reported that the link had failed",
     "late": "an answer to a request that had been given up; it was dropped",

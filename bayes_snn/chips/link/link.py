@@ -55,9 +55,9 @@ class Link:
         Seconds after which pauses end in a `LinkError`.
     failures
         Exceptions of the driver which mean that the link has failed. Any other ends the fit, as an error of a program
-        does: a retry does not mend it.
+        does: a retry does not help.
     tell
-        Called with a sentence when the fit pauses and when it goes on; prints to standard error by default.
+        Called with a sentence when the fit pauses and when it continues; prints to standard error by default.
 
     Attributes
     ----------
@@ -118,10 +118,10 @@ class Link:
             if counts is not None:
                 self._broken = False
                 if self._attempt > self.retries + 1:
-                    self.tell(f"The chip answers again, after {time.monotonic() - paused:.0f} s: the fit goes on.")
+                    self.tell(f"The chip answers again, after {time.monotonic() - paused:.0f} s: the fit continues.")
                 return counts
             if self._broken:
-                raise LinkError(f"{sentence} The chip was given up before: mend its link.")
+                raise LinkError(f"{sentence} The chip was given up before: repair its link.")
             n_pauses = self._attempt - self.retries - 1
             if n_pauses < 0:
                 self._sleep(min(self.wait * 2.0 ** min(self._attempt - 1, 60), LONGEST_WAIT), sentence)
@@ -219,7 +219,7 @@ class Link:
     def _give_up(self, reason: str) -> None:
         self._broken = True
         raise LinkError(
-            f"{reason}, so the fit has ended: mend the link, then resume the fit if it was stored, or fit again."
+            f"{reason}, so the fit has ended: repair the link, then resume the fit if it was stored, or fit again."
         )
 
     def __getattr__(self, name: str) -> Any:

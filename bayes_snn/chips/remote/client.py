@@ -254,7 +254,7 @@ class RemoteChip:
             "token": "give the server's token, with --token-file or token=",
             "too-large": "start the server with a larger --max-bytes",
             "schema": "install the same version of bayes_snn on both sides",
-            "program": "mend the chip's driver there",
+            "program": "fix the chip's driver there",
         }.get(str(code), "install the same version of bayes_snn on both sides")
         raise InputError(f"The server at {self.address} refused ({code}): {sentence.rstrip('.')}: {what_next}.")
 

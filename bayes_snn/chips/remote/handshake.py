@@ -195,8 +195,8 @@ class Doorkeeper:
         self._asked = context.socket(zmq.REP)
         self._asked.bind(_ZAP)
         # a client that goes away in its handshake is none that was refused
-        told = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_MONITOR_STOPPED
-        router.monitor(_WATCH, told)
+        watched = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_MONITOR_STOPPED
+        router.monitor(_WATCH, watched)
         self._watch = context.socket(zmq.PAIR)
         self._watch.connect(_WATCH)
         self._thread = threading.Thread(target=self._work, name="bayes_snn-doorkeeper", daemon=True)

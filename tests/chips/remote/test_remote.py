@@ -193,7 +193,7 @@ def test_copies_connect_anew_and_tokens_are_not_shown():
         (lambda counts: counts * np.nan, ChipError, "NaN"),
         (lambda counts: counts + 100, ChipError, "12 steps"),
         (raising(InputError("The weights are odd.")), InputError, "odd"),
-        (raising(TypeError("no such argument")), InputError, "TypeError: no such argument: mend the chip's driver"),
+        (raising(TypeError("no such argument")), InputError, "TypeError: no such argument: fix the chip's driver"),
     ],
 )
 def test_faults_of_the_served_chip_are_told(fault, kind, says):
