@@ -291,7 +291,7 @@ def test_archives_that_mean_harm(tmp_path, kind):
 def test_damaged_files(result, tmp_path, kind):
     """A dozen of the 2,000 trials of tests/benchmarks/hostile_files.py."""
     result.save(tmp_path / "fit")
-    write_weights(result, tmp_path / "whole.npz", compress=True)
+    write_weights(result, tmp_path / "whole.npz")
     write_nir(result, tmp_path / "whole.nir")
     (tmp_path / "work").mkdir()
     n = 4 if kind in ("posterior.nc", "nir") else 25

@@ -97,19 +97,19 @@ def fire(drive, decay, threshold, tables, reach, given, voltage, seen, slope, sp
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fire_backward(spikes_gradient, decay, slope, voltage, spikes, through_reset, drive_gradient):  # type: ignore[no-untyped-def]
+def fire_backward(spikes_gradient, decay, slope, spikes, drive_gradient):  # type: ignore[no-untyped-def]
     """Neurons backward through time: dL/ds -> dL/d drive, with `slope` for ds/dv'.
 
     With l[t] = dL/dv'[t], from the last step to the first,
 
-        l[t] = slope[t] dL/ds[t] + alpha l[t+1] ((1 - s[t]) - slope[t] v'[t]),    dL/d drive[t] = l[t]
+        l[t] = slope[t] dL/ds[t] + alpha l[t+1] (1 - s[t]),    dL/d drive[t] = l[t]
 
-    where the last term, the gradient through the reset, is left out unless `through_reset`. Shapes as in `fire`;
-    `drive_gradient` is written, summed over the steps when it has one only.
+    The gradient through the reset, - slope[t] v'[t] in the bracket, is left out (Zenke and Vogels 2021 advise so).
+    Shapes as in `fire`; `drive_gradient` is written, summed over the steps when it has one only.
     """
-    n_replicates, n_neurons, n_steps, n_samples = voltage.shape
-    one = voltage.dtype.type(1)
-    carried = np.empty(n_samples, voltage.dtype)  # alpha l[t+1]
+    n_replicates, n_neurons, n_steps, n_samples = spikes.shape
+    one = spikes.dtype.type(1)
+    carried = np.empty(n_samples, spikes.dtype)  # alpha l[t+1]
     constant = drive_gradient.shape[2] == 1
     for r in range(n_replicates):
         for n in range(n_neurons):
@@ -117,13 +117,10 @@ def fire_backward(spikes_gradient, decay, slope, voltage, spikes, through_reset,
             carried[:] = 0
             drive_gradient[r, n, 0] = 0
             for t in range(n_steps - 1, -1, -1):
-                g, p, x, s = spikes_gradient[r, n, t], slope[r, n, t], voltage[r, n, t], spikes[r, n, t]
+                g, p, s = spikes_gradient[r, n, t], slope[r, n, t], spikes[r, n, t]
                 out = drive_gradient[r, n, 0 if constant else t]
                 for b in range(n_samples):
-                    kept = one - s[b]
-                    if through_reset:
-                        kept -= p[b] * x[b]
-                    total = p[b] * g[b] + carried[b] * kept
+                    total = p[b] * g[b] + carried[b] * (one - s[b])
                     carried[b] = alpha * total
                     if constant:
                         out[b] += total

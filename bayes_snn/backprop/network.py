@@ -48,13 +48,11 @@ SURROGATES: dict[str, Callable[[Tensor, float], Tensor]] = {
 class Surrogate:
     """How a spike's derivative is made up.
 
-    `name` is one of SURROGATES, `steepness` in 1 / threshold, `through_reset` says whether the gradient also passes
-    through the reset (Zenke and Vogels 2021 advise against it).
+    `name` is one of SURROGATES, `steepness` in 1 / threshold.
     """
 
     name: str = "fast_sigmoid"
     steepness: float = 2.0
-    through_reset: bool = False
 
 
 class _Current(torch.autograd.Function):
@@ -112,23 +110,22 @@ class _Fire(torch.autograd.Function):
         tables, reach = layer.comparator.astype(dtype), layer.reach
         arrays = (voltage.numpy(), seen.numpy(), slope.numpy(), spikes.numpy())
         fire(drive.numpy(), decay, threshold, tables, reach, given is not None, *arrays)
-        ctx.save_for_backward(voltage, spikes)
+        ctx.save_for_backward(spikes)
         if ctx.needs_input_grad[0]:
             theta = torch.from_numpy(threshold)[:, None, None]
             made_up = SURROGATES[surrogate.name](seen - theta, surrogate.steepness)
             ctx.slope = made_up * slope if bends else made_up
-        ctx.decay, ctx.constant, ctx.through_reset = decay, drive.shape[2] == 1, surrogate.through_reset
+        ctx.decay, ctx.constant = decay, drive.shape[2] == 1
         return spikes
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
-        voltage, spikes = ctx.saved_tensors
-        shape = list(voltage.shape)
+        (spikes,) = ctx.saved_tensors
+        shape = list(spikes.shape)
         shape[2] = 1 if ctx.constant else shape[2]
-        out = voltage.new_empty(shape)
+        out = spikes.new_empty(shape)
         gradient = gradients[0].contiguous().numpy()
-        arrays = (ctx.slope.numpy(), voltage.numpy(), spikes.numpy())
-        fire_backward(gradient, ctx.decay, *arrays, ctx.through_reset, out.numpy())
+        fire_backward(gradient, ctx.decay, ctx.slope.numpy(), spikes.numpy(), out.numpy())
         return out, None, None, None, None
 
 

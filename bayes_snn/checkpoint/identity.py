@@ -99,14 +99,14 @@ def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None
                 what = {"versions": f"version of {name}", "chip": f"{name} of the chip"}.get(part, name)
                 raise CheckpointError(
                     f"The fit in {folder} was begun with another {said(what, 60)} ({said(before)}, now {said(now)}), "
-                    "and the draws would not be the same: go on with what it was begun with, or fit again."
+                    "and the draws would not be the same: continue with what it was begun with, or fit again."
                 )
     if changed := sorted(
         name for name in {**known["code"], **fit["code"]} if known["code"].get(name) != fit["code"].get(name)
     ):
         raise CheckpointError(
             f"The fit in {folder} was begun with other code of bayes_snn {__version__} (another {said(changed[0])}), "
-            "and the draws might not be the same: go on with the code that it was begun with, or fit again."
+            "and the draws might not be the same: continue with the code that it was begun with, or fit again."
         )
     for part, what in (
         ("inputs", "other training inputs"),
@@ -117,7 +117,7 @@ def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None
     ):
         if known[part] != fit[part]:
             raise CheckpointError(
-                f"The fit in {folder} was begun with {what}: go on with what it was begun with, or fit again."
+                f"The fit in {folder} was begun with {what}: continue with what it was begun with, or fit again."
             )
     for part in ("feature_names", "class_names"):
         if known[part] != fit[part]:
@@ -137,7 +137,7 @@ def check_model_file(known: dict[str, Any], path: str | Path, folder: Path) -> N
         return  # the reader of model files says why
     if digest != known["prior"]:
         raise CheckpointError(
-            f"The fit in {folder} was begun with another model file or prior function than {path} holds now: go on "
+            f"The fit in {folder} was begun with another model file or prior function than {path} holds now: continue "
             "with what it was begun with, or fit again."
         )
 

@@ -43,9 +43,7 @@ UNREADABLE: tuple[type[Exception], ...] = (
 
 
 
-def write_weights(
-    result: Any, path: str | Path, estimate: str = "map", *, draw: int | None = None, compress: bool = False
-) -> Path:
+def write_weights(result: Any, path: str | Path, estimate: str = "map", *, draw: int | None = None) -> Path:
     """Write weights, as they are programmed, to an .npz file: before the chip saturates or rounds them.
 
     Parameters
@@ -56,8 +54,6 @@ def write_weights(
         The file, replaced as a whole when it is there already.
     estimate, draw
         Which weights of a fit, see `deployment`.
-    compress
-        Smaller, slower to write.
 
     Returns
     -------
@@ -79,7 +75,7 @@ def write_weights(
         metadata |= {"weight_range": list(spec.weight_range), "weight_bits": spec.weight_bits}
     named: dict[str, Any] = {f"w_{layer}": w for layer, w in enumerate(weights, 1)}
     buffer = io.BytesIO()
-    (np.savez_compressed if compress else np.savez)(buffer, metadata=np.array(json.dumps(metadata)), **named)
+    np.savez(buffer, metadata=np.array(json.dumps(metadata)), **named)
     write_then_rename(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
     return path
 

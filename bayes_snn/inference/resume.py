@@ -1,4 +1,4 @@
-"""`resume()`: go on with a fit that was stopped; the command does it with `--resume`."""
+"""`resume()`: continue with a fit that was stopped; the command does it with `--resume`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def resume(
     cores: int | None = None,
     progress: bool | str = False,
 ) -> FitResult:
-    """Go on with a fit from its checkpoint, to the draws that it would have had without the stop.
+    """Continue with a fit from its checkpoint, to the draws that it would have had without the stop.
 
     On a deterministic chip, and on a noisy one that tells where its stream of noise is (`LIFChip`), they are the same
     bit for bit. On any other noisy chip the current weights keep the answer that they were accepted with, and new
@@ -71,7 +71,7 @@ def resume(
             weights = str(Path(saved.known["directory"]) / name)
             if not (trust or saved.is_own):
                 raise CheckpointError(
-                    f"The fit in {saved.folder} was not begun by this user on this computer, and to go on with it "
+                    f"The fit in {saved.folder} was not begun by this user on this computer, and to continue with it "
                     f"would run the model file {said(weights, 1000)}, a program: read it, then pass trust=True, or "
                     "pass weights=."
                 )

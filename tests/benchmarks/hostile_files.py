@@ -144,7 +144,7 @@ def make_whole(folder: Path) -> None:
     result = _fit(None)
     result.scores["train"] = result.evaluate(result.train_inputs, np.asarray(result.posterior["observed_data/label"]))
     result.save(folder / "fit")
-    write_weights(result, folder / "whole.npz", compress=True)
+    write_weights(result, folder / "whole.npz")
     write_nir(result, folder / "whole.nir")
     stopped_fit(folder / "checkpoint")
 

@@ -13,9 +13,7 @@ output spikes in `n_steps` steps. All arithmetic is float32; forward.py states t
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -56,8 +54,6 @@ class LIFChip:
         Membrane time constant in ms.
     weight_range
         Weights outside saturate.
-    threads
-        Threads that share the samples of a run; the answer does not depend on them.
 
     Raises
     ------
@@ -77,13 +73,11 @@ class LIFChip:
         *,
         tau_m: float = TAU_M,
         weight_range: tuple[float, float] = (-4.0, 4.0),
-        threads: int = 1,
     ) -> None:
         strengths = check_distortions(distortion, sigma)
         check_whole("The chip's seed", seed, 0, None, 0)
         if not np.isfinite(tau_m) or tau_m <= 0:
             raise InputError(f"tau_m was {tau_m!r} ms, but a positive time is expected: leave it out for 9.491.")
-        check_whole("threads", threads, 1, None, 1)
         bits = int(strengths.get("quantisation", 0)) or None
         drifting = "drift" in strengths
         self.spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, "noise" not in strengths, drifting)
@@ -91,7 +85,6 @@ class LIFChip:
         self.strengths = strengths
         self.seed = int(seed)
         self.tau_m = float(tau_m)
-        self.threads = int(threads)
         streams = partial(stream, self.seed)
         drawn = [draw_layer(strengths, self.spec, n, self.tau_m, streams) for n in range(len(self._shapes))]
         self.circuit = make_circuit(self.spec, drawn)
@@ -109,15 +102,8 @@ class LIFChip:
         columns = self._program(weights)
         groups = self._groups(inputs)
         counts = np.empty((len(inputs), self.spec.layers[-1]), np.int32)
-        key = self._begin_run()
-        if self.threads == 1 or len(groups) == 1:
-            run_groups(self.circuit, columns, groups, 0, key, counts)
-            return counts
-        bounds = np.linspace(0, len(groups), min(self.threads, len(groups)) + 1).astype(int)
-        with ThreadPoolExecutor(self.threads) as pool:
-            for start, stop in itertools.pairwise(bounds):
-                part = counts[start * GROUP : stop * GROUP]
-                pool.submit(run_groups, self.circuit, columns, groups[start:stop], start, key, part)
+        key = self._begin_run()  # before the circuit is read: its thresholds may have drifted
+        run_groups(self.circuit, columns, groups, 0, key, counts)
         return counts
 
     def spikes(self, weights: Sequence[FloatArray], inputs: FloatArray) -> list[NDArray[np.bool_]]:
@@ -190,7 +176,7 @@ class LIFChip:
         return self._n_runs
 
     def grow_old(self, n_runs: int) -> None:
-        """Let this many runs pass without showing anything: noise and drift go on as they would have.
+        """Let this many runs pass without showing anything: noise and drift continue as they would have.
 
         `restart_noise(seed)` and `grow_old(age)` bring a chip back to where it stood.
         """
@@ -198,14 +184,14 @@ class LIFChip:
             self._n_runs += int(n_runs)
 
     def checkpoint_state(self) -> dict[str, int]:
-        """Where the stream of noise is: what a chip must tell, if a fit shall go on from a checkpoint bit for bit.
+        """Where the stream of noise is: what a chip must tell, if a fit shall continue from a checkpoint bit for bit.
 
         An optional capability, with `restore_state`.
         """
         return {"noise_key": int(self._noise_key), "n_runs": self._n_runs}
 
     def restore_state(self, state: dict[str, int]) -> None:
-        """Go on where `checkpoint_state` told; a `ValueError` where that is no place in a stream of noise."""
+        """Continue where `checkpoint_state` returned; a `ValueError` where that is no place in a stream of noise."""
         key, n_runs = np.uint64(state["noise_key"]), state["n_runs"]
         if type(n_runs) is not int or n_runs < 0:
             raise ValueError("the number of runs is no whole number >= 0")

@@ -124,15 +124,6 @@ def test_adding_a_distortion_leaves_the_others_as_they_were():
     np.testing.assert_array_equal(alone.circuit.edges, both.circuit.edges)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 8])
-def test_threads_do_not_change_the_answer(threads):
-    weights, inputs = random_network((5, 9, 3), 1500, 6)
-    names, sigmas = ["comparator", "noise"], [2.0, 0.2]
-    one = LIFChip((5, 9, 3), names, sigmas)
-    many = LIFChip((5, 9, 3), names, sigmas, threads=threads)
-    np.testing.assert_array_equal(one.run(weights, inputs), many.run(weights, inputs))
-
-
 def test_a_sample_does_not_depend_on_its_neighbours():
     weights, inputs = random_network((5, 9, 3), 400, 6)
     chip = LIFChip((5, 9, 3), "comparator", 3.0)
@@ -206,7 +197,6 @@ def test_pickles():
         ({"n_steps": 0}, "n_steps was 0, but a whole number of at least 1"),
         ({"seed": -1}, "whole number of at least 0"),
         ({"tau_m": 0.0}, "positive time"),
-        ({"threads": 0}, "threads was 0, but a whole number of at least 1"),
         ({"threads": 1.5}, "threads was 1.5, but a whole number"),
         ({"weight_range": (1.0, -1.0)}, "lower one"),
     ],
