@@ -88,6 +88,7 @@ class LIFChip:
         streams = partial(stream, self.seed)
         drawn = [draw_layer(strengths, self.spec, n, self.tau_m, streams) for n in range(len(self._shapes))]
         self.circuit = make_circuit(self.spec, drawn)
+        self._step = level_step(self.spec.weight_range, bits)
         self._gain = np.concatenate([layer.gain.ravel() for layer in drawn])
         self._grid = np.array([layer.grid for layer in drawn])
         self._drift = ThresholdDrift(strengths["drift"], drawn) if drifting else None
@@ -217,9 +218,8 @@ class LIFChip:
             )
         flat = np.concatenate([w.ravel() for w in matrices])
         low, high = self.spec.weight_range
-        step = level_step(self.spec.weight_range, self.spec.weight_bits)
         programmed = np.empty(len(flat), np.float32)
-        if not program_weights(flat, self.circuit.layers, low, high, step, self._gain, self._grid, programmed):
+        if not program_weights(flat, self.circuit.layers, low, high, self._step, self._gain, self._grid, programmed):
             raise InputError(
                 "The weights hold NaN, but every weight must be a number: check the prior and the starting point."
             )
