@@ -2,21 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 BUILT_IN = ("breast_cancer", "digits", "iris", "wine")  # data sets
 
+FROZEN, NOISY, DRIFTING = "frozen", "noisy", "drifting"  # a distortion drawn once, at every run, or run by run
+
+
+class Distortion(NamedTuple):
+    """A way in which a chip is not ideal, as commands, errors, reports and the README tell it.
+
+    Attributes
+    ----------
+    name, meaning
+        What is distorted. g is a smooth random function of unit variance, e and xi are standard normal.
+    unit, bounds
+        What sigma is, and the least and the most that can be drawn; 0 is always the ideal chip.
+    example
+        A sigma to try.
+    whole
+        Whether sigma is a whole number.
+    kind
+        FROZEN, NOISY or DRIFTING.
+    not_lif
+        Why neurons with it are no LIF neurons with an alpha, a theta and weights of their own; "" where they are.
+    """
+
+    name: str
+    meaning: str
+    unit: str
+    bounds: tuple[float, float]
+    example: float
+    whole: bool = False
+    kind: str = FROZEN
+    not_lif: str = ""
+
+    @property
+    def range(self) -> str:
+        """Least and most sigma, as people read them."""
+        least, most = self.bounds
+        return f"{least:,g} to {most:,g}"
+
+    def holds(self, sigma: float) -> bool:
+        """Whether a sigma can be drawn."""
+        least, most = self.bounds
+        return sigma == 0 or (least <= sigma <= most and (not self.whole or sigma == int(sigma)))
+
+
+_THETAS, _SPREAD = "standard deviation, in units of theta", "log-normal spread"
+_STATIONARY = f"stationary {_THETAS}"
+# a row here and its arithmetic in chips/lif/distortion.py, draw_layer, are all that a distortion is
+# fmt: off
+_ROWS = (
+    Distortion("comparator", "the comparator sees v + sigma g(v), another g in each neuron", _THETAS, (0, 1e4), 3,
+               not_lif="its neurons fire in several intervals of v"),
+    Distortion("current", "the neuron receives I + sigma g(I), another g in each neuron", _THETAS, (0, 1e4), 3,
+               not_lif="its neurons bend their input current"),
+    Distortion("threshold", "theta becomes theta exp(sigma e) in each neuron", _SPREAD, (0, 10), 0.1),
+    Distortion("leak", "tau_m becomes tau_m exp(sigma e) in each neuron", _SPREAD, (0, 10), 0.1),
+    Distortion("gain", "w becomes w exp(sigma e) in each synapse", _SPREAD, (0, 10), 0.1),
+    Distortion("stuck", "some synapses are stuck at zero", "fraction of the synapses", (0, 1), 0.1),
+    Distortion("silent", "some neurons never spike", "fraction of the neurons", (0, 1), 0.1),
+    Distortion("quantisation", "weights are rounded to a grid over the weight range", "whole number of bits", (2, 16),
+               4, whole=True),
+    Distortion("noise", "v[t] gets sigma sqrt(1 - alpha^2) xi[t], fresh at every run", _STATIONARY, (0, 1e4), 0.1,
+               kind=NOISY, not_lif="its voltages are noisy"),
+    Distortion("drift", "theta becomes theta exp(sigma B) in each neuron, B a random walk from run to run",
+               "spread per 1,000 runs", (0, 10), 0.1, kind=DRIFTING, not_lif="its thresholds walk from run to run"),
+)
+# fmt: on
+DISTORTION_ROWS = {row.name: row for row in _ROWS}
 DISTORTIONS: dict[str, str] = {
-    "comparator": "the comparator sees v + sigma g(v); sigma in units of the threshold",
-    "current": "the neuron receives I + sigma g(I); sigma in units of the threshold",
-    "threshold": "theta becomes theta exp(sigma e) in each neuron",
-    "leak": "tau_m becomes tau_m exp(sigma e) in each neuron",
-    "gain": "w becomes w exp(sigma e) in each synapse",
-    "stuck": "a fraction sigma of the synapses is stuck at zero",
-    "silent": "a fraction sigma of the neurons never spikes",
-    "quantisation": "weights are rounded to sigma bits (a whole number from 2 to 16)",
-    "noise": "v gets sigma sqrt(1 - alpha^2) xi at each step, fresh at every run; sigma in units of the threshold",
-    "drift": "theta becomes theta exp(sigma B) in each neuron, B a random walk from run to run; sigma per 1,000 runs",
+    name: f"{row.meaning}; sigma: {row.unit}, {row.range}" for name, row in DISTORTION_ROWS.items()
 }
 IDEAL = "none"  # the distortion of a chip without any
 
@@ -33,6 +92,19 @@ REPORT = "report.html"  # the file of a report
 
 TOKEN = "BAYES_SNN_TOKEN"  # environment variable with the token of a server
 MAX_BYTES = 64 * 2**20  # of a message, by default
+
+
+def sigma_units() -> str:
+    """What sigma is of each distortion, those of one unit together."""
+    names: dict[str, list[str]] = {}
+    for row in DISTORTION_ROWS.values():
+        names.setdefault(f"{row.unit}, {row.range}", []).append(row.name)
+    return "; ".join(f"{', '.join(together)}: {unit}" for unit, together in names.items())
+
+
+def strengths_in_words(strengths: Mapping[str, float]) -> str:
+    """Distortions and their strengths in a few words, "ideal" where there are none."""
+    return ", ".join(f"{name} {sigma:g}" for name, sigma in strengths.items()) or "ideal"
 
 
 def model_folders() -> list[Path]:

@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from bayes_snn import DISTORTIONS, LIFChip, __version__, fit, load_fit
 from bayes_snn.estimates.predict import ALL_ESTIMATES, ESTIMATES
+from bayes_snn.names import DISTORTION_ROWS
 from bayes_snn.samplers.by_name import SAMPLERS
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +122,11 @@ def test_the_chip_is_one():
 )
 def test_tables_list_what_there_is(title, names):
     assert sorted(first_column(title)) == sorted(names)
+
+
+def test_the_table_of_distortions_says_what_the_rows_say():
+    lines = [line for line in section("Distortions").splitlines() if line.startswith("|")]
+    assert lines[2:] == [f"| {n} | {row.meaning} | {row.unit} | {row.range} |" for n, row in DISTORTION_ROWS.items()]
 
 
 def test_samplers_page_names_every_sampler():

@@ -29,6 +29,7 @@ from bayes_snn.names import (
     SAMPLERS,
     TUNE,
     available_models,
+    sigma_units,
 )
 from bayes_snn.waiting import progress_shown
 
@@ -75,7 +76,9 @@ def command(
     distortion: Annotated[
         list[str], option(_CHIP, "NAME", f"{IDEAL}, {', '.join(DISTORTIONS)}; several: with commas.")
     ] = ["comparator"],  # noqa: B006
-    sigma: Annotated[list[str], option(_CHIP, "X", "Strength: one for all distortions, or one for each.")] = ["3"],  # noqa: B006
+    sigma: Annotated[
+        list[str], option(_CHIP, "X", f"Strength: one for all distortions, or one for each. {sigma_units()}.")
+    ] = ["3"],  # noqa: B006
     chip_seed: Annotated[int, option(_CHIP, "N", "Draws the chip: another seed, another chip.")] = 0,
     hidden: Annotated[str, option(_CHIP, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
     steps: Annotated[int, option(_CHIP, "N", "Time steps (ms) of a presentation.")] = 32,
@@ -229,12 +232,6 @@ def _tell_behaviour(chip: Chip, model: Any, split: Split) -> None:
     for sentence in found.sentences():
         console.print(sentence, highlight=False, markup=False)
     console.print(f"It was shown {found.presentations:,} samples for this.", highlight=False)
-
-
-
-
-
-
 
 
 def _choose_folder(out: str | None, overwrite: bool) -> Path | None:

@@ -17,7 +17,17 @@ from bayes_snn.cli.chip_options import make_chip, parse_sigmas
 from bayes_snn.cli.fit import asked_reading
 from bayes_snn.cli.terminal import option, run_app, show_help
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.names import BUILT_IN, CHAINS, DISTORTIONS, DRAWS, IDEAL, METHODS, SAMPLERS, available_models
+from bayes_snn.names import (
+    BUILT_IN,
+    CHAINS,
+    DISTORTIONS,
+    DRAWS,
+    IDEAL,
+    METHODS,
+    SAMPLERS,
+    available_models,
+    sigma_units,
+)
 
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
     from bayes_snn.sweeps.cells import Cell
@@ -46,7 +56,7 @@ def command(
         str,
         option(_GRID, "NAMES", f"{IDEAL}, {', '.join(DISTORTIONS)}; leak+gain composes, leak:0.5+gain:2 have sigmas."),
     ] = "comparator",
-    sigma: Annotated[str, option(_GRID, "NUMBERS", "Strengths.")] = "3",
+    sigma: Annotated[str, option(_GRID, "NUMBERS", f"Strengths. {sigma_units()}.")] = "3",
     chips: Annotated[str, option(_GRID, "SEEDS", "Chip seeds; 0-19 makes 20 chips.")] = "0-19",
     n_train: Annotated[str, option(_GRID, "NUMBERS", "Training samples; all for what the test part leaves.")] = "all",
     splits: Annotated[

@@ -39,6 +39,7 @@ from bayes_snn.estimates.predict import Weights
 from bayes_snn.exports.deployment import check_chain, deployment, file_path
 from bayes_snn.files import UnreadableError, write_then_rename
 from bayes_snn.hdf5 import Group, read_hdf5
+from bayes_snn.names import DISTORTION_ROWS
 from bayes_snn.version import __version__
 
 try:
@@ -47,12 +48,6 @@ except ImportError:
     raise InputError("NIR needs the package nir, which is not installed: run pip install 'bayes_snn[nir]'.") from None
 
 DISCRETISATIONS = ("euler", "exact")
-NOT_EXPRESSIBLE = {
-    "comparator": "its neurons fire in several intervals of v, where NIR's LIF has one threshold",
-    "current": "its neurons bend their input current, where NIR's LIF is linear in it",
-    "noise": "its voltages are noisy, where NIR's LIF is deterministic",
-    "drift": "its thresholds walk from run to run, where NIR's are constant",
-}
 
 Float32Array = NDArray[np.float32]
 
@@ -313,11 +308,12 @@ def _expressible(chip: Chip) -> LIFChip:
             f"The effective weights of a {type(chip).__name__} are not known, only those of a LIFChip: leave out "
             "effective to export the deployed ones."
         )
-    for name, why in NOT_EXPRESSIBLE.items():
-        if name in chip.strengths:
+    for name in chip.strengths:
+        if why := DISTORTION_ROWS[name].not_lif:
             raise InputError(
-                f"The chip's {name} distortion cannot be written as NIR ({why}): leave out effective to export the "
-                "deployed weights on ideal neurons."
+                f"The chip's {name} distortion cannot be written as NIR ({why}, where NIR's LIF has one constant "
+                "threshold, a linear current and no noise): leave out effective to export the deployed weights on "
+                "ideal neurons."
             )
     return chip
 

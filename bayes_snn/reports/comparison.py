@@ -11,6 +11,7 @@ import pandas as pd
 
 from bayes_snn.checks.leave_one_out import check_same_samples, compare_scores, n_high, n_tied, no_ranking, pointwise_loo
 from bayes_snn.errors import InputError
+from bayes_snn.names import strengths_in_words
 from bayes_snn.reports.material import Material
 from bayes_snn.reports.page import Html, Sheet, element, gallery, joined, missing, paragraph, table
 from bayes_snn.reports.scores import draw_accuracies
@@ -124,8 +125,7 @@ def _sizes(material: Material) -> str:
 
 def _chip(material: Material) -> str:
     described = material.stored.get("chip", {})
-    distortions = described.get("distortions") or {}
-    distorted = ", ".join(f"{name} {said(sigma)}" for name, sigma in distortions.items()) or "ideal"
+    distorted = strengths_in_words(described.get("distortions") or {})
     layers = "-".join(str(n) for n in material.result.chip.spec.layers)
     if "distortions" not in described:
         return f"{described.get('class', 'chip')} {layers}"

@@ -11,6 +11,7 @@ from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
+from bayes_snn.names import DISTORTIONS, strengths_in_words
 from bayes_snn.posterior.noisy import told_noise
 from bayes_snn.reports.material import Material
 from bayes_snn.reports.page import Html, Sheet, element, gallery, joined, missing, pairs, paragraph, table
@@ -160,10 +161,22 @@ def provenance(material: Material, sheet: Sheet) -> Html:
             tables.append(pairs(caption, [(element("code", k), said(v)) for k, v in _flat(found)]))
         else:
             absent.append(missing(f"fit.json holds no {name}."))
+    if distorted := _distortions(material):
+        tables.insert(2, pairs("Distortions of the chip", distorted))
     attributes = material.result.posterior["posterior"].attrs
     rows = [(element("code", name), said(attributes[name])) for name in ("created_at",) if name in attributes]
     rows.append((element("code", "format"), said(material.stored.get("format", _NOT_KNOWN))))
     return joined([element("div", *tables, pairs("Fit", rows), class_="beside"), *absent])
+
+
+def _distortions(material: Material) -> list[tuple[object, object]]:
+    """Strength and meaning of each distortion; a newer version may have written one that this one does not know."""
+    strengths = (material.stored.get("chip") or {}).get("distortions") or {}
+    return [
+        (strengths_in_words({name: sigma}), DISTORTIONS[name])
+        for name, sigma in strengths.items()
+        if name in DISTORTIONS
+    ]
 
 
 def score_rows(material: Material) -> list[tuple[str, float | None, float | None, tuple[float, float] | None]]:
@@ -186,20 +199,6 @@ def split_verdict(text: str) -> tuple[str, str]:
         return text, ""
     rest = text[found.end() :]
     return f"{text[: found.start()]}.", rest[:1].upper() + rest[1:]
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def _flat(values: dict[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:

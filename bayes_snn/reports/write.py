@@ -11,6 +11,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.inference.result import FitResult
 from bayes_snn.names import REPORT as FILE
+from bayes_snn.names import strengths_in_words
 from bayes_snn.reports.comparison import comparison
 from bayes_snn.reports.material import Material, gather
 from bayes_snn.reports.page import Html, Sheet, element, joined, page, paragraph
@@ -124,8 +125,8 @@ def _summary(material: Material) -> str:
     described, arguments = material.stored.get("chip", {}), material.result.arguments
     layers = "-".join(str(n) for n in material.result.chip.spec.layers)
     distortions = described.get("distortions") or {}
-    distorted = ", ".join(f"{name} {strength:g}" for name, strength in distortions.items())
-    chip = f"{described.get('class', 'chip')} {layers}" + (f", {distorted}" if distorted else "")
+    chip = f"{described.get('class', 'chip')} {layers}"
+    chip += f", {strengths_in_words(distortions)}" if distortions else ""
     sizes = material.result.posterior["posterior"].sizes
     data = f"{arguments['data']}, " if arguments.get("data") else ""
     return (

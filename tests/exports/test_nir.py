@@ -8,6 +8,7 @@ import importlib
 import io
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tests.helpers.toys import SigmoidChip
 nir = pytest.importorskip("nir", reason="nir is not installed")
 
 from bayes_snn.exports.nir import from_nir, to_nir, write_nir  # noqa: E402
+from bayes_snn.names import DISTORTION_ROWS  # noqa: E402
 
 READER_DT = {"snntorch": 1e-4, "norse": 1e-3, "numpy": 1e-3}
 ALPHA = np.float32(0.9)
@@ -307,6 +309,12 @@ def test_neurons_that_never_fire():
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_names_the_distortions_that_nir_cannot_express():
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    *most, last = (name for name, row in DISTORTION_ROWS.items() if row.not_lif)
+    assert f"Distortions {', '.join(most)} and {last} have no place in NIR's LIF" in page
 
 
 @pytest.mark.parametrize("name", ["comparator", "current", "noise", "drift"])

@@ -25,6 +25,7 @@ from bayes_snn.estimates.baselines import baseline_scores
 from bayes_snn.estimates.metrics import accuracy_interval
 from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.inference.load import load_fit
+from bayes_snn.names import DISTORTIONS
 from bayes_snn.reports import write as report
 from bayes_snn.reports.chains import disagreement, rank_shares, thinned
 from bayes_snn.reports.comparison import leave_one_out
@@ -200,6 +201,7 @@ def test_the_numbers_are_those_of_the_fit(text, folder):
         assert f"effective draws of the {name} {rows[name][1]} (wanted 100)" in verdict
     assert rows["split_seed"] == ["0"]
     assert rows["distortions.comparator"] == ["2"]
+    assert rows["comparator 2"] == [DISTORTIONS["comparator"]]
     assert rows["pymc"] == [stored["versions"]["pymc"]]
     assert rows["target"] == ["none"]
     assert "distilled" not in rows

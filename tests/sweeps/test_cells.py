@@ -71,7 +71,7 @@ def test_strengths_of_their_own() -> None:
     cell = Cell("mh", distortion="comparator:3+quantisation", sigma=4.0)
     assert (cell.distortion_names, cell.sigmas) == (["comparator", "quantisation"], [3.0, 4.0])
     assert Cell("mh", distortion="none").sigmas == []
-    with pytest.raises(InputError, match="2 to 16 bits"):
+    with pytest.raises(InputError, match="2 to 16 is expected"):
         Cell("mh", distortion="comparator:3+quantisation", sigma=4.5)
 
 

@@ -31,6 +31,7 @@ from bayes_snn.chips.lif.neuron import TAU_M
 from bayes_snn.chips.lif.noise import mix
 from bayes_snn.chips.rounding import level_step
 from bayes_snn.errors import InputError, check_whole
+from bayes_snn.names import DISTORTION_ROWS, DRIFTING, FROZEN, strengths_in_words
 
 _CACHED_INPUTS = 4  # training and test inputs, and two more
 
@@ -79,8 +80,8 @@ class LIFChip:
         if not np.isfinite(tau_m) or tau_m <= 0:
             raise InputError(f"tau_m was {tau_m!r} ms, but a positive time is expected: leave it out for 9.491.")
         bits = int(strengths.get("quantisation", 0)) or None
-        drifting = "drift" in strengths
-        self.spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, "noise" not in strengths, drifting)
+        kinds = {DISTORTION_ROWS[name].kind for name in strengths}
+        self.spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, kinds <= {FROZEN}, DRIFTING in kinds)
         self._shapes = tuple(self.spec.weight_shapes)
         self.strengths = strengths
         self.seed = int(seed)
@@ -91,7 +92,7 @@ class LIFChip:
         self._step = level_step(self.spec.weight_range, bits)
         self._gain = np.concatenate([layer.gain.ravel() for layer in drawn])
         self._grid = np.array([layer.grid for layer in drawn])
-        self._drift = ThresholdDrift(strengths["drift"], drawn) if drifting else None
+        self._drift = ThresholdDrift(strengths["drift"], drawn) if "drift" in strengths else None
         self.restart_noise(0)
         self._prepared: list[tuple[FloatArray, NDArray[np.float32]]] = []
 
@@ -249,6 +250,6 @@ class LIFChip:
         return {**self.__dict__, "_prepared": []}
 
     def __repr__(self) -> str:
-        distorted = ", ".join(f"{name} {sigma:g}" for name, sigma in self.strengths.items()) or "ideal"
+        distorted = strengths_in_words(self.strengths)
         layers = "-".join(str(n) for n in self.spec.layers)
         return f"LIFChip({layers}, {distorted}, seed={self.seed}, n_steps={self.spec.n_steps})"

@@ -25,13 +25,12 @@ from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.current import TABLE_REACH
 from bayes_snn.chips.lif.neuron import DT, THRESHOLD
 from bayes_snn.errors import InputError, unknown_name
+from bayes_snn.names import DISTORTION_ROWS
 from bayes_snn.names import DISTORTIONS as DISTORTIONS
 
 N_FEATURES = 8  # cosines of a smooth random function
 N_KNOTS = 4097  # of a current table: 32 to the unit of the threshold
 DRIFT_RUNS = 1000  # in which drift spreads log theta by sigma
-
-_FRACTIONS = ("stuck", "silent")
 
 
 def check_distortions(names: str | Sequence[str] | None, sigmas: float | Sequence[float]) -> dict[str, float]:
@@ -41,8 +40,8 @@ def check_distortions(names: str | Sequence[str] | None, sigmas: float | Sequenc
     """
     listed = [] if names is None else [names] if isinstance(names, str) else list(names)
     for name in listed:
-        if name not in DISTORTIONS:
-            raise unknown_name("distortion", name, DISTORTIONS)
+        if name not in DISTORTION_ROWS:
+            raise unknown_name("distortion", name, DISTORTION_ROWS)
     if len(set(listed)) < len(listed):
         raise InputError(f"Distortions were {listed}, but each can be given once: drop the one given twice.")
     values = [sigmas] * len(listed) if np.ndim(sigmas) == 0 else list(sigmas)  # type: ignore[arg-type]
@@ -57,16 +56,13 @@ def check_distortions(names: str | Sequence[str] | None, sigmas: float | Sequenc
             sigma = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             sigma = float("nan")
-        if not np.isfinite(sigma) or sigma < 0:
-            raise InputError(f"sigma of {name} was {value!r}, but a strength is a number >= 0: try 0.1 or 3.")
-        if name in _FRACTIONS and sigma > 1:
-            raise InputError(f"sigma of {name} was {sigma:g}, but it is a fraction from 0 to 1: try 0.1.")
-        if name == "quantisation" and sigma not in (0, *range(2, 17)):
-            raise InputError(f"sigma of quantisation was {sigma:g}, but it is 2 to 16 bits (0 for none): try 4.")
-        if name in ("threshold", "leak", "gain", "drift") and sigma > 10:
-            raise InputError(f"sigma of {name} was {sigma:g}, but beyond 10 exp(sigma e) overflows: try 0.1.")
-        if name in ("comparator", "current", "noise") and sigma > 1e4:
-            raise InputError(f"sigma of {name} was {sigma:g} thresholds, but at most 10,000 can be drawn: try 3.")
+        row = DISTORTION_ROWS[name]
+        if not row.holds(sigma):
+            given = repr(value) if np.isnan(sigma) else f"{sigma:g}"
+            raise InputError(
+                f"sigma of {name} was {given}, but a number from {row.range} is expected ({row.unit}): try "
+                f"{row.example:g}."
+            )
         if sigma > 0:
             strengths[name] = sigma
     return strengths
