@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from bayes_snn.chips.lif.chip import LIFChip
-from bayes_snn.chips.lif.distortion import DISTORTIONS
 from bayes_snn.data import load_data, split_data
 from bayes_snn.estimates.metrics import accuracy
 from bayes_snn.estimates.predict import probabilities
 from bayes_snn.inference.fit import fit
+from bayes_snn.names import DISTORTIONS
 
 LOSSES = {"mild": 0.1, "medium": 1 / 3, "strong": 2 / 3}
 LARGEST = {"stuck": 0.95, "silent": 0.9, "threshold": 5.0, "leak": 5.0, "gain": 5.0}

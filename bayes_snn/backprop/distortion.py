@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.current import TABLE_REACH
-from bayes_snn.chips.lif.distortion import DRIFT_RUNS, N_FEATURES, Layer, SmoothFunctions, draw_layer
+from bayes_snn.chips.lif.distortion import DRIFT_RUNS, Layer, draw_layer
+from bayes_snn.chips.lif.smooth import N_FEATURES, SmoothFunctions
 
 KNOTS = 16  # to the unit of the threshold, the length-scale of the smooth functions
 

@@ -25,7 +25,6 @@ import pytest
 from rich.console import Console
 
 from bayes_snn.chips.lif.chip import LIFChip
-from bayes_snn.chips.lif.distortion import DISTORTIONS
 from bayes_snn.cli import fit as command
 from bayes_snn.cli.summary import score_table
 from bayes_snn.data import BUILT_IN, load_data, split_data
@@ -33,6 +32,7 @@ from bayes_snn.errors import DataWarning, InputError
 from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.result import FitResult
+from bayes_snn.names import DISTORTIONS
 from bayes_snn.posterior.build import available_models
 from bayes_snn.reports.material import gather
 from bayes_snn.samplers.by_name import SAMPLERS

@@ -16,10 +16,10 @@ from rich.console import Console
 pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
 
-from bayes_snn.chips.lif.distortion import DISTORTIONS
 from bayes_snn.cli import sweep as sweep_command
 from bayes_snn.cli.sweep_table import table_over_chips
 from bayes_snn.errors import InputError
+from bayes_snn.names import DISTORTIONS
 from bayes_snn.sweeps import cluster
 from bayes_snn.sweeps.cells import METHODS, Cell
 from bayes_snn.sweeps.folder import read_sweep

@@ -8,9 +8,10 @@ import numpy as np
 
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.lif.current import TABLE_REACH
-from bayes_snn.chips.lif.distortion import N_FEATURES, SmoothFunctions, current_step, stream, stuck_elements
+from bayes_snn.chips.lif.distortion import current_step, stream, stuck_elements
 from bayes_snn.chips.lif.neuron import DT, integrate
 from bayes_snn.chips.lif.noise import CENTRE, LOG, ROUND, TAIL, mix
+from bayes_snn.chips.lif.smooth import N_FEATURES, SmoothFunctions
 
 F = np.float32
 

@@ -10,9 +10,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.chips.lif.distortion import Layer, comparator_edges, current_table
+from bayes_snn.chips.lif.distortion import Layer
 from bayes_snn.chips.lif.neuron import EDGE_COUNTS
 from bayes_snn.chips.lif.recall import MOST_STEPS, drive_marks
+from bayes_snn.chips.lif.smooth import comparator_edges, current_table
 from bayes_snn.chips.rounding import clip_and_round, round_to
 
 

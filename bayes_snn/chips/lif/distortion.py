@@ -2,9 +2,8 @@
 
 Every distortion has a strength sigma, and strength 0 leaves the ideal chip bit for bit. Each draws from a random
 stream of its own, named by the chip's seed, the distortion and the layer: adding one distortion to a chip leaves
-the others as they were, and changing sigma scales the same pattern. The equations are this project's own choice
-(DISTORTIONS gives each in one line); the smooth random functions are random Fourier features (Rahimi and Recht,
-NIPS 2007).
+the others as they were, and changing sigma scales the same pattern. The equations are this project's own choice;
+DISTORTIONS gives each in one line.
 
 `draw_layer` is the one place where they are drawn: for the simulated chip, which then looks for the edges of its firing
 regions (circuit.py), and for backprop's noise-aware mode, which tabulates them (backprop/distortion.py).
@@ -14,22 +13,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.chips.lif.current import TABLE_REACH
 from bayes_snn.chips.lif.neuron import DT, THRESHOLD
+from bayes_snn.chips.lif.smooth import SmoothFunctions
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import DISTORTION_ROWS
-from bayes_snn.names import DISTORTIONS as DISTORTIONS
 
-N_FEATURES = 8  # cosines of a smooth random function
-N_KNOTS = 4097  # of a current table: 32 to the unit of the threshold
 DRIFT_RUNS = 1000  # in which drift spreads log theta by sigma
 
 
@@ -71,30 +65,6 @@ def check_distortions(names: str | Sequence[str] | None, sigmas: float | Sequenc
 def stream(seed: int, name: str, layer: int) -> np.random.Generator:
     """The random stream of one distortion in one layer of the chip with this seed."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), layer])
-
-
-@dataclass(frozen=True)
-class SmoothFunctions:
-    """Smooth random functions sigma g_n(x), g_n(x) = sqrt(2 / K) sum_k cos(omega_nk x + phi_nk), one per neuron.
-
-    omega ~ Normal(0, 1 / length), phi ~ Uniform(0, 2 pi): over the draws, g(x) has mean 0 and variance 1 at each
-    x, and |g| <= sqrt(2 K). `frequencies` and `phases` have shape (n_neurons, K).
-    """
-
-    frequencies: NDArray[np.float64]
-    phases: NDArray[np.float64]
-    sigma: float = 1.0
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, n_neurons: int, length: float = 1.0, sigma: float = 1.0) -> SmoothFunctions:
-        """One function for each neuron."""
-        frequencies = rng.normal(0.0, 1.0 / length, (n_neurons, N_FEATURES))
-        return cls(frequencies, rng.uniform(0.0, 2.0 * np.pi, (n_neurons, N_FEATURES)), sigma)
-
-    def __call__(self, neuron: int, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """sigma g of one neuron at each x."""
-        angles = np.multiply.outer(np.asarray(x, np.float64), self.frequencies[neuron]) + self.phases[neuron]
-        return np.asarray(self.sigma * (np.sqrt(2.0 / N_FEATURES) * np.cos(angles).sum(axis=-1)))
 
 
 class Layer(NamedTuple):
@@ -182,61 +152,6 @@ def draw_layer(
     if sigma := strengths.get("noise"):
         noise = (sigma * np.sqrt(1.0 - decay.astype(np.float64) ** 2)).astype(np.float32)
     return Layer(decay, threshold, silent, gain, grid, comparator, current, noise)
-
-
-def comparator_edges(g: SmoothFunctions, thresholds: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Where each neuron's comparator v + sigma g(v) >= theta starts and stops firing, as float32, ascending.
-
-    A neuron fires where an odd number of its edges are <= v. Every float32 voltage is decided as the formula, in
-    float64, decides it.
-    """
-    return [_edges(g.frequencies[n], g.phases[n], g.sigma, np.float64(theta)) for n, theta in enumerate(thresholds)]
-
-
-@njit(cache=True, error_model="numpy")
-def _comparator(v, frequencies, phases, sigma):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for k in range(frequencies.shape[0]):
-        total += np.cos(frequencies[k] * v + phases[k])
-    return v + sigma * np.sqrt(2.0 / frequencies.shape[0]) * total
-
-
-@njit(cache=True, error_model="numpy")
-def _edges(frequencies, phases, sigma, theta):  # type: ignore[no-untyped-def]
-    """Edges of one neuron: intervals are halved until a bound on the curvature rules a crossing out, or until
-    they lie between two neighbouring float32 numbers."""
-    n_features = frequencies.shape[0]
-    reach = sigma * np.sqrt(2.0 * n_features)
-    curvature = sigma * np.sqrt(2.0 / n_features) * np.sum(frequencies**2)
-    # |sigma g| <= reach, so nothing crosses outside; the margin covers the rounding to float32
-    low = np.float32((theta - reach) - 1e-3 * (1.0 + np.abs(theta) + reach))
-    high = np.float32((theta + reach) + 1e-3 * (1.0 + np.abs(theta) + reach))
-    edges = []
-    stack = [(low, high)]
-    while len(stack) > 0:
-        a, b = stack.pop()
-        above_a = _comparator(np.float64(a), frequencies, phases, sigma) - theta
-        above_b = _comparator(np.float64(b), frequencies, phases, sigma) - theta
-        crosses = (above_a >= 0.0) != (above_b >= 0.0)
-        width = np.float64(b) - np.float64(a)
-        # a curve with |h''| <= curvature leaves its chord by at most curvature width^2 / 8
-        sagitta = curvature * width * width / 8.0 + 1e-12
-        if not crosses and min(abs(above_a), abs(above_b)) > sagitta:
-            continue
-        middle = np.float32(0.5 * (np.float64(a) + np.float64(b)))
-        if middle <= a or middle >= b:
-            if crosses:
-                edges.append(b)
-        else:
-            stack.append((middle, b))  # the left half is popped first: edges come out ascending
-            stack.append((a, middle))
-    return np.array(edges, np.float32)
-
-
-def current_table(g: SmoothFunctions) -> NDArray[np.float32]:
-    """sigma g(I) of each neuron at N_KNOTS equidistant currents from -TABLE_REACH to TABLE_REACH."""
-    knots = np.linspace(-TABLE_REACH, TABLE_REACH, N_KNOTS)
-    return np.stack([g(n, knots) for n in range(len(g.frequencies))]).astype(np.float32)
 
 
 def stuck_elements(rng: np.random.Generator, fraction: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:

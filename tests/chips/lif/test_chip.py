@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayes_snn.chips.lif.chip import LIFChip
-from bayes_snn.chips.lif.distortion import DISTORTIONS
 from bayes_snn.errors import InputError
+from bayes_snn.names import DISTORTIONS
 from tests.helpers.reference import reference_spikes
 
 # strengths at which each distortion does something
