@@ -27,7 +27,7 @@ from drawing import (
 from matplotlib.figure import Figure
 from saved import main
 
-from bayes_snn.sweeps.over_chips import by_chip, difference_over_chips
+from bayes_snn.studies.over_chips import by_chip, difference_over_chips
 
 LEVELS = ("mild", "medium", "strong")
 # sigma at which weights made for the ideal chip lose a tenth, a third and two thirds of what they know, or near it
@@ -53,7 +53,7 @@ def strength(family: str, level: str) -> float:
 
 
 def grid(level: str) -> list[str]:
-    """Options of the sweep over all families at one level."""
+    """Options of the study over all families at one level."""
     distortions = ",".join(f"{family}:{strength(family, level):g}" for family in FAMILIES)
     return ["--methods", "all", "--chips", CHIPS[level], "--distortion", distortions, "--draws", "300"]
 

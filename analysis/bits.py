@@ -25,8 +25,8 @@ from bayes_snn.data import Split, load_data, split_data
 from bayes_snn.estimates.predict import DEPLOYABLE, choose_deployable
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
-from bayes_snn.sweeps.over_chips import by_chip, difference_over_chips, over_chips
-from bayes_snn.sweeps.run_cell import score_columns
+from bayes_snn.studies.over_chips import by_chip, difference_over_chips, over_chips
+from bayes_snn.studies.run_cell import score_columns
 
 CHIPS, BITS, SIGMA = range(10), (2, 3, 4, 6, 8), 3.0
 LATER = (("grid", 2), ("grid", 3), ("continuous", 4), ("grid", 8), ("grid", 6), ("continuous", 2))

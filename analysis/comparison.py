@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from drawing import BACKPROP_MODES, CHOSEN, DISTILLED, ENSEMBLE, Series
 
-from bayes_snn.sweeps.cells import IN_THE_LOOP
-from bayes_snn.sweeps.over_chips import Interval, by_chip, difference_over_chips
+from bayes_snn.studies.cells import IN_THE_LOOP
+from bayes_snn.studies.over_chips import Interval, by_chip, difference_over_chips
 
 LOOP_MODES = tuple(series for series in BACKPROP_MODES if series.method in IN_THE_LOOP)
 TEST = "test_chosen_accuracy"  # of backprop, which has one set of weights

@@ -28,7 +28,7 @@ from drawing import (
 from matplotlib.figure import Figure
 from saved import main
 
-from bayes_snn.sweeps.over_chips import by_chip, mean_interval
+from bayes_snn.studies.over_chips import by_chip, mean_interval
 
 GRIDS = [["--methods", "all", "--distortion", "comparator", "--sigma", "3,10", "--chips", "0-19"]]
 GRIDS[0] += ["--draws", "10,30,100,300,1000"]

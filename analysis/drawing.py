@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayes_snn.sweeps.cells import BACKPROP
-from bayes_snn.sweeps.over_chips import by_chip, mean_interval
+from bayes_snn.studies.cells import BACKPROP
+from bayes_snn.studies.over_chips import by_chip, mean_interval
 
 # set around the drawing and the saving of a figure, for these settings are of the whole process
 STYLE = {

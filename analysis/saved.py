@@ -1,10 +1,10 @@
-"""How a figure's script gets its rows: from analysis/results, or, with --run, from a sweep that it starts.
+"""How a figure's script gets its rows: from analysis/results, or, with --run, from a study that it starts.
 
     python analysis/figure2.py          draw the figure from the saved results
-    python analysis/figure2.py --run    make the results first; what follows --run goes to the sweep, for example
+    python analysis/figure2.py --run    make the results first; what follows --run goes to the study, for example
                                         --run --scheduler tcp://10.0.0.1:8786
 
-A sweep that was interrupted continues with the same command.
+A study that was interrupted continues with the same command.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from matplotlib.figure import Figure
 from bayes_snn import __version__
 from bayes_snn.errors import InputError
 from bayes_snn.files import write_then_rename
-from bayes_snn.sweeps.folder import holds_sweep, mixed_versions, read_sweep
+from bayes_snn.studies.folder import holds_study, mixed_versions, read_study
 
 ANALYSIS = Path(__file__).parent
-RESULTS, FIGURES, SWEEPS = ANALYSIS / "results", ANALYSIS / "figures", Path("sweeps")
+RESULTS, FIGURES, STUDIES = ANALYSIS / "results", ANALYSIS / "figures", Path("sweeps")
 
 
 def main(
@@ -37,7 +37,7 @@ def main(
     draw: Callable[[pd.DataFrame], Figure],
     tell: Callable[[pd.DataFrame], str],
 ) -> None:
-    """The command of a figure's script: `grids` are options of the sweep, `draw` makes the figure, `tell` its table."""
+    """The command of a figure's script: `grids` are options of the study, `draw` makes the figure, `tell` its table."""
 
     def make(options: list[str]) -> None:
         run(name, [[*grid, *options] for grid in grids])
@@ -51,7 +51,7 @@ def main_of_rows(
     draw: Callable[[pd.DataFrame], Figure],
     tell: Callable[[pd.DataFrame], str],
 ) -> None:
-    """The same for a script whose rows are no sweep's: `make` gets those that this version made, and keeps more by
+    """The same for a script whose rows are no study's: `make` gets those that this version made, and keeps more by
     `keep_rows`."""
 
     def make_rows(options: list[str]) -> None:
@@ -65,7 +65,7 @@ def main_of_rows(
 
 
 def keep_rows(name: str, rows: list[dict[str, Any]]) -> None:
-    """Save the rows so far of a script whose rows are no sweep's."""
+    """Save the rows so far of a script whose rows are no study's."""
     RESULTS.mkdir(exist_ok=True)
     table = pd.DataFrame([{**row, "version": __version__} for row in rows])
     write_then_rename(rows_file(name), partial(table.to_parquet, index=False))
@@ -107,8 +107,8 @@ def results(name: str) -> Path:
 
 
 def load(name: str) -> pd.DataFrame:
-    """The saved rows of a sweep's figure; cells that failed are left out; that, and several versions, is printed."""
-    rows = read_sweep(results(name))
+    """The saved rows of a study's figure; cells that failed are left out; that, and several versions, is printed."""
+    rows = read_study(results(name))
     if failed := int(rows["error"].notna().sum()):
         print(f"{failed} of {len(rows)} cells failed and are left out, the first: {rows['error'].dropna().iloc[0]}")
     if (note := mixed_versions(rows)) is not None:
@@ -117,10 +117,10 @@ def load(name: str) -> pd.DataFrame:
 
 
 def run(name: str, grids: Sequence[Sequence[str]]) -> None:
-    """Run the sweep of a figure and save its rows; cells that any figure's saved results of this version
+    """Run the study of a figure and save its rows; cells that any figure's saved results of this version
     hold are not run again."""
-    output = SWEEPS / name
-    saved = [path for path in sorted(RESULTS.glob("*.parquet")) if holds_sweep(path)]
+    output = STUDIES / name
+    saved = [path for path in sorted(RESULTS.glob("*.parquet")) if holds_study(path)]
     adopted = ["--adopt", ",".join(map(str, saved))] if saved else []
     for grid in grids:
         code = subprocess.call([sys.executable, "-m", "bayes_snn.sweep", "--output", str(output), *adopted, *grid])

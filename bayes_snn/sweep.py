@@ -1,4 +1,4 @@
-"""The command `python -m bayes_snn.sweep`, and `sweep` and `read_sweep`, which do the same from Python."""
+"""The command `python -m bayes_snn.sweep`, and `study` and `read_study`, which do the same from Python."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ if __name__ == "__main__":  # alone: the command imports the others late, so tha
 
     main()
 else:
-    from bayes_snn.sweeps.folder import read_sweep as read_sweep
-    from bayes_snn.sweeps.sweep import sweep as sweep
+    from bayes_snn.studies.folder import read_study as read_study
+    from bayes_snn.studies.run import study as study

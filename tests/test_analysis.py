@@ -1,4 +1,4 @@
-"""The figure scripts, on made-up sweeps: what they draw, what they print, and what they say without results."""
+"""The figure scripts, on made-up studies: what they draw, what they print, and what they say without results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from bayes_snn.sweeps.cells import METHODS, Cell, make_grid, parse_strengths
-from bayes_snn.sweeps.folder import read_sweep
-from tests.helpers.sweeps import ROOT, made_up_sweep
+from bayes_snn.studies.cells import METHODS, Cell, make_grid, parse_strengths
+from bayes_snn.studies.folder import read_study
+from tests.helpers.studies import ROOT, made_up_study
 
 # accuracy of a made-up chip: how much each method loses with the strength
 LOSS = {"mh": 0.005, "backprop-spikes": 0.01, "backprop-outputs": 0.02, "backprop-noise-aware": 0.03}
@@ -44,7 +44,7 @@ def chips_of(script: ModuleType) -> int:
 
 
 def grid_of(script: ModuleType, chips: int | None = None) -> list[Cell]:
-    """The cells that a script asks the sweep for."""
+    """The cells that a script asks the study for."""
     cells = {}
     for grid in script.GRIDS:
         given = {"--sigma": "0", "--n-train": "398", "--draws": "1000", "--sampler": "sitewise"} | options(grid)
@@ -79,7 +79,7 @@ def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module = importlib.import_module("saved")
     monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(module, "FIGURES", tmp_path / "figures")
-    monkeypatch.setattr(module, "SWEEPS", tmp_path / "sweeps")
+    monkeypatch.setattr(module, "STUDIES", tmp_path / "sweeps")
     (tmp_path / "results").mkdir()
     return module
 
@@ -102,7 +102,7 @@ def test_a_figure(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     script = importlib.import_module(name)
-    path = made_up_sweep(tmp_path / "results" / f"{name}.parquet", grid_of(script), accuracy)
+    path = made_up_study(tmp_path / "results" / f"{name}.parquet", grid_of(script), accuracy)
     assert run(saved, script, name, monkeypatch) == 0
     out = capsys.readouterr().out
     assert "hours on 2 cores" in out
@@ -119,7 +119,7 @@ def test_a_figure(
     ):
         assert expected in text
     # every chip is there as a dot: one for each row of each series drawn, at least
-    rows = read_sweep(path)
+    rows = read_study(path)
     figure = script.draw(rows)
     dots = sum(len(line.get_xdata()) for axis in figure.axes for line in axis.lines if line.get_marker() == ".")
     assert dots >= len(rows[rows["method"].isin(["mh", "backprop-spikes"])])
@@ -135,10 +135,10 @@ def drawn_again(
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_of_part_of_its_grid(name: str, tmp_path: Path) -> None:
-    """Sweeps under way can be looked at: one chip, and MH alone."""
+    """Studies under way can be looked at: one chip, and MH alone."""
     script = importlib.import_module(name)
     for cells in (grid_of(script, chips=1), [cell for cell in grid_of(script, chips=3) if cell.method == "mh"]):
-        rows = read_sweep(made_up_sweep(tmp_path / "part.parquet", cells, accuracy))
+        rows = read_study(made_up_study(tmp_path / "part.parquet", cells, accuracy))
         script.draw(rows).canvas.draw()
         assert script.tell(rows)
 
@@ -161,7 +161,7 @@ def test_run_starts_the_sweep_and_saves_its_rows(
     def call(line: list[str]) -> int:
         called.append(line[1:])
         (tmp_path / "sweeps" / "figure2").mkdir(parents=True)
-        made_up_sweep(tmp_path / "sweeps" / "figure2" / "sweep.parquet", grid_of(script, chips=2), accuracy)
+        made_up_study(tmp_path / "sweeps" / "figure2" / "sweep.parquet", grid_of(script, chips=2), accuracy)
         return 0
 
     monkeypatch.setattr(saved.subprocess, "call", call)
@@ -198,7 +198,7 @@ def test_rows_that_are_no_sweep_s_are_drawn_and_never_adopted(
     assert "4 bits" in capsys.readouterr().out
     assert (tmp_path / "figures" / "bits.svg").exists()
 
-    made_up_sweep(tmp_path / "results" / "cost.parquet", grid_of(swept, chips=2), accuracy)
+    made_up_study(tmp_path / "results" / "cost.parquet", grid_of(swept, chips=2), accuracy)
     lines: list[list[str]] = []
     monkeypatch.setattr(saved.subprocess, "call", lambda line: lines.append(line) or 3)
     assert run(saved, swept, "figure2", monkeypatch, "--run") == 3

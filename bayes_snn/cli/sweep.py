@@ -30,8 +30,8 @@ from bayes_snn.names import (
 )
 
 if TYPE_CHECKING:  # what is not a name is imported where it is used: it takes seconds, and --help comes at once
-    from bayes_snn.sweeps.cells import Cell
-    from bayes_snn.sweeps.sweep import Progress, SweepOutcome
+    from bayes_snn.studies.cells import Cell
+    from bayes_snn.studies.run import Progress, StudyOutcome
 
 PROGRAM = "python -m bayes_snn.sweep"
 OWN = "chip"  # of --splits
@@ -50,7 +50,7 @@ _EXAMPLES = f"""Examples:
 
 @app.command(epilog=_EXAMPLES, add_help_option=False)
 def command(
-    output: Annotated[str, option(_RUN, "PATH", "Folder of the sweep; what it holds already is not run again.")],
+    output: Annotated[str, option(_RUN, "PATH", "Folder of the study; what it holds already is not run again.")],
     methods: Annotated[str, option(_GRID, "NAMES", f"{', '.join(METHODS)}; or all.")] = "mh",
     distortion: Annotated[
         str,
@@ -95,7 +95,7 @@ def command(
     workers: Annotated[int | None, option(_RUN, "N", "Processes of the own cluster. [default: one a core]")] = None,
     retry_failed: Annotated[bool, option(_RUN, None, "Run cells again that failed.", "--retry-failed")] = False,
     adopt: Annotated[
-        str, option(_RUN, "PATHS", "Other sweeps, folders or Parquet files, whose cells need not be run again.")
+        str, option(_RUN, "PATHS", "Other studies, folders or Parquet files, whose cells need not be run again.")
     ] = "",
     show_help: Annotated[
         bool, option(_RUN, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
@@ -103,13 +103,13 @@ def command(
 ) -> None:
     """Run a grid of methods, chips and data, and keep a row for each.
 
-    Each cell of the grid is one fit. Its row is written as it ends: a sweep that was interrupted or killed continues
+    Each cell of the grid is one fit. Its row is written as it ends: a study that was interrupted or killed continues
     with the same command. More cells come with another grid and the same folder.
     """
     from bayes_snn.data import load_data, split_data
     from bayes_snn.inference.sampling import Sampling
     from bayes_snn.posterior.priors import load_weights
-    from bayes_snn.sweeps.cells import digest_file, make_grid, parse_strengths
+    from bayes_snn.studies.cells import digest_file, make_grid, parse_strengths
 
     if not output.strip():
         raise InputError("--output was empty, but the name of a folder is expected: give one, sweeps/mine for example.")
@@ -156,8 +156,8 @@ def command(
     _report(outcome, folder)
 
 
-def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> SweepOutcome:
-    from bayes_snn.sweeps.sweep import sweep
+def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> StudyOutcome:
+    from bayes_snn.studies.run import study
 
     columns = (
         TextColumn("{task.description}"),
@@ -181,7 +181,7 @@ def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> Sw
             bar.update(task, completed=progress.done, total=progress.total, description=text)
 
         try:
-            outcome = sweep(cells, folder, report=report, **arguments)  # type: ignore[arg-type]
+            outcome = study(cells, folder, report=report, **arguments)  # type: ignore[arg-type]
         except KeyboardInterrupt:
             bar.stop()
             console.print(
@@ -194,10 +194,10 @@ def _run_with_bar(cells: Sequence[Cell], folder: str, **arguments: object) -> Sw
     return outcome
 
 
-def _report(outcome: SweepOutcome, folder: str) -> None:
-    from bayes_snn.cli.sweep_table import table_over_chips
-    from bayes_snn.sweeps.cluster import cpu_count
-    from bayes_snn.sweeps.folder import mixed_versions
+def _report(outcome: StudyOutcome, folder: str) -> None:
+    from bayes_snn.cli.study_table import table_over_chips
+    from bayes_snn.studies.cluster import cpu_count
+    from bayes_snn.studies.folder import mixed_versions
 
     rows = outcome.rows
     console.print(table_over_chips(rows))
@@ -229,7 +229,7 @@ def _report(outcome: SweepOutcome, folder: str) -> None:
         f"one core, {hours / cores:.2f} hours on the {cores} of this computer.",
         highlight=False,
     )
-    console.print(f"The sweep is in {folder}/", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"The study is in {folder}/", highlight=False, markup=False, soft_wrap=True)
 
 
 def _listed(name: str, text: str) -> list[str]:
@@ -274,6 +274,6 @@ def main() -> None:
     run_app(
         app,
         PROGRAM,
-        "Interrupted: the sweep is not complete.",
-        "The sweep does not fit into memory: ask for fewer draws, chains or workers.",
+        "Interrupted: the study is not complete.",
+        "The study does not fit into memory: ask for fewer draws, chains or workers.",
     )

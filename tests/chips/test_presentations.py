@@ -22,8 +22,8 @@ from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.reports.write import write_report
 from bayes_snn.samplers.by_name import SAMPLERS
 from bayes_snn.samplers.shared.sweepers import make_sweeper
-from bayes_snn.sweeps.cells import make_grid
-from bayes_snn.sweeps.run_cell import run_cell
+from bayes_snn.studies.cells import make_grid
+from bayes_snn.studies.run_cell import run_cell
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(12, 3)), np.arange(12) % 2
@@ -291,7 +291,7 @@ def test_a_cell_of_a_sweep_tells_what_a_tally_sees(monkeypatch):
         made.append(Tally(LIFChip(*arguments)))
         return made[-1]
 
-    monkeypatch.setattr("bayes_snn.sweeps.run_cell.LIFChip", tallied)
+    monkeypatch.setattr("bayes_snn.studies.run_cell.LIFChip", tallied)
     settings = {"data": "iris", "hidden": "3", "n_steps": 8, "chains": 2, "sampler": "sitewise"}
     [cell] = make_grid(["mh"], [("comparator", 1.0)], [15], [0], [0], [(4, 4)], **settings)
     row = run_cell(cell)

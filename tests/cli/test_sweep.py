@@ -17,14 +17,14 @@ pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
 
 from bayes_snn.cli import sweep as sweep_command
-from bayes_snn.cli.sweep_table import table_over_chips
+from bayes_snn.cli.study_table import table_over_chips
 from bayes_snn.errors import InputError
 from bayes_snn.names import DISTORTIONS
-from bayes_snn.sweeps import cluster
-from bayes_snn.sweeps.cells import METHODS, Cell
-from bayes_snn.sweeps.folder import read_sweep
-from bayes_snn.sweeps.sweep import SweepOutcome
-from tests.helpers.sweeps import made_up_sweep
+from bayes_snn.studies import cluster
+from bayes_snn.studies.cells import METHODS, Cell
+from bayes_snn.studies.folder import read_study
+from bayes_snn.studies.run import StudyOutcome
+from tests.helpers.studies import made_up_study
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -50,14 +50,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[list[Cell], dict[str, Any]]]:
-    """What the command asks `sweep` for, which does nothing."""
+    """What the command asks `study` for, which does nothing."""
     calls: list[tuple[list[Cell], dict[str, Any]]] = []
 
-    def fake(cells: list[Cell], output: str, **arguments: Any) -> SweepOutcome:
+    def fake(cells: list[Cell], output: str, **arguments: Any) -> StudyOutcome:
         calls.append((cells, arguments))
-        return SweepOutcome(read_sweep(made_up_sweep(tmp_path / "x.parquet", cells, lambda c, r: 0.9)), 1, 0, ())
+        return StudyOutcome(read_study(made_up_study(tmp_path / "x.parquet", cells, lambda c, r: 0.9)), 1, 0, ())
 
-    monkeypatch.setattr("bayes_snn.sweeps.sweep.sweep", fake)
+    monkeypatch.setattr("bayes_snn.studies.run.study", fake)
     return calls
 
 
@@ -159,7 +159,7 @@ def test_the_options_make_the_grid(run: Run, asked: list[tuple[list[Cell], dict[
     assert {cell.n_train for cell in cells} == {10, 398}
     assert {(c.draws, c.tune, c.chains, c.hidden) for c in cells if c.method == "mh"} == {(7, 6, 3, "8,4")}
     assert (arguments["scheduler"], arguments["workers"], arguments["retry_failed"]) == ("tcp://here:1", None, True)
-    assert "The sweep is in mine/" in out
+    assert "The study is in mine/" in out
 
 
 def test_each_chip_may_have_a_split_of_its_own(run: Run, asked: list[tuple[list[Cell], dict[str, Any]]]) -> None:
@@ -209,8 +209,8 @@ def test_the_closing_table(tmp_path: Path) -> None:
         for distortion in ("comparator", "quantisation")
         for chip in range(4)
     ]
-    path = made_up_sweep(tmp_path / "s.parquet", cells, lambda cell, rng: 0.8 + 0.02 * cell.chip_seed)
-    lines = printed(read_sweep(path))
+    path = made_up_study(tmp_path / "s.parquet", cells, lambda cell, rng: 0.8 + 0.02 * cell.chip_seed)
+    lines = printed(read_study(path))
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(lines)
     # 0.83 with a standard deviation of 0.02582 over 4 chips; t of 3 degrees of freedom is 2.3534
@@ -223,7 +223,7 @@ def test_the_closing_table(tmp_path: Path) -> None:
 
 def test_cells_of_several_settings_stand_apart(tmp_path: Path) -> None:
     cells = [Cell("mh", draws=draws, chip_seed=chip) for draws in (10, 1000) for chip in range(3)]
-    rows = read_sweep(made_up_sweep(tmp_path / "s.parquet", cells, lambda cell, rng: 0.9))
+    rows = read_study(made_up_study(tmp_path / "s.parquet", cells, lambda cell, rng: 0.9))
     chosen = [line.split() for line in printed(rows) if "chosen" in line]
     assert [line[5:7] for line in chosen] == [["10", "3"], ["1000", "3"]]
 

@@ -26,7 +26,7 @@ ORDER = (
     ("inference",),
     ("exports", "backprop"),
     ("checks",),
-    ("sweeps",),
+    ("studies",),
     ("reports",),
     ("cli",),
     ("fit", "sweep", "report", "serve", "export"),

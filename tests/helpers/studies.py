@@ -1,4 +1,4 @@
-"""What the tests of sweeps share: real processes, workers that can be told to be slow, and made-up rows."""
+"""What the tests of studies share: real processes, workers that can be told to be slow, and made-up rows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from bayes_snn.estimates.predict import DEPLOYABLE, DISTILLED
-from bayes_snn.sweeps.cells import BACKPROP, IN_THE_LOOP, Cell, canonical
-from bayes_snn.sweeps.folder import row_schema
-from bayes_snn.sweeps.run_cell import SCORES, TIMES
+from bayes_snn.studies.cells import BACKPROP, IN_THE_LOOP, Cell, canonical
+from bayes_snn.studies.folder import row_schema
+from bayes_snn.studies.run_cell import SCORES, TIMES
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0  # s, to give up: nothing is measured by it
@@ -104,7 +104,7 @@ def cell_files(output: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def without_times(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns that two runs of one sweep have in common."""
+    """The columns that two runs of one study have in common."""
     return rows.drop(columns=list(TIMES))
 
 
@@ -121,8 +121,8 @@ def made_up_row(cell: Cell, accuracy: float = 0.9, **columns: Any) -> dict[str, 
     return row | defaults | columns
 
 
-def made_up_sweep(path: Path, cells: list[Cell], accuracy: Callable[[Cell, np.random.Generator], float]) -> Path:
-    """A sweep's Parquet file with rows of given accuracy: for tests of tables and figures alone."""
+def made_up_study(path: Path, cells: list[Cell], accuracy: Callable[[Cell, np.random.Generator], float]) -> Path:
+    """A study's Parquet file with rows of given accuracy: for tests of tables and figures alone."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

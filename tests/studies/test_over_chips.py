@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from bayes_snn.errors import InputError
-from bayes_snn.sweeps.over_chips import by_chip, difference_over_chips, mean_interval, over_chips
+from bayes_snn.studies.over_chips import by_chip, difference_over_chips, mean_interval, over_chips
 
 
 def test_a_known_interval() -> None:

@@ -1,4 +1,4 @@
-"""The cells of a sweep: one fit of one method on one chip each, and what makes a cell the same as another."""
+"""The cells of a study: one fit of one method on one chip each, and what makes a cell the same as another."""
 
 from __future__ import annotations
 
@@ -133,13 +133,13 @@ def make_grid(
     """Every combination, each cell once; `strengths` are pairs of distortion and sigma, `budgets` of draws and tune.
 
     Without `splits` each chip has the split of its own number: then what varies over chips is that of the data as well.
-    Chips come one after the other, the longest cells of each first: a sweep cut short has whole chips to show.
+    Chips come one after the other, the longest cells of each first: a study cut short has whole chips to show.
     """
     places = [(seed, seed) for seed in chips] if splits is None else list(itertools.product(chips, splits))
     size = len(methods) * len(strengths) * len(n_train) * len(places) * len(budgets)
     if size > MOST_CELLS:
         raise InputError(
-            f"The grid has {size:,} cells, but at most {MOST_CELLS:,} can be kept track of: make several sweeps of it."
+            f"The grid has {size:,} cells, but at most {MOST_CELLS:,} can be kept track of: make several studies of it."
         )
     cells = set[Cell]()
     for combination in itertools.product(methods, strengths, n_train, places, budgets):

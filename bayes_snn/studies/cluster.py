@@ -1,4 +1,4 @@
-"""Where a sweep runs: a Dask cluster of its own on this computer, or one that stands elsewhere."""
+"""Where a study runs: a Dask cluster of its own on this computer, or one that stands elsewhere."""
 
 from __future__ import annotations
 
@@ -133,4 +133,4 @@ def cpu_count() -> int:
 def need_distributed() -> None:
     """Raise an `InputError` when Dask is not installed."""
     if importlib.util.find_spec("distributed") is None:
-        raise InputError("A sweep needs dask and distributed, which are not installed: install bayes_snn[sweep].")
+        raise InputError("A study needs dask and distributed, which are not installed: install bayes_snn[sweep].")

@@ -1,4 +1,4 @@
-"""Run one cell of a sweep and turn it into a row; this is what a Dask worker calls.
+"""Run one cell of a study and turn it into a row; this is what a Dask worker calls.
 
 A row depends on the cell alone, but for the columns TIMES: whichever worker ran it, and after whatever other cell.
 """
@@ -21,7 +21,7 @@ from bayes_snn.data import Split, check_parts, load_data, split_data
 from bayes_snn.errors import InputError, in_one_sentence
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import ALL_ESTIMATES, DEPLOYABLE, choose_deployable
-from bayes_snn.sweeps.cells import Cell, digest_file
+from bayes_snn.studies.cells import Cell, digest_file
 from bayes_snn.version import package_versions
 
 SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
@@ -31,14 +31,14 @@ _one_at_a_time = threading.Lock()  # PyMC and warnings filters are not made for 
 
 
 def run_cell(cell: Cell, run: str = "") -> dict[str, Any]:
-    """The row of a cell. An error of the method goes into the row, so that it ends one cell and not the sweep.
+    """The row of a cell. An error of the method goes into the row, so that it ends one cell and not the study.
 
     Parameters
     ----------
     cell
         What to run.
     run
-        Names the start of the sweep that asked for it.
+        Names the start of the study that asked for it.
     """
     # processor time: what a cell costs must not depend on what else the computer does
     started, clock = datetime.now(UTC), time.process_time()
@@ -66,7 +66,7 @@ def run_method(cell: Cell) -> dict[str, Any]:
     for name, expected in ((cell.data, cell.data_digest), (cell.model, cell.model_digest)):
         if expected and digest_file(name) != expected:
             raise InputError(
-                f"{name} is missing here, or not what it was when the sweep began: give every worker the same file."
+                f"{name} is missing here, or not what it was when the study began: give every worker the same file."
             )
     reading = json.loads(cell.reading) if cell.reading else {}
     dataset = load_data(cell.data, cell.target or None, **reading)

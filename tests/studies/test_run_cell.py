@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from bayes_snn.errors import InputError
-from bayes_snn.sweeps import run_cell as cell_run
-from bayes_snn.sweeps.cells import BACKPROP, Cell, canonical
-from bayes_snn.sweeps.run_cell import SCORES, TIMES, run_cell
+from bayes_snn.studies import run_cell as cell_run
+from bayes_snn.studies.cells import BACKPROP, Cell, canonical
+from bayes_snn.studies.run_cell import SCORES, TIMES, run_cell
 
 SMALL: dict[str, Any] = {"data": "iris", "n_train": 20, "hidden": "2", "n_steps": 8}
 TINY = {**SMALL, "draws": 4, "tune": 2, "chains": 2}
@@ -93,7 +93,7 @@ def test_an_error_becomes_one_sentence(error: Exception, said: str, monkeypatch:
     assert "test_chosen_accuracy" not in row
 
 
-def test_a_cell_reads_its_file_as_the_sweep_was_told(tmp_path: Any) -> None:
+def test_a_cell_reads_its_file_as_the_study_was_told(tmp_path: Any) -> None:
     path = tmp_path / "mine.data"
     path.write_text("".join(f"{i % 7},5;{'ab'[i % 2]}\n" for i in range(40)))
     reading = json.dumps({"no_header": True, "decimal": ","})

@@ -1,7 +1,7 @@
-"""`sweep()`: many cells on a Dask cluster, each kept as it ends.
+"""`study()`: many cells on a Dask cluster, each kept as it ends.
 
-A sweep that is killed continues where it was: what has a row is not run again, what was under way is. Only the process
-that calls `sweep` writes rows, so a worker that dies loses its cell and nothing else; Dask gives the cell to another.
+A study that is killed continues where it was: what has a row is not run again, what was under way is. Only the process
+that calls `study` writes rows, so a worker that dies loses its cell and nothing else; Dask gives the cell to another.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Any
 import pandas as pd
 
 from bayes_snn.errors import InputError, in_one_sentence
-from bayes_snn.sweeps.cells import Cell
-from bayes_snn.sweeps.cluster import connect, cpu_count, dashboard_link, need_distributed
-from bayes_snn.sweeps.folder import SweepFolder, need_pyarrow, read_rows, read_sweep, version_of
-from bayes_snn.sweeps.run_cell import run_cell
+from bayes_snn.studies.cells import Cell
+from bayes_snn.studies.cluster import connect, cpu_count, dashboard_link, need_distributed
+from bayes_snn.studies.folder import StudyFolder, need_pyarrow, read_rows, read_study, version_of
+from bayes_snn.studies.run_cell import run_cell
 from bayes_snn.version import __version__
 
 TICK = 0.5  # s between looks at who is there
 
-__all__ = ["Progress", "SweepOutcome", "read_sweep", "sweep"]
+__all__ = ["Progress", "StudyOutcome", "read_study", "study"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is: cells of the grid with a row, in all, those that failed, workers, and the dashboard."""
+    """How far a study is: cells of the grid with a row, in all, those that failed, workers, and the dashboard."""
 
     done: int
     total: int
@@ -41,10 +41,10 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class SweepOutcome:
-    """What a sweep did: `rows` of its grid, how many cells it `ran` and found done (`kept`), files that were torn.
+class StudyOutcome:
+    """What a study did: `rows` of its grid, how many cells it `ran` and found done (`kept`), files that were torn.
 
-    `outdated` cells of other sweeps were not adopted, for another version of bayes_snn made them.
+    `outdated` cells of other studies were not adopted, for another version of bayes_snn made them.
     """
 
     rows: pd.DataFrame
@@ -54,7 +54,7 @@ class SweepOutcome:
     outdated: int = 0
 
 
-def sweep(
+def study(
     cells: Sequence[Cell],
     output: str | Path,
     *,
@@ -64,15 +64,15 @@ def sweep(
     adopt: Sequence[str | Path] = (),
     grid: dict[str, Any] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> SweepOutcome:
+) -> StudyOutcome:
     """Run the cells that have no row yet in a folder, and write a row for each as it ends.
 
     Parameters
     ----------
     cells
-        What to run, from `bayes_snn.sweeps.cells.make_grid`; the folder may hold other cells too, which are kept.
+        What to run, from `bayes_snn.studies.cells.make_grid`; the folder may hold other cells too, which are kept.
     output
-        The sweep's folder; see `bayes_snn.sweeps.folder`.
+        The study's folder; see `bayes_snn.studies.folder`.
     scheduler
         Address of a Dask scheduler, "tcp://host:port"; by default a cluster of its own on this computer. Its workers
         need bayes_snn, in the same version.
@@ -81,7 +81,7 @@ def sweep(
     retry_failed
         Run the cells again whose row holds an error.
     adopt
-        Other sweeps, folders or Parquet files: cells of the grid that ended well there are taken over, not run, if the
+        Other studies, folders or Parquet files: cells of the grid that ended well there are taken over, not run, if the
         version of bayes_snn that made them is this one: draws may differ between versions.
     grid
         A note on the cells for `sweep.json`.
@@ -97,7 +97,7 @@ def sweep(
     """
     need_pyarrow()
     need_distributed()
-    folder, run = SweepFolder(output), uuid.uuid4().hex[:8]
+    folder, run = StudyFolder(output), uuid.uuid4().hex[:8]
     with folder.locked():
         rows, torn = folder.read()
         wanted = {cell.id: cell for cell in cells}
@@ -130,8 +130,8 @@ def sweep(
         finally:
             rows, _ = folder.read()
             folder.write_all(rows.values())
-        table = read_sweep(folder.path)
-    return SweepOutcome(
+        table = read_study(folder.path)
+    return StudyOutcome(
         table[table["id"].isin(list(wanted))].reset_index(drop=True),
         done - len(kept),
         len(kept),

@@ -1,4 +1,4 @@
-"""The closing table of a sweep: test accuracy over chips."""
+"""The closing table of a study: test accuracy over chips."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bayes_snn.estimates.predict import DEPLOYABLE, DISTILLED
-from bayes_snn.sweeps.cells import IDENTITY, METHODS
-from bayes_snn.sweeps.over_chips import Interval, over_chips
+from bayes_snn.studies.cells import IDENTITY, METHODS
+from bayes_snn.studies.over_chips import Interval, over_chips
 
 GROUP = ["method", "distortion", "sigma", "n_train"]
 SETTINGS = [name for name in IDENTITY if name not in (*GROUP, "chip_seed", "split_seed")]

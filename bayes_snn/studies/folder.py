@@ -1,11 +1,11 @@
-"""The folder of a sweep: a small Parquet file for each cell, written as the cell ends, and all of them in one.
+"""The folder of a study: a small Parquet file for each cell, written as the cell ends, and all of them in one.
 
     cells/<id>.parquet     one row; complete or not there, for it is renamed into place
-    sweep.json             what was asked for, a grid for each start of the sweep, with versions
-    sweep.parquet          all rows, sorted; written when the sweep ends
-    sweep.lock             held while a sweep writes here; the system lets go of it when the process dies, however
+    sweep.json             what was asked for, a grid for each start of the study, with versions
+    sweep.parquet          all rows, sorted; written when the study ends
+    sweep.lock             held while a study writes here; the system lets go of it when the process dies, however
 
-Only the process that started the sweep writes here, never a worker.
+Only the process that started the study writes here, never a worker.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from msgspec import Struct
 from bayes_snn.errors import InputError
 from bayes_snn.files import UnreadableError, make_folder, take_lock, why, write_then_rename
 from bayes_snn.json_file import check, read_json
-from bayes_snn.sweeps.cells import FORMAT, IDENTITY, Cell
-from bayes_snn.sweeps.run_cell import score_names
+from bayes_snn.studies.cells import FORMAT, IDENTITY, Cell
+from bayes_snn.studies.run_cell import score_names
 from bayes_snn.version import package_versions
 
 try:
@@ -42,13 +42,13 @@ _CELL_FILE = re.compile(r"[0-9a-f]{16}\.parquet")
 
 
 class Grid(Struct):
-    """One start of a sweep."""
+    """One start of a study."""
 
     grid: dict[str, Any]
     versions: dict[str, Any]
 
 
-class SweepFields(Struct):
+class StudyFields(Struct):
     """`sweep.json`."""
 
     grids: list[Grid]
@@ -89,8 +89,8 @@ def row_schema() -> Any:
     )
 
 
-class SweepFolder:
-    """Reads and writes the rows of a sweep."""
+class StudyFolder:
+    """Reads and writes the rows of a study."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -98,14 +98,14 @@ class SweepFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder and keep other sweeps out of it; raises `InputError` when one is at work in it."""
+        """Make the folder and keep other studies out of it; raises `InputError` when one is at work in it."""
         make_folder(self.cells)
         busy = InputError(
-            f"Another sweep is writing into {self.path}: wait until it has ended, or give another folder."
+            f"Another study is writing into {self.path}: wait until it has ended, or give another folder."
         )
         lock = take_lock(self.path / "sweep.lock", 0.0, busy)
         try:
-            for path in self.cells.iterdir():  # what a killed sweep left half-written
+            for path in self.cells.iterdir():  # what a killed study left half-written
                 if not _CELL_FILE.fullmatch(path.name) and path.name.startswith("."):
                     path.unlink()
             yield
@@ -148,10 +148,10 @@ class SweepFolder:
         path = self.path / "sweep.json"
         try:
             stored = read_json(path)
-            check(stored, SweepFields)
+            check(stored, StudyFields)
             grids = list(stored["grids"])
         except UnreadableError:
-            grids = []  # it is a note for readers: the rows say all that a sweep needs to continue
+            grids = []  # it is a note for readers: the rows say all that a study needs to continue
         entry = {"grid": grid, "versions": package_versions()}
         if not grids or {key: grids[-1].get(key) for key in entry} != entry:
             grids.append({"run": run, "started": datetime.now(UTC).isoformat(timespec="seconds"), **entry})
@@ -159,34 +159,34 @@ class SweepFolder:
         write_then_rename(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def read_sweep(path: str | Path) -> pd.DataFrame:
-    """The rows of a sweep as a table, sorted by what the cells are.
+def read_study(path: str | Path) -> pd.DataFrame:
+    """The rows of a study as a table, sorted by what the cells are.
 
     Parameters
     ----------
     path
-        The folder of a sweep, ended or not, or a file `sweep.parquet`.
+        The folder of a study, ended or not, or a file `sweep.parquet`.
 
     Raises
     ------
     InputError
-        When there is no sweep, or the file cannot be read.
+        When there is no study, or the file cannot be read.
     """
     table = pa.Table.from_pylist(read_rows(path), schema=row_schema())
     return table.to_pandas().sort_values(list(IDENTITY), ignore_index=True)
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a sweep, as `read_sweep` reads them, each with the id of its cell."""
+    """The rows of a study, as `read_study` reads them, each with the id of its cell."""
     need_pyarrow()
     path = Path(path)
     if (path / "cells").is_dir():
-        rows, _ = SweepFolder(path).read()
+        rows, _ = StudyFolder(path).read()
         return list(rows.values())
     file = path / "sweep.parquet" if path.is_dir() else path
     try:
-        if not holds_sweep(file):
-            raise ValueError("columns of a sweep are missing")
+        if not holds_study(file):
+            raise ValueError("columns of a study are missing")
         found = _rows_of(file)
     except (OSError, ValueError, pa.ArrowException) as error:
         fault = UnreadableError(f"it is another file ({' '.join(str(error).split())[:200]})")
@@ -194,13 +194,13 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
             fault = why(error)
         advice = None if isinstance(error, FileNotFoundError) else fault.advice
         raise InputError(
-            f"{file} cannot be read as a sweep, because {fault.reason}: "
+            f"{file} cannot be read as a study, because {fault.reason}: "
             f"{advice or 'give the folder that --output named, or its sweep.parquet'}."
         ) from None
     return [row for row in found if Cell(**{name: row[name] for name in IDENTITY}).id == row["id"]]
 
 
-def holds_sweep(file: Path) -> bool:
+def holds_study(file: Path) -> bool:
     """Whether a Parquet file tells of each of its rows what cell it is of."""
     need_pyarrow()
     return {"id", *IDENTITY} - {"reading"} <= set(pq.read_schema(file).names)
@@ -237,4 +237,4 @@ def mixed_versions(rows: pd.DataFrame) -> str | None:
 def need_pyarrow() -> None:
     """Raise an `InputError` when pyarrow is not installed."""
     if pq is None:
-        raise InputError("A sweep needs pyarrow, which is not installed: install bayes_snn[sweep].")
+        raise InputError("A study needs pyarrow, which is not installed: install bayes_snn[sweep].")

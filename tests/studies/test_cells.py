@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bayes_snn.errors import InputError
-from bayes_snn.sweeps.cells import IDENTITY, METHODS, Cell, canonical, digest_file, make_grid, parse_strengths
+from bayes_snn.studies.cells import IDENTITY, METHODS, Cell, canonical, digest_file, make_grid, parse_strengths
 
 OTHER = {"method": "logistic", "distortion": "leak"}
 
@@ -23,7 +23,7 @@ def test_every_field_makes_another_cell_with_another_seed(name: str) -> None:
 
 
 def test_an_id_outlives_the_process() -> None:
-    """A sweep must find its cells again: this changes with FORMAT, or with the fields, and never by accident."""
+    """A study must find its cells again: this changes with FORMAT, or with the fields, and never by accident."""
     assert Cell("mh").id == "92edaf1fef62c4fc"
     assert Cell("mh", sigma=3).id == Cell("mh", sigma=3.0).id
     assert Cell("mh", sigma=-0.0).id == Cell("mh", sigma=0.0).id
@@ -98,7 +98,7 @@ def test_bad_strengths(entry: str, said: str) -> None:
 def test_an_unknown_method_and_a_grid_too_large() -> None:
     with pytest.raises(InputError, match="did you mean 'backprop-spikes'"):
         Cell("backprop-spike")
-    with pytest.raises(InputError, match="several sweeps"):
+    with pytest.raises(InputError, match="several studies"):
         make_grid(["mh"], [("leak", 1.0)], [10], list(range(100_000)), list(range(100)))
 
 
