@@ -199,7 +199,6 @@ def test_pickles():
         ({"n_steps": 0}, "n_steps was 0, but a whole number of at least 1"),
         ({"seed": -1}, "whole number of at least 0"),
         ({"tau_m": 0.0}, "positive time"),
-        ({"threads": 1.5}, "threads was 1.5, but a whole number"),
         ({"weight_range": (1.0, -1.0)}, "lower one"),
     ],
 )
