@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 BUILT_IN = ("breast_cancer", "digits", "iris", "wine")  # data sets
 
@@ -79,7 +79,37 @@ DISTORTIONS: dict[str, str] = {
 }
 IDEAL = "none"  # the distortion of a chip without any
 
-SAMPLERS = ("sitewise", "block", "pcn", "pymc", "demetropolis", "smc")
+
+class Sampler(NamedTuple):
+    """What is to be known of a sampler.
+
+    Attributes
+    ----------
+    make
+        Where it is, "file:name" in `bayes_snn.samplers`, or itself: a `Move`; a function of value variables and
+        `model` that makes a step method; or, of a population, one like `sample_smc`.
+    population
+        It moves particles from prior to posterior: there is no warm-up, no current point, and one is too few.
+    resumable
+        A fit can be stored while it runs.
+    discrete
+        It moves weights that are whole numbers too.
+    """
+
+    make: Any
+    population: bool = False
+    resumable: bool = True
+    discrete: bool = False
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "sitewise": Sampler("by_name:sitewise_or_stock", discrete=True),
+    "block": Sampler("block:Block"),
+    "pcn": Sampler("pcn:PCN"),
+    "pymc": Sampler("metropolis:StockMetropolis", discrete=True),
+    "demetropolis": Sampler("demetropolis:StockDEMetropolis"),
+    "smc": Sampler("smc:sample_smc", population=True, resumable=False),
+}
 DRAWS, TUNE, CHAINS = 1000, 1000, 4
 PSEUDO_MARGINAL, MCWM = "pseudo-marginal", "mcwm"
 NOISE_KINDS = (PSEUDO_MARGINAL, MCWM)

@@ -12,8 +12,7 @@ from packaging.version import Version
 
 from bayes_snn import DISTORTIONS, LIFChip, __version__, fit, load_fit
 from bayes_snn.estimates.predict import ALL_ESTIMATES, ESTIMATES
-from bayes_snn.names import DISTORTION_ROWS
-from bayes_snn.samplers.by_name import SAMPLERS
+from bayes_snn.names import DISTORTION_ROWS, SAMPLERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -31,6 +31,7 @@ from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, write_durably
 from bayes_snn.json_file import check, read_json
+from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.priors import WeightsFunction
 from bayes_snn.version import written_by
 
@@ -168,10 +169,10 @@ class Checkpoint:
         InputError
             When the folder belongs to another fit, is in use, or cannot be written to.
         """
-        if arguments["sampler"] == "smc":
+        if not SAMPLERS[arguments["sampler"]].resumable:
             raise InputError(
-                "Sampler 'smc' moves a whole population and cannot be stored while it runs: fit without a checkpoint, "
-                "or take 'sitewise' or 'block'."
+                f"Sampler {arguments['sampler']!r} cannot be stored while it runs: fit without a checkpoint, or take "
+                "'sitewise' or 'block'."
             )
         fit = describe_fit(chip, model, function, starts, arguments, names)
         if self.test is not None or self._known is None:  # resumed from Python, a fit has no test samples to compare

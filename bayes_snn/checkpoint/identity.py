@@ -15,7 +15,7 @@ import platform
 import re
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bayes_snn.checkpoint.packing import pack
 from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.errors import CheckpointError, said
+from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.priors import WeightsFunction
 from bayes_snn.version import PACKAGES, __version__
 
@@ -60,7 +61,7 @@ def describe_fit(
         "inputs": digest_of_arrays([model.likelihood.op.inputs]),
         "labels": digest_of_arrays([model.likelihood.labels]),
         **{what: None if given is None else [str(name) for name in given] for what, given in names.items()},
-        "code": code_digests(chip),
+        "code": {**code_digests(chip), **_own_sampler(arguments["sampler"])},
         "versions": {
             "bayes_snn": __version__,
             "python": ".".join(platform.python_version_tuple()[:2]),
@@ -75,7 +76,9 @@ def code_digests(chip: Chip) -> dict[str, str]:
     Those of a user's chip are not among them: a driver may be repaired between two parts of a fit.
     """
     chip = getattr(chip, "chip", chip)  # of a link
-    root, found, todo = Path(__file__).parents[1], {}, [*_DRAWING, type(chip).__module__]
+    makers = [sampler.make for sampler in SAMPLERS.values() if isinstance(sampler.make, str)]
+    samplers = [f"bayes_snn.samplers.{make.partition(':')[0]}" for make in makers]
+    root, found, todo = Path(__file__).parents[1], {}, [*_DRAWING, *samplers, type(chip).__module__]
     while todo:
         name = todo.pop()
         path = root.joinpath(*name.split(".")[1:])
@@ -174,7 +177,14 @@ def _secret() -> bytes | None:
     return secret if len(secret) == 32 else None
 
 
-def _source(function: WeightsFunction) -> str | None:
+def _own_sampler(sampler: str) -> dict[str, str]:
+    """Digest of the text of a sampler that is none of this package's; nothing for one that is, or has no text."""
+    make = SAMPLERS[sampler].make
+    digest = None if isinstance(make, str) else _source(make)
+    return {} if digest is None else {f"sampler {sampler}": digest}
+
+
+def _source(function: Callable[..., Any]) -> str | None:
     """Digest of a prior's text: of the whole model file where it is from one; None where there is no text."""
     module = sys.modules.get(function.__module__)
     try:

@@ -16,7 +16,7 @@ from bayes_snn.cli.terminal import say_last
 from bayes_snn.errors import CheckpointError, InputError, said
 from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import in_words
-from bayes_snn.names import BUILT_IN, CHECKPOINT, available_models
+from bayes_snn.names import BUILT_IN, CHECKPOINT, SAMPLERS, available_models
 
 if TYPE_CHECKING:
     from bayes_snn.checkpoint.checkpoint import Checkpoint
@@ -30,7 +30,7 @@ _FREE = ("token_file", "curve", "trust")  # how the chip is reached today, and w
 def storing(
     left: Checkpoint | None, folder: Path, sampler: str, options: dict[str, Any], overwrite: bool, split: Split
 ) -> Iterator[Checkpoint | None]:
-    """The checkpoint of a fit that is about to begin or to continue; None with "smc", which cannot be stored.
+    """The checkpoint of a fit that is about to begin or to continue; None with a sampler that cannot be stored.
 
     No other fit can use the folder meanwhile. When the fit fails, what it has stored is kept and reported, if there is
     a draw in it. What another fit has stored is deleted only where it is overwritten.
@@ -47,7 +47,7 @@ def storing(
                 f"{folder} holds a fit that was stopped: continue with --resume {folder}, or --overwrite to begin anew."
             )
         try:
-            yield None if sampler == "smc" else checkpoint
+            yield checkpoint if SAMPLERS[sampler].resumable else None
         except BaseException as error:
             checkpoint.close()
             if checkpoint.begun and not checkpoint.is_worth_keeping:
@@ -55,7 +55,7 @@ def storing(
             elif (left is not None or checkpoint.begun) and not isinstance(error, CheckpointError):  # it says it itself
                 say_last(how_to_go_on(folder))
             raise
-        if sampler == "smc":
+        if not SAMPLERS[sampler].resumable:
             checkpoint.discard()  # that of the fit which was overwritten
 
 

@@ -15,6 +15,7 @@ from bayes_snn.cli.resume import how_to_go_on
 from bayes_snn.data import Split
 from bayes_snn.estimates.metrics import accuracy_interval
 from bayes_snn.inference.result import FitResult
+from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.noisy import told_noise
 
 
@@ -27,7 +28,7 @@ def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) ->
             f"{kept['draw']} of {result.arguments['draws']} draws each.",
             highlight=False,
         )
-        if result.arguments["sampler"] != "smc":
+        if SAMPLERS[result.arguments["sampler"]].resumable:
             console.print(how_to_go_on(folder), highlight=False, markup=False, soft_wrap=True)
     if not {"train", "test"} <= result.scores.keys():
         console.print("[bold]Scores are missing[/bold], for the reason above: FitResult.evaluate gives them.")

@@ -34,12 +34,12 @@ from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
 from bayes_snn.inference.starts import prior_starts
 from bayes_snn.interrupt import InterruptGuard
-from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, TUNE
+from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import BETA
 from bayes_snn.posterior.prior_draws import draw_prior
 from bayes_snn.posterior.priors import WeightsFunction, load_weights
-from bayes_snn.samplers.by_name import make_step, sample_smc
+from bayes_snn.samplers.by_name import make_step, sample_population
 from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
 from bayes_snn.waiting import progress_shown
 
@@ -82,7 +82,7 @@ def fit(
     sampler
         "sitewise" (one weight at a time, re-running only what it touches), "block" (all weights at once), "pcn" (all
         at once, for Normal priors), "pymc" and "demetropolis" (PyMC's own steps, one weight and all at a time) or
-        "smc" (a population from prior to posterior); see `bayes_snn.samplers.by_name`.
+        "smc" (a population from prior to posterior); see `bayes_snn.names.SAMPLERS`.
     draws, tune, chains
         Draws kept from each chain, warm-up draws before them, and number of chains. For "smc": particles of each
         population, nothing, and number of populations.
@@ -158,8 +158,8 @@ def fit(
             for sentence in behaviour.sentences() if progress else ():
                 Console().print(sentence, highlight=False, markup=False)
             rng = np.random.default_rng(sample_seed)
-            if sampler == "smc":
-                trace, interrupted = sample_smc(model, draws, chains, rng, bool(progress)), False
+            if SAMPLERS[sampler].population:
+                trace, interrupted = sample_population(sampler, model, draws, chains, rng, bool(progress)), False
                 presentations = int(trace.sample_stats["presentations"].isel(draw=-1).sum())
             else:
                 trace, presentations, interrupted = _sample_chains(
@@ -283,10 +283,6 @@ def ask_behaviour(model: pm.Model, chip: Chip, inputs: FloatArray) -> Behaviour:
     drawn = draw_prior(model.likelihood.weights, N_SETS, np.random.default_rng(0))
     chosen = np.unique(np.linspace(0, len(inputs) - 1, min(N_INPUTS, len(inputs))).round().astype(int))
     return check_behaviour(chip, inputs[chosen], [[layer[n] for layer in drawn] for n in range(N_SETS)])
-
-
-
-
 
 
 def _other_steps(model: pm.Model, step: Any) -> list[Any]:

@@ -30,8 +30,9 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise unknown_name("sampler", self.sampler, SAMPLERS)
+        least_draws = 2 if SAMPLERS[self.sampler].population else 1  # of one particle nothing can be learned
         for name, least, most, example in (
-            ("draws", 2 if self.sampler == "smc" else 1, 10**7, DRAWS),  # of one particle nothing can be learned
+            ("draws", least_draws, 10**7, DRAWS),
             ("tune", 0, 10**7, TUNE),
             ("chains", 1, 256, CHAINS),  # each is a process
             ("seed", 0, None, 0),

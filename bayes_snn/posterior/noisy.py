@@ -30,6 +30,7 @@ from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.names import MCWM as MCWM
 from bayes_snn.names import NOISE_KINDS as KINDS
 from bayes_snn.names import PSEUDO_MARGINAL as PSEUDO_MARGINAL
+from bayes_snn.names import SAMPLERS
 
 REMEASURE = 10  # draws between two re-measurements on a drifting chip
 MOST_REPEATS = 10_000
@@ -97,8 +98,8 @@ def choose_noise(
                     f"{name} was {value!r}, but this chip is deterministic and one run says it all: leave {name} out, "
                     "or give the chip a ChipSpec with deterministic=False if its answers vary."
                 )
-    if sampler == "smc":
-        _check_population(spec, noise, remeasure)
+    if SAMPLERS[sampler].population:
+        _check_population(sampler, spec, noise, remeasure)
     every = (REMEASURE if spec.drifting else 0) if remeasure is None else int(remeasure)
     return NoiseChoice(noise, int(repeats), every, spec.drifting)
 
@@ -115,22 +116,22 @@ def told_noise(arguments: Mapping[str, Any]) -> str:
     return f"{kind}, {runs} for each evaluation; the current point {keeps}{watched}"
 
 
-def _check_population(spec: ChipSpec, noise: str, remeasure: int | None) -> None:
+def _check_population(sampler: str, spec: ChipSpec, noise: str, remeasure: int | None) -> None:
     instead = "take another sampler, for example 'sitewise'"
     if noise == MCWM:
         raise InputError(
-            "Sampler 'smc' came with noise='mcwm', but its particles are weighted by estimates that must stay: "
+            f"Sampler {sampler!r} came with noise='mcwm', but its particles are weighted by estimates that must stay: "
             f"{instead}, or noise='pseudo-marginal'."
         )
     if remeasure:
         raise InputError(
-            f"Sampler 'smc' came with remeasure={remeasure}, but a population has no current point to re-measure: "
-            f"{instead}, or remeasure=0."
+            f"Sampler {sampler!r} came with remeasure={remeasure}, but a population has no current point to re-measure:"
+            f" {instead}, or remeasure=0."
         )
     if spec.drifting and remeasure is None:
         raise InputError(
-            f"Sampler 'smc' came with a drifting chip, but it compares particles that were run long ago: {instead}, or "
-            "say remeasure=0 to have it all the same."
+            f"Sampler {sampler!r} came with a drifting chip, but it compares particles that were run long ago: "
+            f"{instead}, or say remeasure=0 to have it all the same."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bayes_snn.errors import ChipError
+from bayes_snn.names import SAMPLERS
 from bayes_snn.reports.chains import FEWEST_RANKED, acceptance, draw_ranks, draw_trace, quantities
 from bayes_snn.reports.material import Material
 from bayes_snn.reports.network import SHOWN_SAMPLES, draw_spikes, draw_weights
@@ -45,7 +46,8 @@ def traces(material: Material, sheet: Sheet) -> Html:
         "A trace should look like noise about one level, the same for all chains: a slope means that the warm-up was "
         "too short, levels apart that chains sit in different regions."
     )
-    if material.result.arguments.get("sampler") == "smc":
+    sampler = SAMPLERS.get(str(material.result.arguments.get("sampler")))  # None of one that is not here
+    if sampler is not None and sampler.population:
         text = "The particles of a population have no order: a trace only shows how widely they lie."
     parts: list[object] = [paragraph(text), _chain_key(material)]
     if accepted is None:

@@ -1,24 +1,44 @@
-"""Samplers for the weights, by name: each file holds one. All but `smc` are step methods, which `pm.sample` takes."""
+"""A sampler by its name; `bayes_snn.names.SAMPLERS` lists them, each file here holds one."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pymc as pm
+import xarray as xr
 
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.build import weight_variables
-from bayes_snn.samplers.block import BlockMetropolis
-from bayes_snn.samplers.demetropolis import StockDEMetropolis
 from bayes_snn.samplers.metropolis import StockMetropolis
-from bayes_snn.samplers.pcn import PCNMetropolis
-from bayes_snn.samplers.shared.prior import NOT_DISCRETE, is_discrete, why_not_on_grid, why_not_separable
+from bayes_snn.samplers.shared.joint import JointMetropolis, Move
+from bayes_snn.samplers.shared.prior import is_discrete, why_not_on_grid, why_not_separable
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
-from bayes_snn.samplers.smc import sample_smc
+
+STEPS = tuple(name for name, sampler in SAMPLERS.items() if not sampler.population)  # what `make_step` makes
+
+
+def make_step(sampler: str, model: pm.Model) -> Any:
+    """The step method of this name for all weights of `model`; an `InputError` lists the names."""
+    if sampler in SAMPLERS and SAMPLERS[sampler].population:
+        raise InputError(f"Sampler {sampler!r} moves a population, by no step method: call fit(sampler={sampler!r}).")
+    make = _maker(sampler, model)
+    variables = weight_variables(model)
+    if isinstance(make, type) and issubclass(make, Move):
+        return JointMetropolis(variables, move=make(), model=model)
+    return make(variables, model=model)
+
+
+def sample_population(
+    sampler: str, model: pm.Model, draws: int, chains: int, seed: np.random.Generator, progress: bool
+) -> xr.DataTree:
+    """Populations of `draws` particles, as many as `chains`, by the sampler of this name, as a DataTree of PyMC's."""
+    tree: xr.DataTree = _maker(sampler, model)(model, draws, chains, seed, progress)
+    return tree
 
 
 def sitewise_or_stock(vars: Any, *, model: pm.Model, **kwargs: Any) -> Any:
@@ -36,34 +56,18 @@ def sitewise_or_stock(vars: Any, *, model: pm.Model, **kwargs: Any) -> Any:
     return StockMetropolis(vars, model=model)
 
 
-STEPS: dict[str, Callable[..., Any]] = {
-    "sitewise": sitewise_or_stock,
-    "block": BlockMetropolis,
-    "pcn": PCNMetropolis,
-    "pymc": StockMetropolis,
-    "demetropolis": StockDEMetropolis,
-}
-__all__ = [
-    "SAMPLERS",
-    "STEPS",
-    "BlockMetropolis",
-    "GridMetropolis",
-    "PCNMetropolis",
-    "SitewiseMetropolis",
-    "StockDEMetropolis",
-    "StockMetropolis",
-    "make_step",
-    "sample_smc",
-]
-
-
-def make_step(sampler: str, model: pm.Model) -> Any:
-    """The step method of this name for all weights of `model`; an `InputError` lists the names."""
-    if sampler == "smc":
-        raise InputError("Sampler 'smc' moves a population and is no step method: call fit(sampler='smc').")
-    if sampler not in STEPS:
+def _maker(sampler: str, model: pm.Model) -> Any:
+    """What makes the sampler of this name, which must be one for the weights of `model`."""
+    if sampler not in SAMPLERS:
         raise unknown_name("sampler", sampler, SAMPLERS)
-    variables = weight_variables(model)
-    if sampler not in ("sitewise", "pymc") and any(is_discrete([variable]) for variable in variables):
-        raise InputError(NOT_DISCRETE.format(sampler))
-    return STEPS[sampler](variables, model=model)
+    known = SAMPLERS[sampler]
+    if not known.discrete and any(is_discrete([variable]) for variable in weight_variables(model)):
+        others = " or ".join(repr(name) for name, other in SAMPLERS.items() if other.discrete)
+        raise InputError(
+            f"Sampler {sampler!r} moves all weights on a continuous scale, but this model's weights are whole-number "
+            f"levels: take sampler {others}, or a model of continuous weights such as 'gaussian'."
+        )
+    if not isinstance(known.make, str):
+        return known.make
+    file, _, name = known.make.partition(":")
+    return getattr(import_module(f"bayes_snn.samplers.{file}"), name)

@@ -11,14 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pymc as pm
-from pymc.blocking import RaveledVars
 
-from bayes_snn.samplers.metropolis import TUNE_INTERVAL, AtProposal
+from bayes_snn.samplers.metropolis import Stock
 from bayes_snn.samplers.shared.tally import Tally
-from bayes_snn.samplers.shared.watch import Watched
 
 
-class StockDEMetropolis(Watched, pm.DEMetropolisZ):
+class StockDEMetropolis(Stock, pm.DEMetropolisZ):
     """`pm.DEMetropolisZ` that counts presentations; arguments are those of `pm.DEMetropolisZ`."""
 
     stats_dtypes_shapes: ClassVar[dict[str, Any]] = {
@@ -26,20 +24,12 @@ class StockDEMetropolis(Watched, pm.DEMetropolisZ):
         **Tally.stats_dtypes_shapes,
     }
 
-    def __init__(self, vars: Any = None, *, tune_interval: int = TUNE_INTERVAL, **kwargs: Any) -> None:
+    def __init__(self, vars: Any = None, **kwargs: Any) -> None:
         model = pm.modelcontext(kwargs.get("model"))
         point = model.initial_point()
         n = sum(int(np.size(point[v.name])) for v in (model.value_vars if vars is None else vars))
         # the stock step takes the number of all variables of the model, hyperparameters included, for that of its own
-        kwargs = {"S": np.ones(n), "lamb": 2.38 / np.sqrt(2 * n), **kwargs}
-        super().__init__(vars, tune_interval=tune_interval, **kwargs)
-        self.find_op(model)
-        self.delta_logp: Any = AtProposal(self, model)
-
-    def astep(self, q0: RaveledVars) -> tuple[RaveledVars, Any]:
-        with np.errstate(over="ignore"):  # the stock step takes exp of the log-ratio of every proposal
-            q, [stats] = super().astep(q0)
-        return q, [{**stats, "accept": min(float(stats["accept"]), 1.0), **self.tally()}]
+        super().__init__(vars, **{"S": np.ones(n), "lamb": 2.38 / np.sqrt(2 * n), **kwargs})
 
     # nothing of its own beside what `sampling_state` tells
-    checkpoint_state, restore_state = Watched.checkpoint_state, Watched.restore_state
+    checkpoint_state, restore_state = Stock.checkpoint_state, Stock.restore_state

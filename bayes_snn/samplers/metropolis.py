@@ -44,21 +44,25 @@ class AtProposal:
         return self._function(new, current)
 
 
-class StockMetropolis(Watched, pm.Metropolis):
-    """`pm.Metropolis` that counts presentations; arguments are those of `pm.Metropolis`."""
-
-    stats_dtypes_shapes: ClassVar[dict[str, Any]] = {**pm.Metropolis.stats_dtypes_shapes, **Tally.stats_dtypes_shapes}
+class Stock(Watched):
+    """Mixin before a step method of PyMC's: it counts presentations; arguments are those of the step."""
 
     def __init__(self, vars: Any = None, *, tune_interval: int = TUNE_INTERVAL, **kwargs: Any) -> None:
-        super().__init__(vars, tune_interval=tune_interval, **kwargs)
+        super().__init__(vars, tune_interval=tune_interval, **kwargs)  # type: ignore[call-arg]
         model = pm.modelcontext(kwargs.get("model"))
         self.find_op(model)
         self.delta_logp: Any = AtProposal(self, model)
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, Any]:
-        with np.errstate(over="ignore"):  # the stock step takes exp of the log-ratio of every proposal
-            q, [stats] = super().astep(q0)
-        return q, [{**stats, "accept": min(stats["accept"], 1.0), **self.tally()}]
+        with np.errstate(over="ignore"):  # the stock steps take exp of the log-ratio of every proposal
+            q, [stats] = super().astep(q0)  # type: ignore[misc]
+        return q, [{**stats, "accept": min(float(stats["accept"]), 1.0), **self.tally()}]
+
+
+class StockMetropolis(Stock, pm.Metropolis):
+    """`pm.Metropolis` that counts presentations; arguments are those of `pm.Metropolis`."""
+
+    stats_dtypes_shapes: ClassVar[dict[str, Any]] = {**pm.Metropolis.stats_dtypes_shapes, **Tally.stats_dtypes_shapes}
 
     # nothing of its own beside what `sampling_state` tells
-    checkpoint_state, restore_state = Watched.checkpoint_state, Watched.restore_state
+    checkpoint_state, restore_state = Stock.checkpoint_state, Stock.restore_state

@@ -16,8 +16,6 @@ import xarray as xr
 from pymc.smc.kernels import MH
 
 from bayes_snn.errors import InputError
-from bayes_snn.posterior.build import weight_variables
-from bayes_snn.samplers.shared.prior import NOT_DISCRETE, is_discrete
 from bayes_snn.samplers.shared.tally import Tally
 
 # a stage's moves end when the particles' correlation with where they began falls by less than this in a move; PyMC's
@@ -73,16 +71,12 @@ class CountingMH(Tally, MH):
 def sample_smc(model: pm.Model, draws: int, chains: int, seed: np.random.Generator, progress: bool) -> xr.DataTree:
     """Populations of `draws` particles, as many as `chains`, one after the other.
 
-    Raises `InputError` for weights that are whole numbers, which the kernel would move off their levels.
-
     Returns
     -------
     A DataTree as of `pm.sample`. Its sample stats are the acceptance rate of each particle in the last stage, the
     presentations of its population from first to last, and for each population the number of stages and the log of the
     marginal likelihood.
     """
-    if is_discrete(weight_variables(model)):
-        raise InputError(NOT_DISCRETE.format("smc"))
     with model.likelihood.op.fresh_estimates():
         trace = pm.sample_smc(
             draws=draws,

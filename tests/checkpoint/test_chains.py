@@ -12,7 +12,8 @@ from bayes_snn.checkpoint import step_state as resumable
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import CheckpointError, InputError
-from bayes_snn.samplers.by_name import STEPS, SitewiseMetropolis
+from bayes_snn.samplers.by_name import STEPS
+from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from tests.helpers.chains import Chains, same
 from tests.helpers.toys import SigmoidChip
 

@@ -26,8 +26,10 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import log_likelihood
-from bayes_snn.samplers.by_name import GridMetropolis, StockMetropolis, make_step
+from bayes_snn.samplers.by_name import make_step
+from bayes_snn.samplers.metropolis import StockMetropolis
 from bayes_snn.samplers.shared.prior import why_not_on_grid
+from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from tests.chips.remote.test_remote import serving
 from tests.helpers.fits import same_draws
 from tests.helpers.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, z_scores

@@ -18,9 +18,9 @@ from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
+from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.reports.write import write_report
-from bayes_snn.samplers.by_name import SAMPLERS
 from bayes_snn.samplers.shared.sweepers import make_sweeper
 from bayes_snn.studies.cells import make_grid
 from bayes_snn.studies.run_cell import run_cell

@@ -32,10 +32,9 @@ from bayes_snn.errors import DataWarning, InputError
 from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.result import FitResult
-from bayes_snn.names import DISTORTIONS
+from bayes_snn.names import DISTORTIONS, SAMPLERS
 from bayes_snn.posterior.build import available_models
 from bayes_snn.reports.material import gather
-from bayes_snn.samplers.by_name import SAMPLERS
 
 ROOT = Path(__file__).parents[2]
 # draws enough for R-hat, everything else as small as it can be

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bayes_snn import names
-from bayes_snn.samplers.by_name import STEPS
 
 LARGE = (
     *("pymc", "pytensor", "arviz", "numba", "sklearn", "matplotlib", "torch", "dask", "distributed"),
@@ -57,7 +56,3 @@ def test_the_package_loads_nothing_until_a_name_is_asked_for() -> None:
 def test_a_name_loads_what_it_needs() -> None:  # the look above sees what it is meant to see
     _, modules, _ = loaded("import bayes_snn; bayes_snn.fit")
     assert {"pymc", "pytensor", "arviz", "numba", "xarray", "scipy", "numpy"} <= modules
-
-
-def test_every_sampler_is_a_name() -> None:
-    assert (*STEPS, "smc") == names.SAMPLERS

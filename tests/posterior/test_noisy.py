@@ -17,8 +17,9 @@ from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
 from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice, choose_noise, log_mean, told_noise
 from bayes_snn.posterior.op import ChipLogLikelihood
 from bayes_snn.reports.tables import cost
-from bayes_snn.samplers.by_name import STEPS, make_step, sample_smc
+from bayes_snn.samplers.by_name import STEPS, make_step
 from bayes_snn.samplers.shared.shift import shift_neurons
+from bayes_snn.samplers.smc import sample_smc
 from tests.helpers import coin
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip, population_scores, z_scores
 

@@ -23,10 +23,12 @@ from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import BETA
 from bayes_snn.posterior.noisy import MCWM, NoiseChoice
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.samplers.by_name import GridMetropolis, make_step, sample_smc
+from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.hyperparameters import HyperparameterSlice
 from bayes_snn.samplers.shared.shift import shift_neurons
 from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
+from bayes_snn.samplers.sitewise_grid import GridMetropolis
+from bayes_snn.samplers.smc import sample_smc
 
 LIMIT = 4.5  # of z-scores, as in test_samplers.py
 CENTRE, N_SAMPLES, CHAINS = 8, 3, 4

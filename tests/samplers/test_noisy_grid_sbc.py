@@ -19,8 +19,7 @@ from scipy import stats
 
 from bayes_snn.posterior.likelihood import class_probabilities
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.samplers.by_name import sample_smc
-from bayes_snn.samplers.smc import CountingMH
+from bayes_snn.samplers.smc import CountingMH, sample_smc
 from tests.samplers.test_noisy_grid import INPUTS, FourStates, SixteenStates, chain, posterior, ready, state_of
 
 THIN = {"sitewise": 24, "pymc": 32, "block": 16, "pcn": 16, "demetropolis": 48}  # all but independent then

@@ -11,8 +11,13 @@ from scipy import stats
 from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import _other_steps
 from bayes_snn.inference.starts import prior_starts
+from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.build import available_models, build_model, weight_variables
-from bayes_snn.samplers.by_name import SAMPLERS, STEPS, BlockMetropolis, PCNMetropolis, make_step, sample_smc
+from bayes_snn.samplers.block import Block
+from bayes_snn.samplers.by_name import STEPS, make_step
+from bayes_snn.samplers.pcn import PCN
+from bayes_snn.samplers.shared.joint import JointMetropolis
+from bayes_snn.samplers.smc import sample_smc
 from tests.helpers import conjugate
 from tests.helpers.toys import (
     BOUNDED,
@@ -126,7 +131,7 @@ def test_sitewise_recovers_the_posterior_of_every_model(prior):
     assert max(map(abs, scores.values())) < LIMIT, scores
 
 
-class TemperedBlock(BlockMetropolis):
+class Tempered(JointMetropolis):
     """A wrong sampler: it flattens the posterior."""
 
     def __init__(self, *args, **kwargs):
@@ -138,7 +143,7 @@ class TemperedBlock(BlockMetropolis):
 def test_a_wrong_sampler_is_found_out(truth):
     model = build_model(SigmoidChip(), INPUTS, LABELS)
     with model:
-        step = TemperedBlock(model.value_vars)
+        step = Tempered(model.value_vars, move=Block())
     trace = sample(model, step, DRAWS["block"], 1)
     scores = z_scores(trace.posterior["w_1"].values[:, :, 0], truth)
     assert max(map(abs, scores.values())) > LIMIT, scores
@@ -193,7 +198,7 @@ def test_marginal_likelihood():
 
 
 def tuned_scale(step):
-    return step.beta if isinstance(step, PCNMetropolis) else step.step_sizes()
+    return step.move.beta if isinstance(step.move, PCN) else step.move.step_sizes()
 
 
 @pytest.mark.parametrize("sampler", ["block", "pcn"])
@@ -250,7 +255,7 @@ def uneven(chip):
 
 def test_pcn_leaves_the_prior_as_it_is():
     model = build_model(FlatChip(), INPUTS, LABELS, uneven)
-    step = PCNMetropolis(weight_variables(model), proposals=5, beta=0.5, model=model)
+    step = JointMetropolis(weight_variables(model), move=PCN(float(np.log(0.5))), proposals=5, model=model)
     step.setup_chain(np.random.default_rng(0), 0, 0)
     step.stop_tuning()
     point, draws = {"w_1": np.array([[0.0, -1.0]])}, np.empty((1, 4000, 2))
@@ -266,7 +271,7 @@ def test_pcn_leaves_the_prior_as_it_is():
 def test_pcn_draws_from_the_prior_where_nothing_is_rejected():
     step = make_step("pcn", model := build_model(FlatChip(), INPUTS, LABELS))
     step.step(model.initial_point())
-    assert step.beta == 1.0
+    assert step.move.beta == 1.0
 
 
 @pytest.mark.parametrize("prior", ["hierarchical", "horseshoe"])
@@ -274,7 +279,7 @@ def test_pcn_follows_hyperparameters(prior):
     expected = weighted_prior_draws(PRIORS[prior])
     model = build_model(SigmoidChip(), INPUTS, LABELS, prior)
     with model:
-        step = PCNMetropolis(weight_variables(model), proposals=3)
+        step = JointMetropolis(weight_variables(model), move=PCN(), proposals=3)
         others = _other_steps(model, step)
     trace = sample(model, [*others, step], 3000, 2, prior_starts(model, 4, np.random.SeedSequence(3)))
     scores = z_scores(two_weights(trace.posterior), expected, BOUNDED)

@@ -17,11 +17,12 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
 from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.samplers.by_name import SitewiseMetropolis, StockMetropolis, make_step
+from bayes_snn.samplers.by_name import make_step
+from bayes_snn.samplers.metropolis import StockMetropolis
 from bayes_snn.samplers.shared.prior import why_not_separable
 from bayes_snn.samplers.shared.shift import later_columns, shift_neurons
 from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
-from bayes_snn.samplers.sitewise import COLDEST, WIDEST
+from bayes_snn.samplers.sitewise import COLDEST, WIDEST, SitewiseMetropolis
 from tests.chips.lif.test_chip import STRENGTHS, random_network
 from tests.helpers.toys import INPUTS, LABELS, HiddenChip, SigmoidChip, independent, quadrature, z_scores
 

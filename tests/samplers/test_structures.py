@@ -16,9 +16,12 @@ from bayes_snn.checks.reliance import weight_signal
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.inference.starts import prior_starts
+from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.likelihood import log_likelihood
-from bayes_snn.samplers.by_name import SAMPLERS, SitewiseMetropolis, make_step, sample_smc
+from bayes_snn.samplers.by_name import make_step
+from bayes_snn.samplers.sitewise import SitewiseMetropolis
+from bayes_snn.samplers.smc import sample_smc
 from tests.samplers.test_samplers import LIMIT, population_scores, sample, z_scores
 
 X = np.array([[-1.5], [-0.5], [0.3], [0.8], [1.2], [2.0]])

@@ -115,12 +115,6 @@ def normal_parameters(
     return compile_function([], graphs)  # type: ignore[no-any-return]
 
 
-NOT_DISCRETE = (
-    "Sampler {!r} moves all weights on a continuous scale, but this model's weights are whole-number levels: take "
-    "sampler 'sitewise' or 'pymc', or a model of continuous weights such as 'gaussian'."
-)
-
-
 def is_discrete(variables: Sequence[Any]) -> bool:
     """True when all of these variables are whole numbers."""
     return all(np.issubdtype(variable.dtype, np.integer) for variable in variables)
