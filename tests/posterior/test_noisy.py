@@ -61,7 +61,7 @@ def ready(sampler, choice):
     if sampler in ("block", "pcn"):
         step.proposals = 1
     if sampler == "pcn":
-        step.log_beta = np.log(BETA)
+        step.move.log_beta = np.log(BETA)
     return model, step
 
 

@@ -99,7 +99,7 @@ def ready(sampler, kind=None, chip=None):
     if sampler in ("block", "pcn"):
         step.proposals = 2
     if sampler == "pcn":
-        step.log_beta = np.log(0.8)
+        step.move.log_beta = np.log(0.8)
     return model, step
 
 
