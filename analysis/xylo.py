@@ -23,7 +23,7 @@ from bayes_snn.estimates.baselines import baseline_scores
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import DEPLOYABLE, choose_deployable, probabilities, run_draws
 from bayes_snn.inference.fit import fit
-from bayes_snn.posterior.likelihood import class_probabilities
+from bayes_snn.likelihood import class_probabilities
 from bayes_snn.studies.over_chips import mean_interval
 
 SEEDS, N_COMPONENTS = range(5), 8  # a seed is a split of the data, and that of both methods

@@ -22,7 +22,7 @@ from bayes_snn.chips.rounding import clip_and_round
 from bayes_snn.chips.xylo.chip import WEIGHT_UNIT, Integers, XyloChip
 from bayes_snn.chips.xylo.core import MOST_HIDDEN, MOST_OUTPUT
 from bayes_snn.estimates.metrics import evaluate
-from bayes_snn.posterior.likelihood import BETA, class_probabilities
+from bayes_snn.likelihood import BETA, class_probabilities
 
 RATES, RESTARTS, EPOCHS, BATCH = (0.01, 0.03, 0.1), 4, 60, 64
 CLIPS = (0.5, 0.7, 1.0, 1.4, 2.0)  # the largest weight becomes 127 times this, and is clipped

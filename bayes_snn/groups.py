@@ -14,3 +14,6 @@ REMEASURED = "remeasured"  # the group of what follows
 # as it was measured, and as measured at the point of reference
 BEFORE, AFTER, REFERENCE = "remeasured_before", "remeasured_after", "remeasured_reference"
 NOTHING = dict.fromkeys((BEFORE, AFTER, REFERENCE), float("nan"))
+
+READOUT = "readout"  # attribute of the group posterior: its variables SCALE and BIAS are those of the readout
+SCALE, BIAS = "beta", "bias"

@@ -7,7 +7,7 @@ spikes        the chip is in the loop: its spikes, hidden ones too, stand in the
 noise-aware   the ideal model, with a fresh random distortion of the chip's family and strength in each batch, as
               Rockpool's mismatch training has it
 
-The loss is that of the likelihood, the cross-entropy of softmax(beta c), and weights stay in the chip's range.
+The loss is that of the likelihood, the cross-entropy of softmax(beta c + b), and weights stay in the chip's range.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from bayes_snn.chips.lif.neuron import TAU_M
 from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import probabilities
+from bayes_snn.likelihood import BETA, PLAIN, Readout, check_readout
 
 try:
     import torch
@@ -66,6 +67,8 @@ class BackpropResult:
         the model.
     seconds
         Wall time of the training.
+    readout
+        What is made of spike counts, in the loss and in predictions.
     """
 
     chip: Chip
@@ -78,6 +81,7 @@ class BackpropResult:
     best_epoch: int
     history: list[dict[str, float]]
     seconds: float = float("nan")
+    readout: Readout = PLAIN
 
     @property
     def mode(self) -> str:
@@ -90,14 +94,15 @@ class BackpropResult:
         return self.presentations / self.n_train
 
     def predict(self, inputs: FloatArray) -> NDArray[np.float64]:
-        """Class probabilities (n_samples, n_classes), softmax(beta c) of the chip's counts: one pass of the inputs.
+        """Class probabilities (n_samples, n_classes), softmax(beta c + b) of the chip's counts: one pass of the inputs.
 
         Parameters
         ----------
         inputs
             (n_samples, n_in), standardised as the training inputs were.
         """
-        return probabilities(self.chip, self.weights, check_inputs(inputs, self.chip.spec.layers[0]))
+        checked = check_inputs(inputs, self.chip.spec.layers[0])
+        return probabilities(self.chip, self.weights, checked, readout=self.readout)
 
     def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, float]:
         """Accuracy, log score, calibration error and Brier score on the chip."""
@@ -122,6 +127,8 @@ def train_backprop(
     steepness: float = 2.0,
     distortion: str | Sequence[str] | None = None,
     sigma: float | Sequence[float] | None = None,
+    beta: float = BETA,
+    bias: Sequence[float] | None = None,
 ) -> BackpropResult:
     """Train a chip by surrogate gradients in minibatches, with Adam and a cosine schedule.
 
@@ -156,6 +163,8 @@ def train_backprop(
     distortion, sigma
         For "noise-aware": names and strengths of the distortions to train against. By default those that the chip
         tells, in a dict `strengths` from name to sigma.
+    beta, bias
+        The readout, which stays as it is: weight of a spike, and a bias of each class, none by default.
 
     Returns
     -------
@@ -188,6 +197,7 @@ def train_backprop(
     if not 0 < steepness < np.inf:
         raise InputError(f"steepness was {steepness!r}, but a positive number is expected: try 2.")
     strengths = told_strengths(mode, chip, distortion, sigma)
+    readout = check_readout(beta, bias, chip.spec.layers[-1])
 
     split, start, batch, distort = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     rows, validation_rows = split_validation(codes, validation_size, split)
@@ -196,7 +206,7 @@ def train_backprop(
     counted = CountedChip(chip)
     bits = int(strengths.get("quantisation", 0)) or chip.spec.weight_bits
     tau_m = float(getattr(chip, "tau_m", TAU_M))
-    trainer = Trainer(counted, mode, tau_m, bits, strengths, Surrogate(surrogate, steepness), distort)
+    trainer = Trainer(counted, mode, tau_m, bits, strengths, Surrogate(surrogate, steepness), distort, readout)
     with torch.enable_grad():
         starts = trainer.initial_weights(restarts, part, start)
         trained = trainer.train(starts, rates, part, validation, epochs, patience, batch_size, batch)
@@ -216,6 +226,8 @@ def train_backprop(
             "surrogate": surrogate,
             "steepness": float(steepness),
             "strengths": strengths,
+            **({} if beta == BETA else {"beta": readout.beta}),
+            **({} if bias is None else {"bias": readout.biases(chip.spec.layers[-1]).tolist()}),
         },
         presentations=counted.presentations,
         n_train=len(checked),
@@ -224,4 +236,5 @@ def train_backprop(
         best_epoch=int(trained.best_epochs[best]),
         history=trained.history_of(best),
         seconds=time.perf_counter() - started,
+        readout=readout,
     )

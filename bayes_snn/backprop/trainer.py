@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from bayes_snn.backprop.chip_in_loop import CountedChip, replicates
 from bayes_snn.backprop.distortion import LayerDistortion, draw_distortion
 from bayes_snn.backprop.network import Surrogate, run_network, spike_counts, straight_through
-from bayes_snn.posterior.likelihood import BETA
+from bayes_snn.likelihood import PLAIN, Readout
 
 # root mean square of the current at the start, in units of the threshold
 FIRST_DRIVE, LATER_DRIVE = 4.0, 2.0
@@ -114,6 +114,8 @@ class Trainer:
         Distortions to train against, {} for none.
     rng
         Stream of the distortions.
+    readout
+        What the loss makes of spike counts.
     """
 
     chip: CountedChip
@@ -123,6 +125,7 @@ class Trainer:
     strengths: dict[str, float]
     surrogate: Surrogate
     rng: np.random.Generator
+    readout: Readout = PLAIN
 
     def __post_init__(self) -> None:
         self.spec = self.chip.chip.spec
@@ -178,7 +181,7 @@ class Trainer:
             train_loss = np.zeros(n)
             for number, rows in enumerate(np.array_split(rng.permutation(len(part)), n_batches)):
                 batch = part.take(rows)
-                losses = mean_losses(self.counts(weights, batch), batch.targets)
+                losses = mean_losses(self.counts(weights, batch), batch.targets, self.readout)
                 optimiser.zero_grad()
                 losses.sum().backward()
                 train_loss += losses.detach().numpy() * (len(batch) / len(part))
@@ -212,31 +215,37 @@ class Trainer:
     def validate(self, weights: Sequence[Tensor], part: Part) -> tuple[Array, Array]:
         """Loss and accuracy (R,): on the chip where it is in the loop, else on the model."""
         if self.mode in ("outputs", "spikes"):
-            return scores(self.chip.counts(weights, part.inputs), part.targets)
+            return scores(self.chip.counts(weights, part.inputs), part.targets, self.readout)
         if not self.strengths:
-            return scores(spike_counts(self._run(weights, part, self.ideal)[-1]), part.targets)
+            return scores(spike_counts(self._run(weights, part, self.ideal)[-1]), part.targets, self.readout)
         each = []
         for seed in self.validation_seeds:
             rng = np.random.default_rng(seed)
             spikes = self._run(weights, part, self._draw(self.strengths, rng), noise=rng)
-            each.append(scores(spike_counts(spikes[-1]), part.targets))
+            each.append(scores(spike_counts(spikes[-1]), part.targets, self.readout))
         loss, accuracy = np.mean(each, axis=0)
         return loss, accuracy
 
 
-def mean_losses(counts: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of softmax(beta c) in nats per sample, of each replicate: counts (R, n, n_classes) -> (R,)."""
-    terms = cross_entropy(BETA * counts.flatten(0, 1), targets.repeat(len(counts)), reduction="none")
+def logits(counts: Tensor, readout: Readout) -> Tensor:
+    """beta c + b of counts (..., n_classes)."""
+    return readout.beta * counts + torch.from_numpy(readout.biases(counts.shape[-1])).to(counts.dtype)
+
+
+def mean_losses(counts: Tensor, targets: Tensor, readout: Readout) -> Tensor:
+    """Cross-entropy of softmax(beta c + b) in nats per sample, of each replicate: counts (R, n, n_classes) -> (R,)."""
+    terms = cross_entropy(logits(counts.flatten(0, 1), readout), targets.repeat(len(counts)), reduction="none")
     return terms.view(len(counts), -1).mean(dim=1)
 
 
-def scores(counts: Tensor, targets: Tensor) -> tuple[Array, Array]:
+def scores(counts: Tensor, targets: Tensor, readout: Readout) -> tuple[Array, Array]:
     """Loss, and accuracy with ties shared out as in metrics.py, of each replicate: (R,) each."""
     counts = counts.to(torch.float64)
-    winners = counts >= counts.amax(dim=2, keepdim=True)
+    given = logits(counts, readout)
+    winners = given >= given.amax(dim=2, keepdim=True)
     right = winners.gather(2, targets.expand(len(counts), -1).unsqueeze(2)).squeeze(2)
     accuracies = (right.to(torch.float64) / winners.sum(dim=2)).mean(dim=1)
-    return mean_losses(counts, targets).numpy(), accuracies.numpy()
+    return mean_losses(counts, targets, readout).numpy(), accuracies.numpy()
 
 
 def split_validation(

@@ -32,7 +32,7 @@ from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, write_durably
 from bayes_snn.json_file import check, read_json
 from bayes_snn.names import SAMPLERS
-from bayes_snn.posterior.priors import WeightsFunction
+from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
 from bayes_snn.version import written_by
 
 SECONDS = 5.0  # between two saves
@@ -156,7 +156,7 @@ class Checkpoint:
         self,
         chip: Chip,
         model: pm.Model,
-        function: WeightsFunction,
+        functions: tuple[WeightsFunction, ReadoutFunction | None],
         is_named: bool,
         starts: list[dict[str, Any]],
         arguments: dict[str, Any],
@@ -174,7 +174,7 @@ class Checkpoint:
                 f"Sampler {arguments['sampler']!r} cannot be stored while it runs: fit without a checkpoint, or take "
                 "'sitewise' or 'block'."
             )
-        fit = describe_fit(chip, model, function, starts, arguments, names)
+        fit = describe_fit(chip, model, functions, starts, arguments, names)
         if self.test is not None or self._known is None:  # resumed from Python, a fit has no test samples to compare
             fit["test"] = self.test
         else:
@@ -244,12 +244,12 @@ class Checkpoint:
         before = op.presentations
         for state in states:
             try:
-                weights, expected = known_answer(model, state["last"], state["op"])
+                weights, readout, expected = known_answer(model, state["last"], state["op"])
             except (ValueError, TypeError, KeyError, IndexError, AttributeError):
                 raise self._foreign(state["chain"]) from None
             if weights is None:
                 continue
-            found = float(op.run(weights, model.likelihood.labels).sum())
+            found = float(readout.log_p(op.run(weights), model.likelihood.labels).sum())
             if not np.isclose(found, expected, rtol=1e-9, atol=1e-6):
                 raise CheckpointError(
                     f"The chip is not the one that the fit in {self.folder} was begun with, or has changed: at the "

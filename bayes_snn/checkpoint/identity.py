@@ -28,7 +28,7 @@ from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.errors import CheckpointError, said
 from bayes_snn.names import SAMPLERS
-from bayes_snn.posterior.priors import WeightsFunction
+from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
 from bayes_snn.version import PACKAGES, __version__
 
 FORMAT = 2  # of a checkpoint
@@ -43,20 +43,21 @@ _IMPORT = re.compile(
 def describe_fit(
     chip: Chip,
     model: pm.Model,
-    function: WeightsFunction,
+    functions: tuple[WeightsFunction, ReadoutFunction | None],
     starts: list[dict[str, Any]],
     arguments: dict[str, Any],
     names: dict[str, Sequence[str] | None],
 ) -> dict[str, Any]:
     """A fit in plain values; `starts` are the draws from the prior at which its chains start.
 
-    `names` are those of features and classes.
+    `functions` make prior and readout; `names` are those of features and classes.
     """
     return {
         "format": FORMAT,
         "arguments": {name: value for name, value in _plain(arguments).items() if name != "model"},
         "chip": _plain(describe_chip(chip)),
-        "prior": _source(function),
+        "prior": _source(functions[0]),
+        "readout": None if functions[1] is None else _source(functions[1]),
         "starts": digest_of_arrays([value for start in starts for value in start.values()]),
         "inputs": digest_of_arrays([model.likelihood.op.inputs]),
         "labels": digest_of_arrays([model.likelihood.labels]),
@@ -115,10 +116,11 @@ def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None
         ("inputs", "other training inputs"),
         ("labels", "other training labels"),
         ("prior", "another model file or prior function"),
+        ("readout", "another readout"),
         ("starts", "another prior"),
         ("test", "other test samples"),
     ):
-        if known[part] != fit[part]:
+        if known.get(part) != fit[part]:
             raise CheckpointError(
                 f"The fit in {folder} was begun with {what}: continue with what it was begun with, or fit again."
             )
@@ -185,7 +187,7 @@ def _own_sampler(sampler: str) -> dict[str, str]:
 
 
 def _source(function: Callable[..., Any]) -> str | None:
-    """Digest of a prior's text: of the whole model file where it is from one; None where there is no text."""
+    """Digest of a function's text: of the whole model file where it is from one; None where there is no text."""
     module = sys.modules.get(function.__module__)
     try:
         if function.__module__.startswith("bayes_snn_model_") and module is not None and module.__file__:

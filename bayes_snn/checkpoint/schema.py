@@ -59,6 +59,7 @@ class CheckpointFit(Struct):
     test: str | None
     feature_names: list[str] | None
     class_names: list[str] | None
+    readout: str | None = None
 
 
 class _Format(Struct):

@@ -25,7 +25,9 @@ from bayes_snn.checkpoint.chain_store import ChainStore
 from bayes_snn.checkpoint.step_state import restore_step, step_state, why_not_resumable
 from bayes_snn.chips.contract import as_matrices
 from bayes_snn.errors import CheckpointError, InputError, text_of
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.likelihood import PLAIN, Readout
+from bayes_snn.posterior.op import ChipCounts
+from bayes_snn.posterior.readout import readout_function
 
 ORPHAN_SECONDS = 0.2
 LEAST_PAUSE = 50.0  # times as long as a save took, so that it costs 2% at most
@@ -56,7 +58,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
     def __init__(
         self,
         methods: Sequence[Any],
-        op: ChipLogLikelihood,
+        op: ChipCounts,
         folder: Path,
         fit: str,
         *,
@@ -240,10 +242,10 @@ def _fits(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
 
 def known_answer(
     model: pm.Model, record: dict[str, np.ndarray], remembered: Sequence[tuple[bytes, np.ndarray]]
-) -> tuple[list[np.ndarray] | None, float]:
-    """Weights that the chip of a stored chain was run with, and log L of its answer; None where none is known.
+) -> tuple[list[np.ndarray] | None, Readout, float]:
+    """Weights that the chip of a stored chain was run with, None where none are known, a readout, and log L by it.
 
-    Those of its last draw, where the sampler tells log L, else the last ones that the Op remembers.
+    Those of its last draw, where the sampler tells log L, else the last ones that the Op remembers, by a plain readout.
     """
     shapes = model.likelihood.op.chip.spec.weight_shapes
     stats = [name for name in record if name.startswith("stat ") and name.endswith(" log_likelihood")]
@@ -251,12 +253,14 @@ def known_answer(
         matrices = model.replace_rvs_by_values(model.likelihood.weights)
         weights_of = model.compile_fn(matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")
         point = {name: record[f"point {name}"] for name in (variable.name for variable in model.value_vars)}
-        return [np.asarray(matrix) for matrix in weights_of(point)], float(record[stats[-1]])
+        weights = [np.asarray(matrix) for matrix in weights_of(point)]
+        return weights, readout_function(model)(point), float(record[stats[-1]])
     n = sum(int(np.prod(shape)) for shape in shapes)
     if not remembered:
-        return None, float("nan")
-    key, terms = remembered[-1]
-    return as_matrices(np.frombuffer(key, np.float64, n), shapes), float(terms.sum())
+        return None, PLAIN, float("nan")
+    key, counts = remembered[-1]
+    expected = float(PLAIN.log_p(model.likelihood.op.check_counts(counts), model.likelihood.labels).sum())
+    return as_matrices(np.frombuffer(key, np.float64, n), shapes), PLAIN, expected
 
 
 def _end_with_parent() -> None:

@@ -29,10 +29,10 @@ from bayes_snn.chips.contract import (
 )
 from bayes_snn.errors import check_whole
 from bayes_snn.estimates.metrics import accuracy
+from bayes_snn.likelihood import BETA
 from bayes_snn.posterior.build import build_model
-from bayes_snn.posterior.likelihood import class_probabilities
 from bayes_snn.posterior.prior_draws import draw_weights
-from bayes_snn.posterior.priors import WeightsFunction
+from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
 
 SURE = 0.95  # a class probability from which an answer is called sure
 
@@ -128,6 +128,8 @@ def prior_predictive(
     draws: int = 200,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
+    beta: float = BETA,
+    readout: ReadoutFunction | None = None,
 ) -> PriorPredictive:
     """Run the chip with weights drawn from a prior.
 
@@ -148,6 +150,9 @@ def prior_predictive(
         Of the draws.
     class_names
         Coordinates of the dim `class`; numbers when left out.
+    beta, readout
+        As for `fit`: the weight of a spike, or a function `readout(chip)`; by default that of the model file, if it has
+        one.
 
     Warns
     -----
@@ -166,8 +171,8 @@ def prior_predictive(
     checked = None if labels is None else check_labels(labels, len(inputs), spec.layers[-1])
     check_whole("draws", draws, 1, None, 200)
     placeholder = np.zeros(len(inputs), int) if checked is None else checked
-    model = build_model(chip, inputs, placeholder, weights, class_names=class_names)
-    drawn = draw_weights(model, int(draws), seed)
+    model = build_model(chip, inputs, placeholder, weights, class_names=class_names, beta=beta, readout=readout)
+    drawn, readouts = draw_weights(model, int(draws), seed)
 
     n_layers = len(spec.layers) - 1
     shows = callable(getattr(chip, "spikes", None))
@@ -186,7 +191,8 @@ def prior_predictive(
         variables[f"rate_{layer}"] = (("draw", f"post_{layer}"), count.mean(axis=1) / spec.n_steps)
         variables[f"silent_{layer}"] = ("draw", (count == 0).all(axis=1).mean(axis=1))
         variables[f"saturated_{layer}"] = ("draw", _saturated(count, spec.n_steps).mean(axis=1))
-    probability = class_probabilities(counts[-1], model.likelihood.op.beta)
+    pairs = zip(readouts, counts[-1], strict=True)
+    probability = np.stack([readout.probabilities(of_draw) for readout, of_draw in pairs])
     variables["probability"] = (("draw", "sample", "class"), probability)
     if checked is not None:
         variables["accuracy"] = ("draw", np.array([accuracy(answers, checked) for answers in probability]))

@@ -259,14 +259,14 @@ def _compile(chip: Chip, split: Split) -> None:
     import numpy as np
 
     from bayes_snn.chips.lif.chip import LIFChip
-    from bayes_snn.posterior.likelihood import BETA
+    from bayes_snn.likelihood import Readout
 
     if not isinstance(chip, LIFChip):
         return
     weights = [np.zeros(shape) for shape in chip.spec.weight_shapes]
     chip.run(weights, split.train_inputs)
-    if (sweeper := chip.site_sweeper(split.train_inputs, split.train_labels, BETA)) is not None:
-        sweeper.start(weights)
+    if (sweeper := chip.site_sweeper(split.train_inputs, split.train_labels)) is not None:
+        sweeper.start(weights, Readout())
         n = chip.spec.n_weights
         sweeper.sweep(np.zeros(n), np.full(n, np.inf), np.arange(n))
 

@@ -4,7 +4,8 @@ An ensemble is more accurate than any of its draws, but a chip holds one set of 
 many unlabelled inputs to the ensemble and trains a single network to give the same answers (Bucila, Caruana,
 Niculescu-Mizil, KDD 2006; of a posterior: Korattikara, Rathod, Murphy, Welling, NIPS 2015). Here the network is the
 chip, with all its distortions, and it is trained as in a fit, by Metropolis sweeps over single weights. No label is
-used, and no test sample. The start is the member of the ensemble that gives its answers the highest likelihood.
+used, and no test sample. The start is the member of the ensemble that gives its answers the highest likelihood; its
+readout stays.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import Chip, as_matrices
 from bayes_snn.errors import check_whole
 from bayes_snn.estimates.predict import ENSEMBLE_SIZE, Draws, Weights, run_draws
+from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.noisy import NoiseChoice
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.shared.jumps import jump, tune_scales
 from bayes_snn.samplers.shared.sweepers import make_sweeper
 from bayes_snn.waiting import tracked
@@ -29,9 +31,10 @@ JITTER = 0.3  # standard deviation of what is added to a training input, in stan
 
 @dataclass(frozen=True)
 class Distilled:
-    """Weights, (n_pre, n_post) for each layer; the share of inputs answered as the ensemble does; what it cost."""
+    """Weights, (n_pre, n_post) for each layer, their readout, what share of answers is the ensemble's, and the cost."""
 
     weights: Weights
+    readout: Readout
     agreement: float
     presentations: int
 
@@ -80,19 +83,22 @@ def distil(
     answers = each.mean(axis=0).argmax(axis=1)
     # where chains sit in modes of unequal worth, most draws may be of a poor one that no sweep leaves
     fits_best = np.log(np.maximum(each[:, np.arange(len(inputs)), answers], 1e-300)).sum(axis=1).argmax()
-    start = draws[int(members[fits_best])]
-    op = ChipLogLikelihood(chip, inputs, draws.beta)
+    best = int(members[fits_best])
+    start, readout = draws[best], draws.readout(best)
+    op = ChipCounts(chip, inputs)
     op.noise = noise
     op.presentations = len(members) * noise.repeats * len(inputs)
-    weights = _imitate(op, answers, start, sweeps, rng, support)
-    agreed = np.mean(np.sum(op.answers(weights, inputs), axis=0).argmax(axis=1) == answers)
-    return Distilled(weights, float(agreed), op.presentations)
+    weights = _imitate(op, answers, start, readout, sweeps, rng, support)
+    given = readout.probabilities(op.answers(weights, inputs)).mean(axis=0)
+    agreed = np.mean(given.argmax(axis=1) == answers)
+    return Distilled(weights, readout, float(agreed), op.presentations)
 
 
 def _imitate(
-    op: ChipLogLikelihood,
+    op: ChipCounts,
     answers: NDArray[np.int64],
     start: Weights,
+    readout: Readout,
     sweeps: int,
     rng: np.random.Generator,
     support: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
@@ -116,7 +122,7 @@ def _imitate(
     if not sweeper.charges_op:  # its first start shows all inputs
         op.presentations += len(op.inputs)
     for number in tracked(range(sweeps), "Distilling, sweep by sweep"):
-        sweeper.start(as_matrices(q, shapes))
+        sweeper.start(as_matrices(q, shapes), readout)
         proposals, far = jump(rng, q, np.exp(log_scales))
         inside = free & (proposals >= lowest) & (proposals <= highest)
         bounds = np.where(inside, -rng.exponential(size=len(q)), np.inf)

@@ -1,6 +1,6 @@
 """What a fitted posterior predicts, through the chip: four estimates, all four reported always, and a fifth on demand.
 
-mean       the posterior mean of the weights, programmed once (the source paper's W*)
+mean       the posterior mean of the weights, programmed once (the source paper's W*), and that of the readout
 map        the draw of highest posterior density
 medoid     the draw whose class probabilities on the training inputs are nearest to the ensemble's
 ensemble   the posterior predictive: class probabilities averaged over draws
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import Chip, FloatArray, ask_counts, frozen
 from bayes_snn.errors import check_whole, unknown_name
-from bayes_snn.posterior.likelihood import BETA, class_probabilities
+from bayes_snn.likelihood import BETA, PLAIN, Readout
 from bayes_snn.waiting import tracked
 
 ESTIMATES = ("mean", "map", "medoid", "ensemble")
@@ -35,12 +35,14 @@ class Draws:
     """Posterior draws of the weights, chains one after the other.
 
     `weights` holds one (n_draws, n_pre, n_post) array for each layer; `logp` is the log posterior density of each
-    draw, (n_draws,), up to a constant; `beta` is the weight of a spike in the likelihood that they are drawn with.
+    draw, (n_draws,), up to a constant. `beta` and `bias` are the readout that they are drawn with: of each draw,
+    (n_draws,) and (n_draws, n_classes), or one number for all.
     """
 
     weights: Sequence[NDArray[np.float64]]
     logp: NDArray[np.float64]
-    beta: float = BETA
+    beta: NDArray[np.float64] | float = BETA
+    bias: NDArray[np.float64] | float = 0.0
 
     def __len__(self) -> int:
         return len(self.logp)
@@ -48,9 +50,19 @@ class Draws:
     def __getitem__(self, draw: int) -> Weights:
         return [np.asarray(layer[draw]) for layer in self.weights]
 
+    def readout(self, draw: int) -> Readout:
+        """The readout of a draw."""
+        beta, bias = (np.asarray(part) for part in (self.beta, self.bias))
+        return Readout(float(beta[draw] if beta.ndim else beta), bias[draw] if bias.ndim else float(bias))
+
     def mean(self) -> Weights:
         """Posterior mean of each weight."""
         return [layer.mean(axis=0) for layer in self.weights]
+
+    def mean_readout(self) -> Readout:
+        """Posterior mean of the readout."""
+        bias = np.asarray(self.bias)
+        return Readout(float(np.mean(self.beta)), bias.mean(axis=0) if bias.ndim else float(bias))
 
     def spread(self, size: int) -> NDArray[np.int64]:
         """Numbers of at most `size` draws, evenly spaced over all chains."""
@@ -64,22 +76,22 @@ def run_draws(
     """Class probabilities (n_chosen, n_samples, n_classes) of some draws: `repeats` passes of the inputs for each."""
     shown = frozen(inputs)  # a chip may then prepare them once
     each = [
-        probabilities(chip, draws[int(n)], shown, repeats, draws.beta)
+        probabilities(chip, draws[int(n)], shown, repeats, draws.readout(int(n)))
         for n in tracked(list(chosen), "Running the draws")
     ]
     return np.stack(each)
 
 
 def probabilities(
-    chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray, repeats: int = 1, beta: float = BETA
+    chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray, repeats: int = 1, readout: Readout = PLAIN
 ) -> NDArray[np.float64]:
     """Class probabilities (n_samples, n_classes) of one set of weights, averaged over repeated runs of a noisy chip.
 
-    `beta` is that of the likelihood that the weights were trained with.
+    `readout` is that of the likelihood that the weights were trained with.
     """
     total, inputs = np.zeros((len(inputs), chip.spec.layers[-1])), frozen(inputs)
     for _ in range(repeats):
-        total += class_probabilities(ask_counts(chip, weights, inputs), beta)
+        total += readout.probabilities(ask_counts(chip, weights, inputs))
     return total / repeats
 
 

@@ -14,15 +14,25 @@ from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import Chip, FloatArray
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import Weights
+from bayes_snn.likelihood import Readout
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One set of weights: `weights`, (n_pre, n_post) for each layer, for `chip`; `source` names the estimate."""
+    """One set of weights: `weights`, (n_pre, n_post) for each layer, for `chip`; `source` names the estimate.
+
+    `readout` is what makes class probabilities of the chip's spike counts.
+    """
 
     chip: Chip
     weights: Weights
     source: str
+    readout: Readout
+
+    def described_readout(self) -> dict[str, Any]:
+        """The readout in plain values, for metadata."""
+        bias = self.readout.biases(self.chip.spec.layers[-1])
+        return {"beta": self.readout.beta, "bias": bias.tolist()}
 
 
 def deployment(result: Any, estimate: str = "map", draw: int | None = None) -> Deployment:
@@ -49,18 +59,20 @@ def deployment(result: Any, estimate: str = "map", draw: int | None = None) -> D
             "fit, load_fit or train_backprop returned."
         )
     if isinstance(weights, list):
-        return Deployment(chip, [np.array(w, np.float64) for w in weights], f"backprop {result.mode}")
+        return Deployment(chip, [np.array(w, np.float64) for w in weights], f"backprop {result.mode}", result.readout)
     if draw is not None:
         n_draws = len(result.draws)
         if isinstance(draw, bool) or not isinstance(draw, int | np.integer) or not 0 <= draw < n_draws:
             raise InputError(f"draw was {draw!r}, but this fit's draws are numbered from 0 to {n_draws - 1}: give one.")
-        return Deployment(chip, [np.array(w, np.float64) for w in result.draws[int(draw)]], f"draw {draw}")
+        programmed = [np.array(w, np.float64) for w in result.draws[int(draw)]]
+        return Deployment(chip, programmed, f"draw {draw}", result.draws.readout(int(draw)))
     if estimate == "ensemble":
         raise InputError(
             "An ensemble is many sets of weights, but one set is exported: take 'mean', 'map', 'medoid' or "
             "'distilled', or give draw= and export its draws one by one."
         )
-    return Deployment(chip, [np.array(w, np.float64) for w in weights(estimate)], str(estimate))
+    programmed = [np.array(w, np.float64) for w in weights(estimate)]
+    return Deployment(chip, programmed, str(estimate), result.readout(estimate))
 
 
 def check_chain(weights: Sequence[FloatArray]) -> Weights:

@@ -152,7 +152,8 @@ def to_nir(
         "encoding": "direct current: the standardised features are the input of every one of n_steps steps, from v = 0",
         "reset": "to v_reset in the step of the spike",
         "threshold": "v_threshold is the largest float32 below theta: v > v_threshold is the chip's v >= theta",
-        "readout": "spike counts of the last layer over n_steps steps",
+        "readout": "softmax(beta c + bias) of the spike counts c of the last layer over n_steps steps",
+        **chosen.described_readout(),
     }
     return nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata)
 

@@ -1,7 +1,7 @@
 """Weights of a fit as a plain .npz file: w_1, w_2, ... (n_pre, n_post), and metadata as JSON.
 
 NumPy alone reads it, without pickle: `numpy.load(path)["w_1"]`. The entry `metadata` is a JSON text that says which
-estimate the weights are, of which chip, and by which version they were written.
+estimate the weights are, of which chip, with which readout, and by which version they were written.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def write_weights(result: Any, path: str | Path, estimate: str = "map", *, draw:
         weights, spec = check_chain(chosen.weights), chosen.chip.spec
         metadata |= {"estimate": chosen.source, "layers": list(spec.layers), "n_steps": spec.n_steps}
         metadata |= {"weight_range": list(spec.weight_range), "weight_bits": spec.weight_bits}
+        metadata |= {"readout": chosen.described_readout()}
     named: dict[str, Any] = {f"w_{layer}": w for layer, w in enumerate(weights, 1)}
     buffer = io.BytesIO()
     np.savez(buffer, metadata=np.array(json.dumps(metadata)), **named)

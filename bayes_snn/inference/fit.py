@@ -34,11 +34,11 @@ from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
 from bayes_snn.inference.starts import prior_starts
 from bayes_snn.interrupt import InterruptGuard
+from bayes_snn.likelihood import BETA
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
 from bayes_snn.posterior.build import build_model
-from bayes_snn.posterior.likelihood import BETA
 from bayes_snn.posterior.prior_draws import draw_prior
-from bayes_snn.posterior.priors import WeightsFunction, load_weights
+from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction, load_readout, load_weights
 from bayes_snn.samplers.by_name import make_step, sample_population
 from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
 from bayes_snn.waiting import progress_shown
@@ -64,6 +64,7 @@ def fit(
     repeats: int = 1,
     remeasure: int | None = None,
     beta: float = BETA,
+    readout: ReadoutFunction | None = None,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     progress: bool | str = False,
@@ -100,7 +101,10 @@ def fit(
         Draws after which the current point is run again and the chain continues from that, so that it follows a chip
         that drifts; 0 for never. By default 10 on a drifting chip, never on others.
     beta
-        Weight of a spike in the likelihood, and so in every prediction; see `bayes_snn.posterior.likelihood`.
+        Weight of a spike in the likelihood, and so in every prediction; see `bayes_snn.likelihood`.
+    readout
+        In the place of beta: a function `readout(chip)` that returns (beta, bias), numbers or PyMC variables; by
+        default that of the model file, if it has one.
     feature_names, class_names
         Names for the coordinates of the posterior; features are named after the columns of a DataFrame.
     progress
@@ -131,7 +135,14 @@ def fit(
     cores = sampling.cores_on(chip)
     function = load_weights(weights)
     feature_names = column_names(inputs) if feature_names is None else feature_names
-    model = build_model(chip, inputs, labels, function, feature_names=feature_names, class_names=class_names, beta=beta)
+    readout = load_readout(readout, function)
+    model = build_model(
+        *(chip, inputs, labels, function),
+        feature_names=feature_names,
+        class_names=class_names,
+        beta=beta,
+        readout=readout,
+    )
     _warn_of_scale(model.likelihood.op.inputs, feature_names)
     model.likelihood.op.noise = choice
     compiling = Compiling(started, shown=bool(progress))
@@ -141,7 +152,7 @@ def fit(
     arguments = {
         "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else function.__module__,
         **sampling.as_arguments(chip.spec),
-        **({} if model.likelihood.op.beta == BETA else {"beta": model.likelihood.op.beta}),
+        **({} if beta == BETA else {"beta": float(beta)}),
     }
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
@@ -151,7 +162,7 @@ def fit(
                 rehearse(model, chip, starts[0], arguments)  # before the first run: no draw is lost at the end
             if saving is not None:
                 names = {"feature_names": feature_names, "class_names": class_names}
-                saving.begin(chip, model, function, not callable(weights), starts, arguments, names)
+                saving.begin(chip, model, (function, readout), not callable(weights), starts, arguments, names)
             behaviour = ask_behaviour(model, chip, model.likelihood.op.inputs)
             if behaviour.contradicts:  # the draws would be wrong
                 raise ChipError(behaviour.sentences()[0])

@@ -29,13 +29,13 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.op import Op
 
 from bayes_snn.checkpoint.steps import CheckpointedSteps
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
 
 _ONE_OF = (Function, Variable, Op, pm.Model)  # they hold nothing of a chain from one draw to the next
 _NOISE = ("restart_noise", "checkpoint_state", "restore_state")
 
 
-def can_take_turns(op: ChipLogLikelihood) -> bool:
+def can_take_turns(op: ChipCounts) -> bool:
     """Whether the draws of a chain are the same in turns as alone.
 
     Chains on a drifting chip are not: the next continues where the one before it ended. Nor are those on a chip that
@@ -147,7 +147,7 @@ def sample_in_turns(
 class _Turn:
     """What the Op and a chip with a stream of noise hold for one chain: in place in its turn, else kept here."""
 
-    def __init__(self, op: ChipLogLikelihood) -> None:
+    def __init__(self, op: ChipCounts) -> None:
         self._op = op
         self._memory: Any = []
         self._noise: Any = None

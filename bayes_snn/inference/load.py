@@ -18,7 +18,7 @@ from bayes_snn.chips.presentations import Presentations
 from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning, said
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.files import UnreadableError, check_regular, why
-from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASURED, SUPPORT
+from bayes_snn.groups import BIAS, CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, READOUT, REMEASURED, SCALE, SUPPORT
 from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.result import FORMAT, POSTERIOR, FitResult
@@ -178,6 +178,15 @@ def _check_posterior(tree: xr.DataTree, spec: ChipSpec, folder: Path) -> None:
                 return f"its weights {name} have the shape {found.shape[2:]}, and those of the chip in fit.json {shape}"
             if not np.isfinite(found.values).all():
                 return f"its weights {name} hold NaN or infinity"
+        if draws.attrs.get(READOUT):
+            n_classes = spec.layers[-1]
+            expected: list[tuple[str, tuple[int, ...]]] = [(SCALE, size), (BIAS, (*size, n_classes))]
+            for name, dims in expected:
+                values = draws[name].values if name in draws else np.empty(0)
+                if values.shape != dims or values.dtype.kind != "f" or not np.isfinite(values).all():
+                    return f"its readout has no {name} of the shape {dims}"
+            if not (draws[SCALE].values > 0).all():
+                return f"the {SCALE} of its readout is not above 0"
         inputs = tree["constant_data"].dataset.get("inputs")
         if inputs is None or inputs.dims != ("observation", "pre_1") or inputs.shape[1] != spec.layers[0]:
             return f"it has no training inputs with {spec.layers[0]} features"
@@ -209,6 +218,8 @@ def _wrong_extra(tree: xr.DataTree, spec: ChipSpec) -> str | None:
         for name, shape in zip(spec.weight_names, spec.weight_shapes, strict=True):
             if name not in group or group[name].shape != shape or not np.isfinite(group[name].values).all():
                 return f"its group {DISTILLED} has no weights {name} of the shape {shape}"
+        if SCALE in group and (group[SCALE].shape != () or BIAS not in group or group[BIAS].shape != spec.layers[-1:]):
+            return f"its group {DISTILLED} has no readout of {spec.layers[-1]} classes"
     if SUPPORT in tree.children:
         ends = tree[SUPPORT].dataset
         for name, shape in zip(spec.weight_names, spec.weight_shapes, strict=True):

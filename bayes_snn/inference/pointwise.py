@@ -11,7 +11,8 @@ from pymc.pytensorf import compile as compile_function
 from pymc.stats import compute_log_prior
 
 from bayes_snn.chips.contract import Chip, ask_counts
-from bayes_snn.groups import ALIKE, CONSTANT, LABELS, OTHER_TERMS, OUTPUTS, SUPPORT
+from bayes_snn.groups import ALIKE, BIAS, CONSTANT, LABELS, OTHER_TERMS, OUTPUTS, READOUT, SCALE, SUPPORT
+from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import other_terms
 from bayes_snn.posterior.support import find_support
 from bayes_snn.waiting import tracked
@@ -46,9 +47,12 @@ def add_inputs(trace: xr.DataTree, model: pm.Model) -> None:
 
 def record_likelihood(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     """Add the groups `log_likelihood` and `outputs`: a run of the chip for each draw."""
-    op = model.likelihood.op
+    op, fixed = model.likelihood.op, model.likelihood.fixed
     labels = trace.observed_data[LABELS].values
+    if model.likelihood.recorded:
+        trace.posterior.attrs[READOUT] = 1
     posterior = trace.posterior.dataset
+    moving = [] if fixed is not None else [posterior[SCALE].values, posterior[BIAS].values]
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
     weights = [posterior[name].values for name in chip.spec.weight_names]
     terms = np.empty((*shape, len(labels)))
@@ -57,7 +61,8 @@ def record_likelihood(trace: xr.DataTree, model: pm.Model, chip: Chip) -> None:
     for draw in tracked(list(np.ndindex(shape)), "Recording the likelihood of each draw"):
         matrices = [layer[draw] for layer in weights]
         runs = [ask_counts(chip, matrices, op.inputs) for _ in range(op.noise.repeats)]
-        terms[draw] = op.score(runs, labels)
+        readout = fixed or Readout(*(part[draw] for part in moving))
+        terms[draw] = readout.log_p(runs, labels)
         constant[draw] = np.ptp(np.concatenate(runs), axis=0) == 0
         first = runs[0] if first is None else first
         alike = alike and all(np.array_equal(first, counts) for counts in runs)

@@ -11,18 +11,24 @@ from numpy.typing import NDArray
 
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.estimates.predict import Draws, run_draws
+from bayes_snn.groups import BIAS, READOUT, SCALE
+from bayes_snn.likelihood import BETA
 from bayes_snn.names import available_models
 from bayes_snn.posterior.prior_draws import check_finite, draw_prior
 
 if TYPE_CHECKING:
     from bayes_snn.inference.result import FitResult
-    from bayes_snn.posterior.priors import WeightsFunction
+    from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
 
 GROUPS = ("posterior_predictive", "prior", "prior_predictive")
 
 
 def add_predictive(
-    result: FitResult, draws: int, seed: int, weights: str | Path | WeightsFunction | None = None
+    result: FitResult,
+    draws: int,
+    seed: int,
+    weights: str | Path | WeightsFunction | None = None,
+    readout: ReadoutFunction | None = None,
 ) -> None:
     """See `FitResult.add_predictive`."""
     from bayes_snn.posterior.build import build_model
@@ -39,7 +45,13 @@ def add_predictive(
                 "weights=, the function or the model file."
             )
     labels, inputs = tree["observed_data"].dataset["label"], result.train_inputs
-    model = build_model(result.chip, inputs, labels.values, weights)
+    beta = float(result.arguments.get("beta") or BETA)
+    model = build_model(result.chip, inputs, labels.values, weights, beta=beta, readout=readout)
+    if model.likelihood.recorded != bool(tree["posterior"].attrs.get(READOUT)):
+        raise InputError(
+            "The fit had a readout of its own and this prior has none, or the other way round: pass readout= as to "
+            "fit, or the model file that holds both."
+        )
     posterior_seed, prior_seed, label_seed = np.random.SeedSequence(seed).spawn(3)
 
     names = [str(name) for name in tree["posterior"].data_vars if name in model.named_vars]
@@ -47,7 +59,9 @@ def add_predictive(
     drawn = draw_prior(variables, draws, np.random.default_rng(prior_seed))
     check_finite(drawn)
     matrices, others = drawn[: len(model.likelihood.weights)], drawn[len(model.likelihood.weights) :]
-    prior = Draws([np.asarray(matrix, np.float64) for matrix in matrices], np.zeros(draws))
+    by_name = dict(zip(names, others, strict=True))
+    scale, bias = (by_name[SCALE], by_name[BIAS]) if model.likelihood.recorded else (beta, 0.0)
+    prior = Draws([np.asarray(matrix, np.float64) for matrix in matrices], np.zeros(draws), scale, bias)
 
     each = np.unique(np.linspace(0, sizes["draw"] - 1, max(1, min(sizes["draw"], draws // sizes["chain"]))).astype(int))
     chosen = (np.arange(sizes["chain"])[:, None] * sizes["draw"] + each).ravel()
@@ -60,7 +74,7 @@ def add_predictive(
     tree["posterior_predictive"] = _group({"label": ("observation", after_labels)}, coords, labels)
     coords = {"chain": np.arange(1), "draw": np.arange(draws)}
     tree["prior"] = _group(
-        {name: (posterior[name].dims[2:], values[None]) for name, values in zip(names, others, strict=True)},
+        {name: (posterior[name].dims[2:], values[None]) for name, values in by_name.items()},
         coords,
         posterior,
     )

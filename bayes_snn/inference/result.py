@@ -49,17 +49,29 @@ from bayes_snn.files import (
     what_helps,
     write_then_rename,
 )
-from bayes_snn.groups import CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, REMEASURED, SUPPORT, UNRESPONSIVE
+from bayes_snn.groups import (
+    BIAS,
+    CONSTANT,
+    HIGH,
+    LOW,
+    OTHER_TERMS,
+    OUTPUTS,
+    READOUT,
+    REMEASURED,
+    SCALE,
+    SUPPORT,
+    UNRESPONSIVE,
+)
 from bayes_snn.inference.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.fit_summary import describe_result, summarise
+from bayes_snn.likelihood import BETA, Readout
 from bayes_snn.names import CHECKPOINT
-from bayes_snn.posterior.likelihood import BETA
 from bayes_snn.posterior.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.version import PACKAGES, __version__
 
 if TYPE_CHECKING:
-    from bayes_snn.posterior.priors import WeightsFunction
+    from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
 
 FORMAT = 1  # of a fit folder
 POSTERIOR = "posterior.nc"
@@ -131,7 +143,11 @@ class FitResult:
         return summarise(self)
 
     def add_predictive(
-        self, draws: int = ENSEMBLE_SIZE, seed: int = 0, weights: str | Path | WeightsFunction | None = None
+        self,
+        draws: int = ENSEMBLE_SIZE,
+        seed: int = 0,
+        weights: str | Path | WeightsFunction | None = None,
+        readout: ReadoutFunction | None = None,
     ) -> None:
         """Add the groups `posterior_predictive`, `prior` and `prior_predictive`, which ArviZ's predictive checks take.
 
@@ -145,8 +161,8 @@ class FitResult:
             Draws of the posterior, all chains together, and of the prior.
         seed
             Of the prior's draws and the labels.
-        weights
-            The prior, where it was a function or a model file of your own.
+        weights, readout
+            The prior, where it was a function or a model file of your own, and the readout, where it was a function.
 
         Raises
         ------
@@ -157,7 +173,7 @@ class FitResult:
             add_predictive,  # it comes with PyMC, which reading a fit does not need
         )
 
-        add_predictive(self, draws, seed, weights)
+        add_predictive(self, draws, seed, weights, readout)
 
     @property
     def train_inputs(self) -> NDArray[np.float64]:
@@ -174,10 +190,18 @@ class FitResult:
         """Runs of a noisy chip that are averaged in each evaluation of the likelihood, and in each prediction."""
         return int(self.arguments.get("repeats", 1))
 
-    @property
-    def beta(self) -> float:
-        """Weight of a spike in the likelihood, and so in each prediction."""
-        return float(self.arguments.get("beta") or BETA)
+    def readout(self, estimate: str = "mean") -> Readout:
+        """What is made of spike counts in the predictions of an estimate, any but "ensemble": scale and class biases.
+
+        Where the readout was drawn with the weights, `mean` has its posterior mean, and a draw its own.
+        """
+        if check_estimate(estimate) == DISTILLED and DISTILLED in self.posterior.children:
+            stored = self.posterior[DISTILLED].dataset
+            if SCALE in stored:
+                return Readout(float(stored[SCALE]), stored[BIAS].values)
+        if estimate in ("map", "medoid") and np.ndim(self.draws.beta):
+            return self.draws.readout(best_draw(self.draws) if estimate == "map" else self._medoid)
+        return self.draws.mean_readout()
 
     @property
     def presentations_saved(self) -> int:
@@ -199,7 +223,10 @@ class FitResult:
         logp = prior + self.posterior.log_likelihood["label"].sum("observation").values
         if OTHER_TERMS in self.posterior.children:
             logp = logp + sum(array.values for array in self.posterior[OTHER_TERMS].dataset.values())
-        return Draws([layer.reshape(-1, *layer.shape[2:]) for layer in weights], np.ravel(logp), self.beta)
+        readout: tuple[Any, Any] = float(self.arguments.get("beta") or BETA), 0.0
+        if posterior.attrs.get(READOUT):
+            readout = posterior[SCALE].values.ravel(), posterior[BIAS].values.reshape(-1, self.chip.spec.layers[-1])
+        return Draws([layer.reshape(-1, *layer.shape[2:]) for layer in weights], np.ravel(logp), *readout)
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
@@ -280,6 +307,8 @@ class FitResult:
         names = zip(spec.weight_names, spec.weight_dims, found.weights, strict=True)
         dataset = xr.Dataset({name: (dims, layer) for name, dims, layer in names})
         posterior = self.posterior.posterior
+        if posterior.attrs.get(READOUT):
+            dataset[SCALE], dataset[BIAS] = found.readout.beta, (posterior[BIAS].dims[2:], found.readout.bias)
         dataset = dataset.assign_coords({dim: posterior[dim].values for dim in dataset.dims if dim in posterior.coords})
         attrs = {"agreement": found.agreement, "presentations": found.presentations}
         self.posterior[DISTILLED] = xr.DataTree(dataset.assign_attrs(attrs))
@@ -322,7 +351,7 @@ class FitResult:
         checked = check_inputs(inputs, self.chip.spec.layers[0])
         if check_estimate(estimate) == "ensemble":
             return run_draws(self.asked, self.draws, self.draws.spread(size), checked, self.repeats).mean(axis=0)
-        return probabilities(self.asked, self.weights(estimate), checked, self.repeats, self.beta)
+        return probabilities(self.asked, self.weights(estimate), checked, self.repeats, self.readout(estimate))
 
     def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, dict[str, float]]:
         """Accuracy, log score, calibration error and Brier score of each estimate."""

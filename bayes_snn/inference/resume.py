@@ -13,7 +13,7 @@ from bayes_snn.errors import CheckpointError, said
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
-from bayes_snn.posterior.priors import WeightsFunction
+from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
 
 
 def resume(
@@ -21,6 +21,7 @@ def resume(
     chip: Chip | None = None,
     weights: str | Path | WeightsFunction | None = None,
     *,
+    readout: ReadoutFunction | None = None,
     trust: bool = False,
     cores: int | None = None,
     progress: bool | str = False,
@@ -39,6 +40,8 @@ def resume(
         The chip, where it was not a `LIFChip`: only a simulated chip can be made again from its description.
     weights
         The prior, where it was a function and not the name or path of a model file.
+    readout
+        The readout, where it was passed as a function.
     trust
         Run the model file that the folder names even where the fit was begun by another user or on another computer.
         Read the file first: it is a program.
@@ -79,7 +82,7 @@ def resume(
     if chip is None:
         chip = make_chip(saved.known["chip"])
     data = saved.data()
-    others = {name: arguments[name] for name in ("beta",) if name in arguments}
+    others = {name: arguments[name] for name in ("beta",) if name in arguments} | {"readout": readout}
     result = fit(chip, **data, weights=weights, **sampling.keywords(), **others, progress=progress, checkpoint=saved)
     result.arguments["model"] = name
     return result

@@ -26,10 +26,11 @@ from bayes_snn.chips.contract import (
 )
 from bayes_snn.errors import InputError, in_one_line
 from bayes_snn.groups import LABELS
+from bayes_snn.likelihood import BETA, Readout
 from bayes_snn.names import available_models as available_models
-from bayes_snn.posterior.likelihood import BETA, check_beta, class_probabilities
-from bayes_snn.posterior.op import ChipLogLikelihood
-from bayes_snn.posterior.priors import WeightsFunction, load_weights
+from bayes_snn.posterior.op import ChipCounts
+from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction, load_readout, load_weights
+from bayes_snn.posterior.readout import log_p, make_readout
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,19 @@ class ChipLikelihood:
     """The chip's part of a model made by `build_model`, its attribute `likelihood`.
 
     `op` runs the chip; `weights` are the matrices (n_pre, n_post) that it is programmed with, of the model's variables;
-    `label` is the observed variable, and `labels` (n_samples,) its values.
+    `label` is the observed variable, and `labels` (n_samples,) its values. `beta` and `bias` (n_classes,) are the
+    readout, of the model's variables too, and `fixed` is the same in numbers, None where it is random. `recorded` says
+    whether the posterior holds it.
     """
 
-    op: ChipLogLikelihood
+    op: ChipCounts
     weights: list[Any]
     label: Any
     labels: IntArray
+    beta: Any
+    bias: Any
+    fixed: Readout | None
+    recorded: bool
 
 
 def build_model(
@@ -55,6 +62,7 @@ def build_model(
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     beta: float = BETA,
+    readout: ReadoutFunction | None = None,
 ) -> pm.Model:
     """The posterior of a chip's weights as a PyMC model.
 
@@ -70,55 +78,71 @@ def build_model(
     feature_names, class_names
         Coordinates of the first `pre` and the last `post` dim; numbers when left out.
     beta
-        Weight of a spike in the likelihood, > 0.
+        Weight of a spike in the likelihood, > 0, where there is no other readout.
+    readout
+        A function `readout(chip)` that returns the scale beta and the biases (n_classes,), numbers or PyMC variables;
+        by default the one of the model file, if it has one.
 
     Returns
     -------
     A model whose weights have dims ("pre_1", "post_1"), ... and whose observed variable "label" has dim "observation".
-    Its attribute `likelihood` is a `ChipLikelihood`: `model.likelihood.op` runs the chip and counts what it shows.
+    Its attribute `likelihood` is a `ChipLikelihood`: `model.likelihood.op` runs the chip and counts what it shows. A
+    readout from a function is in the model as the variables "beta" and "bias".
 
     Raises
     ------
     InputError
-        When inputs, labels or the prior's shapes do not fit the chip.
+        When inputs, labels, or the shapes of prior or readout do not fit the chip.
     """
     spec = check_chip(chip).spec
     inputs = frozen(check_inputs(inputs, spec.layers[0]))  # a chip may then prepare them once
     labels = check_labels(labels, len(inputs), spec.layers[-1])
     function = load_weights(weights)
-    op = ChipLogLikelihood(chip, inputs, check_beta(beta))
+    own = load_readout(readout, function)
+    op = ChipCounts(chip, inputs)
     coords = _coordinates(spec, len(inputs), feature_names, class_names)
 
     shapes = spec.weight_shapes
 
-    # PyMC hands the matrices on with a batch dim of length 1, one label being one draw of many
-    def logp(value: Any, *matrices: Any) -> Any:
-        return op(*(matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)), value)
+    # PyMC hands all these on with a batch dim of length 1, one label being one draw of many
+    def logp(value: Any, *parameters: Any) -> Any:
+        *matrices, beta, bias = parameters
+        counts = op(*(matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)))
+        return log_p(counts, value, beta.reshape(()), bias.reshape((spec.layers[-1],)))
 
-    def random(*matrices: Any, rng: np.random.Generator, size: Any = None) -> Any:
+    def random(*parameters: Any, rng: np.random.Generator, size: Any = None) -> Any:
         # labels drawn from the class probabilities of a run, for prior and posterior predictive checks
+        *matrices, beta, bias = parameters
         programmed = [matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)]
         counts = ask_counts(chip, programmed, inputs)
         op.presentations += len(inputs)
-        below = class_probabilities(counts, op.beta).cumsum(axis=1)[:, :-1]
-        return (rng.random((len(inputs), 1)) > below).sum(axis=1)
+        probabilities = Readout(float(np.ravel(beta)[0]), np.ravel(bias)).probabilities(counts)
+        return (rng.random((len(inputs), 1)) > probabilities.cumsum(axis=1)[:, :-1]).sum(axis=1)
 
     with pm.Model(coords=coords) as model:
         matrices = _check_matrices(_call(function, chip), shapes, function)
+        scale, bias, fixed = make_readout(own, chip, beta)
+        if LABELS in model.named_vars:
+            raise InputError(
+                f"The prior has a variable {LABELS!r}, but that is the name of the observed labels: give it another "
+                "name."
+            )
         for name, dims, matrix in zip(spec.weight_names, spec.weight_dims, matrices, strict=True):
             _record(model, name, dims, matrix)
         cores = ",".join(f"(i{layer},j{layer})" for layer in range(len(matrices)))
         label = pm.CustomDist(
             LABELS,
             *matrices,
+            scale,
+            bias,
             logp=logp,
             random=random,
-            signature=f"{cores}->()",
+            signature=f"{cores},(),(k)->()",
             dtype="int64",
             observed=labels,
             dims="observation",
         )
-    model.likelihood = ChipLikelihood(op, matrices, label, labels)
+    model.likelihood = ChipLikelihood(op, matrices, label, labels, scale, bias, fixed, own is not None)
     return model
 
 
@@ -186,7 +210,7 @@ def _coordinates(
 def _call(function: WeightsFunction, chip: Chip) -> Any:
     """What a prior returns, or an `InputError`; its variables are in the model then."""
     try:
-        returned = function(chip)
+        return function(chip)
     except InputError:
         raise
     except Exception as error:
@@ -196,11 +220,6 @@ def _call(function: WeightsFunction, chip: Chip) -> Any:
             f"The prior {getattr(function, '__name__', function)!r}{where} does not run ({in_one_line(error)}), but "
             "weights(chip) must return a weight matrix for each layer: mend it, models/gaussian.py shows how."
         ) from error
-    if LABELS in pm.modelcontext(None).named_vars:
-        raise InputError(
-            f"The prior has a variable {LABELS!r}, but that is the name of the observed labels: give it another name."
-        )
-    return returned
 
 
 def _check_matrices(returned: Any, shapes: Sequence[tuple[int, int]], function: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 A run of such a chip gives spike counts c that depend on its noise. The likelihood is the mean over the noise,
 
-    L(W) = prod_i p(y_i | x_i, W),      p(y | x, W) = E_noise softmax(beta c)_y
+    L(W) = prod_i p(y_i | x_i, W),      p(y | x, W) = E_noise softmax(beta c + b)_y
 
 and R repeated runs estimate each factor by the mean of its R values. Where noise is independent from sample to sample
 and from run to run, the product of these means is an unbiased estimate of L(W), for every R. (The mean of R products
@@ -18,14 +18,11 @@ mcwm                Monte Carlo within Metropolis: the current point is run agai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bayes_snn.chips.contract import ChipSpec, FloatArray
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.names import MCWM as MCWM
 from bayes_snn.names import NOISE_KINDS as KINDS
@@ -133,15 +130,3 @@ def _check_population(sampler: str, spec: ChipSpec, noise: str, remeasure: int |
             f"Sampler {sampler!r} came with a drifting chip, but it compares particles that were run long ago: "
             f"{instead}, or say remeasure=0 to have it all the same."
         )
-
-
-def log_mean(runs: Sequence[FloatArray]) -> NDArray[np.float64]:
-    """Log of the mean of the exponentials of runs (n_runs, ...): log p of each sample, averaged as probabilities.
-
-    One run comes back as it is, bit for bit.
-    """
-    stacked = np.asarray(runs, np.float64)
-    if len(stacked) == 1:
-        return np.asarray(stacked[0])
-    largest = stacked.max(axis=0)
-    return np.asarray(largest + np.log(np.exp(stacked - largest).mean(axis=0)))

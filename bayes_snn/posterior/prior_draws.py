@@ -11,6 +11,7 @@ import pymc as pm
 from numpy.typing import NDArray
 
 from bayes_snn.errors import InputError
+from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import warn_of_potentials
 
 
@@ -43,13 +44,19 @@ def check_finite(drawn: Sequence[NDArray[Any]]) -> None:
         )
 
 
-def draw_weights(model: pm.Model, draws: int, seed: int) -> list[NDArray[np.float64]]:
-    """Weights from the prior of a model: (draws, n_pre, n_post) of each layer, or an `InputError`.
+def draw_weights(model: pm.Model, draws: int, seed: int) -> tuple[list[NDArray[np.float64]], list[Readout]]:
+    """Weights from the prior of a model, (draws, n_pre, n_post) of each layer, and readouts; or an `InputError`.
 
     Warns as PyMC does where the model has potentials, which such draws ignore.
     """
     warn_of_potentials(model)
     because = "a prior predictive check needs draws from it"
-    drawn = draw_prior(model.likelihood.weights, draws, np.random.default_rng(seed), because)
+    likelihood, rng = model.likelihood, np.random.default_rng(seed)
+    moving = [] if likelihood.fixed is not None else [likelihood.beta, likelihood.bias]
+    drawn = draw_prior([*likelihood.weights, *moving], draws, rng, because)
     check_finite(drawn)
-    return [np.asarray(layer, np.float64) for layer in drawn]
+    layers = [np.asarray(layer, np.float64) for layer in drawn[: len(likelihood.weights)]]
+    if likelihood.fixed is not None:
+        return layers, [likelihood.fixed] * draws
+    beta, bias = drawn[-2:]
+    return layers, [Readout(float(beta[i]), bias[i]) for i in range(draws)]

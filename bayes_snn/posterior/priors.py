@@ -1,4 +1,4 @@
-"""Priors by name: the function `weights` of a model file, found and imported."""
+"""Priors by name: the functions `weights` and `readout` of a model file, found and imported."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from bayes_snn.errors import InputError, in_one_line, unknown_name
 from bayes_snn.names import available_models as available_models
 
 WeightsFunction = Callable[[Chip], Sequence[Any]]
+ReadoutFunction = Callable[[Chip], tuple[Any, Any]]
+_MODULE = "bayes_snn_model_"  # and the file's name
 
 
 def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:
@@ -52,8 +54,26 @@ def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:
     return function  # type: ignore[no-any-return]
 
 
+def load_readout(readout: ReadoutFunction | None, weights: WeightsFunction) -> ReadoutFunction | None:
+    """The function `readout(chip)` that was passed, else that of the model file which `weights` came from, if any.
+
+    Raises
+    ------
+    InputError
+        When it is no function.
+    """
+    if readout is None and str(getattr(weights, "__module__", "")).startswith(_MODULE):
+        readout = getattr(weights, "__globals__", {}).get("readout")
+    if readout is not None and not callable(readout):
+        raise InputError(
+            f"The readout was {readout!r:.60}, but a function `readout(chip)` that returns (beta, bias) is expected: "
+            "define one as models/learned_readout.py does."
+        )
+    return readout
+
+
 def _import(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"bayes_snn_model_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{_MODULE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"The model file {path} is no Python file: give it a name that ends in .py.")
     module = importlib.util.module_from_spec(spec)

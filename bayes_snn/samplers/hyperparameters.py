@@ -3,7 +3,8 @@
 What the prior of a scale looks like changes with the weights, which are drawn in turn with it: NUTS, whose step size
 the warm-up has fixed, then diverges where the weights of a layer happen to be small. A slice has no step size to be
 right or wrong. Elements of a variable that do not depend on each other given all other variables, as the local scales
-of a horseshoe, are moved together. No evaluation runs the chip: its likelihood depends on the weights alone.
+of a horseshoe, are moved together. No evaluation runs the chip: its answers depend on the weights alone. (Variables of
+the readout, which the labels depend on too, are left to NUTS: given the counts their posterior has no such funnel.)
 """
 
 from __future__ import annotations
@@ -156,9 +157,12 @@ def independent_terms(model: pm.Model, value: Any) -> Any | None:
     """log p of each element of a variable given all else, up to a constant, (size,); None where elements are tied.
 
     `value` is a value variable from which no weight is computed, so that the labels say nothing of it that the weights
-    do not. Its elements are independent of each other, given all other variables, where every term of the model follows
-    them element for element; a single one always is.
+    do not; of one that the readout is computed from they do, and None is returned. Its elements are independent of
+    each other, given all other variables, where every term of the model follows them element for element; a single one
+    always is.
     """
+    if model.values_to_rvs[value] in ancestors([model.likelihood.beta, model.likelihood.bias], model.free_RVs):
+        return None
     rvs = [rv for rv in model.basic_RVs if rv is not model.likelihood.label]
     terms = [term for term in model.logp(vars=[*rvs, *model.potentials], sum=False) if value in set(ancestors([term]))]
     shape = tuple(value.shape.eval({value: model.initial_point()[value.name]}))

@@ -12,7 +12,7 @@ import numpy as np
 import pymc as pm
 from pymc.blocking import RaveledVars
 
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.shared.carried import weights_function
 from bayes_snn.samplers.shared.tally import Tally
 from bayes_snn.samplers.shared.watch import Watched
@@ -29,8 +29,8 @@ class AtProposal:
     """
 
     def __init__(self, step: Any, model: pm.Model) -> None:
-        self._op: ChipLogLikelihood = step.op
-        self._labels, self._function = model.likelihood.labels, step.delta_logp
+        self._op: ChipCounts = step.op
+        self._function = step.delta_logp
         self._weights_at: Any = None
         if not self._op.chip.spec.deterministic:
             shared = {value: step.shared[value.name] for value in model.value_vars if value.name in step.shared}
@@ -40,7 +40,7 @@ class AtProposal:
         if self._op.noise.refreshes:
             self._op.forget()
         elif self._weights_at is not None:
-            self._op.keep(self._weights_at(current), self._labels)
+            self._op.keep(self._weights_at(current))
         return self._function(new, current)
 
 

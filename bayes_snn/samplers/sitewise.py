@@ -19,8 +19,10 @@ from pymc.pytensorf import make_shared_replacements
 from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
+from pytensor.graph.traversal import ancestors
 
 from bayes_snn.chips.contract import as_matrices
+from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.shared.jumps import jump, tune_scales
 from bayes_snn.samplers.shared.prior import separable_log_prior
 from bayes_snn.samplers.shared.shift import shift_neurons
@@ -85,14 +87,18 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self._sites = Sites(model, vars)
         self.log_prior = separable_log_prior(model, vars, shared, point)
         self._labels, self._early = model.likelihood.labels, early
+        self._readout = readout_function(model, shared)
+        self._readout_moves = model.likelihood.fixed is None
         # hyperparameters, which are drawn at power 1, would follow the weights out, and the weights them
-        self._has_hyperparameters = len(model.free_RVs) > len(vars)
+        own = [model.values_to_rvs[value] for value in vars]
+        others = [rv for rv in model.free_RVs if rv not in own]
+        self._has_hyperparameters = any(rv in ancestors(own) for rv in others)
         self._widest = 1.0 if self._has_hyperparameters else WIDEST
         self._zeros = np.zeros(len(self._sites.swept))
         self._columns = self._sites.columns()
         self._sweeper: Any = None
         self._has_begun = False
-        self._last_run: tuple[list[np.ndarray], np.ndarray] = [], np.zeros(0)
+        self._last_run: tuple[list[np.ndarray], np.ndarray] = [], np.zeros(0, np.int64)
         self._saved = 0
         self.n_tune = 0
         super().__init__(vars, shared, blocked=blocked, rng=rng)
@@ -123,8 +129,8 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
         q = np.array(q0.data, dtype=self.dtype)
-        sweeper = self._find_sweeper()
-        log_likelihood = sweeper.start(self._matrices(q))
+        sweeper, readout = self._find_sweeper(), self._readout()
+        log_likelihood = sweeper.start(self._matrices(q), readout)
         if not sweeper.charges_op and not self._has_begun:  # later starts are where the chip was left
             self.op.presentations += len(self.op.inputs)
         self._has_begun = True
@@ -132,7 +138,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         refreshes = self.op.noise.refreshes
         q, moved = self.shift(q, log_likelihood)
         if moved:
-            sweeper.start(self._matrices(q))
+            sweeper.start(self._matrices(q), readout)
         # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
         step_sizes = self.step_sizes()
         proposals, far = self.propose(q, step_sizes)
@@ -152,6 +158,8 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         q = np.where(accepted, proposals, q)
         if not sweeper.charges_op:
             self.op.presentations += sweep.presentations
+            if self._readout_moves:  # steps that move it alone find the counts, and need no run
+                self.op.remember(self._matrices(q), sweeper.counts()[None])
         runs = len(q) * self.op.noise.repeats * (2 if refreshes else 1)
         self._saved += runs * len(self.op.inputs) - sweep.presentations
         # 4. in the warm-up alone, tune the step sizes
@@ -171,12 +179,9 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
             self._sweeper = make_sweeper(self.op, self._labels, self._early)
         return self._sweeper
 
-    def carried(self, weights: Any) -> float:
-        return float(self._find_sweeper().log_likelihood)
-
-    def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
-        super().go_on_from(weights, terms)
-        self._find_sweeper().remeasure(terms)
+    def go_on_from(self, weights: Any, counts: np.ndarray) -> None:
+        super().go_on_from(weights, counts)
+        self._find_sweeper().remeasure(counts)
 
     def propose(self, q: np.ndarray, step_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each variable (n_weights,) would jump to, and where that is a far jump: as likely as the jump back."""
@@ -204,9 +209,9 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
     def _run(self, q: np.ndarray) -> float:
         """log L of these weights: a run of the chip, whose answer the sweeper goes on from if they are accepted."""
         weights = self._matrices(q)
-        terms = self.op.run(weights, self._labels)
-        self._last_run = weights, terms
-        return float(terms.sum())
+        counts = self.op.run(weights)
+        self._last_run = weights, counts
+        return float(self._readout().log_p(counts, self._labels).sum())
 
     def _accept(self) -> None:
         if self._sweeper.charges_op:  # a sweeper of the chip's own has the answer at no charge

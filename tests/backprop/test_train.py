@@ -24,7 +24,7 @@ from bayes_snn.chips.lif.chip import TAU_M, LIFChip  # noqa: E402
 from bayes_snn.chips.lif.distortion import stream  # noqa: E402
 from bayes_snn.errors import ChipError, InputError  # noqa: E402
 from bayes_snn.estimates.metrics import accuracy  # noqa: E402
-from bayes_snn.posterior.likelihood import class_probabilities  # noqa: E402
+from bayes_snn.likelihood import class_probabilities  # noqa: E402
 from tests.chips.lif.test_chip import STRENGTHS, networks, random_network  # noqa: E402
 
 

@@ -68,11 +68,15 @@ CASES = {
     "sitewise drifting": (lambda: LIFChip((3, 4, 3), "drift", 10.0, n_steps=8), "sitewise", "gaussian"),
     "block drifting": (lambda: LIFChip((3, 4, 3), ["drift", "noise"], [10.0, 0.3], n_steps=8), "block", "gaussian"),
     "pymc drifting": (lambda: LIFChip((3, 4, 3), "drift", 10.0, n_steps=8), "pymc", "gaussian"),
+    "sitewise readout": (lambda: LIFChip((3, 4, 3), "comparator", 3.0), "sitewise", "learned_readout"),
+    "block readout": (lambda: LIFChip((3, 4, 3), "noise", 0.3, n_steps=8), "block", "learned_readout"),
+    "drifting readout": (lambda: LIFChip((3, 4, 3), "drift", 10.0, n_steps=8), "sitewise", "learned_readout"),
 }
 NOISE = {  # other choices than the default
     "sitewise noisy": {"noise": "mcwm", "repeats": 2},
     "pcn noisy": {"repeats": 2, "remeasure": 3},
     "sitewise drifting": {"remeasure": 2},
+    "drifting readout": {"remeasure": 2},
     "block drifting": {"remeasure": 2},
     "pymc drifting": {"remeasure": 2, "noise": "mcwm"},
 }
@@ -148,14 +152,14 @@ def test_a_noisy_chip_that_does_not_tell_its_noise_keeps_the_answer_of_the_curre
     chains = Chains(Noisy(), rng.normal(size=(5, 1)), np.arange(5) % 2, "gaussian", "sitewise", 6, 4)
     first = chains.run(chains.stored(tmp_path), 8)
     sweeper = chains.steps[-1]._sweeper
-    kept, weights = sweeper._terms.copy(), [w.copy() for w in sweeper._weights]
+    kept, weights = sweeper._counts.copy(), [w.copy() for w in sweeper._weights]
     step = chains.stored(tmp_path)
     chains.scramble()
     assert same(chains.run(step, 8), first)
     sweeper = chains.steps[-1]._sweeper
-    np.testing.assert_array_equal(sweeper._terms, kept)
+    np.testing.assert_array_equal(sweeper._counts, kept)
     assert all(map(np.array_equal, sweeper._weights, weights))
-    assert not np.array_equal(kept, chains.model.likelihood.op.run(weights, chains.model.likelihood.labels))
+    assert not np.array_equal(kept, chains.model.likelihood.op.run(weights))
 
 
 def test_a_step_that_does_not_tell_its_whole_state_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from scipy import stats
 from bayes_snn import fit
 from bayes_snn.checks.leave_one_out import LooWarning, compare, loo, n_high, n_tied, pointwise_loo, reliability
 from bayes_snn.errors import InputError
-from bayes_snn.posterior.likelihood import log_likelihood
+from bayes_snn.likelihood import log_likelihood
 from tests.helpers.fits import hand_made_fit
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 

@@ -32,7 +32,7 @@ def fixed(value):
 def test_counts_by_hand():
     chip = LIFChip((3, 4, 2), "comparator", 2.0, n_steps=16)
     found = prior_predictive(chip, X, "hierarchical", Y, draws=7, seed=3)
-    drawn = draw_weights(build_model(chip, X, Y, "hierarchical"), 7, 3)
+    drawn, _ = draw_weights(build_model(chip, X, Y, "hierarchical"), 7, 3)
     assert found.layers == (1, 2)
     for draw in range(7):
         spikes = chip.spikes([layer[draw] for layer in drawn], X)
@@ -52,7 +52,7 @@ def test_counts_by_hand():
 
 def test_draws_are_those_of_the_prior():
     chip = LIFChip((3, 4, 2))
-    drawn = draw_weights(build_model(chip, X, Y, "gaussian"), 4000, 0)
+    drawn, _ = draw_weights(build_model(chip, X, Y, "gaussian"), 4000, 0)
     values = np.concatenate([layer.ravel() for layer in drawn])
     assert [layer.shape for layer in drawn] == [(4000, 3, 4), (4000, 4, 2)]
     assert abs(values.mean()) < 5 / values.size**0.5

@@ -24,8 +24,8 @@ from bayes_snn.chips.xylo.chip import XyloChip
 from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
+from bayes_snn.likelihood import log_likelihood
 from bayes_snn.posterior.build import build_model
-from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.metropolis import StockMetropolis
 from bayes_snn.samplers.shared.prior import why_not_on_grid

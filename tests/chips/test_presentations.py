@@ -18,8 +18,9 @@ from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
+from bayes_snn.likelihood import PLAIN
 from bayes_snn.names import SAMPLERS
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.reports.write import write_report
 from bayes_snn.samplers.shared.sweepers import make_sweeper
 from bayes_snn.studies.cells import make_grid
@@ -180,10 +181,10 @@ def test_a_sweep_of_the_chip_s_own_is_equal_to_one_of_a_black_box():
     """Proposals within the range, each another weight: then the counts are equal, sample by sample."""
     chip = LIFChip((3, 4, 2), "comparator", 3.0, n_steps=16)
     seen, generator = Tally(chip), np.random.default_rng(3)
-    ours, theirs = (make_sweeper(ChipLogLikelihood(each, X), Y, early=True) for each in (chip, seen))
+    ours, theirs = (make_sweeper(ChipCounts(each, X), Y, early=True) for each in (chip, seen))
     weights = [generator.normal(size=shape) for shape in chip.spec.weight_shapes]
     for sweeper in (ours, theirs):
-        sweeper.start(weights)
+        sweeper.start(weights, PLAIN)
     before = seen.shown
     for _ in range(5):
         proposals, bounds = generator.uniform(-3, 3, size=20), -generator.exponential(size=20)
@@ -191,6 +192,7 @@ def test_a_sweep_of_the_chip_s_own_is_equal_to_one_of_a_black_box():
         found, expected = ours.sweep(proposals, bounds, order), theirs.sweep(proposals, bounds, order)
         np.testing.assert_array_equal(found.accepted, expected.accepted)
         assert found.presentations == expected.presentations == seen.shown - before
+        np.testing.assert_array_equal(ours.counts(), theirs._counts[0])
         before = seen.shown
 
 

@@ -16,9 +16,9 @@ from bayes_snn.errors import ChipError, ChipRaisedError
 from bayes_snn.estimates.distil import distil
 from bayes_snn.estimates.predict import Draws, probabilities, run_draws
 from bayes_snn.inference.fit import fit
-from bayes_snn.posterior.likelihood import log_likelihood
+from bayes_snn.likelihood import PLAIN, Readout, _terms, log_likelihood
 from bayes_snn.posterior.noisy import NoiseChoice
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.by_name import STEPS
 from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper, make_sweeper
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
@@ -55,8 +55,8 @@ def draws():
 
 
 def swept(chip):
-    sweeper = BlackBoxSweeper(ChipLogLikelihood(chip, INPUTS), LABELS, True)
-    sweeper.start(WEIGHTS)
+    sweeper = BlackBoxSweeper(ChipCounts(chip, INPUTS), LABELS, True)
+    sweeper.start(WEIGHTS, PLAIN)
 
 
 def trained(chip):
@@ -65,7 +65,7 @@ def trained(chip):
 
 
 CALLERS = {
-    "op": lambda chip: ChipLogLikelihood(chip, INPUTS).evaluate(WEIGHTS, LABELS),
+    "op": lambda chip: ChipCounts(chip, INPUTS).evaluate(WEIGHTS),
     "sweep": swept,
     "draws": lambda chip: run_draws(chip, draws(), [0], INPUTS),
     "estimate": lambda chip: probabilities(chip, WEIGHTS, INPUTS),
@@ -130,7 +130,7 @@ class Reusing(SigmoidChip):
 
 
 def test_an_answer_is_not_overwritten_by_the_next():
-    op = ChipLogLikelihood(Reusing(), INPUTS)
+    op = ChipCounts(Reusing(), INPUTS)
     op.noise = NoiseChoice(repeats=3)
     assert [int(counts[0, 0]) for counts in op.answers(WEIGHTS, INPUTS)] == [1, 2, 3]
     chip = Reusing()
@@ -150,7 +150,7 @@ def test_what_is_read_only_for_everybody_is_not_copied():
     view.setflags(write=False)  # the array behind it can still be written to
     array[0] = 7.0
     assert frozen(view) is not view
-    assert ChipLogLikelihood(SigmoidChip(), copy).inputs is copy
+    assert ChipCounts(SigmoidChip(), copy).inputs is copy
 
 
 def test_a_prior_cannot_change_the_levels_of_a_chip():
@@ -163,26 +163,26 @@ def test_a_prior_cannot_change_the_levels_of_a_chip():
 def test_a_sweeper_of_a_chip_gets_labels_that_it_cannot_change():
     seen = []
     chip = SigmoidChip()
-    chip.site_sweeper = lambda inputs, labels, beta, early: seen.extend([inputs, labels])
-    make_sweeper(ChipLogLikelihood(chip, INPUTS), LABELS, True)
+    chip.site_sweeper = lambda inputs, labels, early: seen.extend([inputs, labels])
+    make_sweeper(ChipCounts(chip, INPUTS), LABELS, True)
     assert len(seen) == 2
     assert not any(array.flags.writeable for array in seen)
 
 
 def test_kernels_are_compiled_for_one_kind_of_array():
     """Numba takes a read-only array for another type, and would compile a second time."""
-    kernels = run_groups, prepare, sweep_sites, log_likelihood
+    kernels = run_groups, prepare, sweep_sites, _terms
     inputs, labels = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
     chip = LIFChip((2, 3, 2), "comparator", 1.0)
     weights = [np.ones(shape) for shape in chip.spec.weight_shapes]
-    log_likelihood(chip.run(weights, inputs), labels, 0.5)
-    sweeper = chip.site_sweeper(inputs, labels, 0.5)
-    sweeper.start(weights)
+    log_likelihood(chip.run(weights, inputs), labels)
+    sweeper = chip.site_sweeper(inputs, labels)
+    sweeper.start(weights, PLAIN)
     sweeper.sweep(np.zeros(12), np.full(12, np.inf), np.arange(12))
     known = [set(kernel.signatures) for kernel in kernels]
-    op = ChipLogLikelihood(chip, frozen(inputs))
-    op.evaluate([frozen(w) for w in weights], labels)
+    op = ChipCounts(chip, frozen(inputs))
+    PLAIN.log_p(op.evaluate([frozen(w) for w in weights]), frozen(labels))
     sweeper = make_sweeper(op, labels, True)
-    sweeper.start([frozen(w) for w in weights])
+    sweeper.start([frozen(w) for w in weights], Readout(0.7, frozen([0.1, 0.2])))
     sweeper.sweep(np.zeros(12), np.full(12, np.inf), np.arange(12))
     assert [set(kernel.signatures) for kernel in kernels] == known

@@ -14,8 +14,8 @@ from scipy import stats
 from scipy.special import expit
 
 from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.likelihood import BETA
 from bayes_snn.posterior.build import build_model
-from bayes_snn.posterior.likelihood import BETA
 
 CENTRE, N_SAMPLES = 8, 3
 INPUTS, LABELS = np.ones((N_SAMPLES, 1)), np.ones(N_SAMPLES, int)

@@ -6,8 +6,9 @@ import numpy as np
 import pymc as pm
 
 from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import build_model
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
 
 # prior of the weights of two layers, ravelled and joined
 MEAN, SD = np.array([0.5, -1.0, 0.0, 1.0]), np.array([1.0, 2.0, 0.5, 1.5])
@@ -17,25 +18,42 @@ DESIGN = _rng.normal(size=(12, 1)) + 0.7 * _rng.normal(size=(12, 4))  # columns 
 RESPONSES = DESIGN @ np.array([1.0, -0.5, 0.3, 0.8]) + NOISE * _rng.normal(size=12)
 
 
+SCALE, MIDDLE = 2.0**40, 2**60  # the residuals are told as whole numbers, as exact as single ones of a float
+
+
 class UnusedChip:
     """Has a spec; its answers are not asked for."""
 
-    spec = ChipSpec((2, 1, 2))
+    spec = ChipSpec((2, 1, 2), 2**62)
 
     def run(self, weights, inputs):
         raise AssertionError
 
 
-class GaussianOp(ChipLogLikelihood):
+class GaussianOp(ChipCounts):
+    """Tells (y_i - x_i w) / s of each sample in the place of spike counts."""
+
+    def answers(self, weights, inputs):
+        assert len(inputs) == len(RESPONSES)
+        self.presentations += len(inputs)
+        joined = np.concatenate([np.ravel(matrix) for matrix in weights])
+        residuals = (RESPONSES - DESIGN @ joined) / NOISE
+        return np.tile(MIDDLE + np.rint(SCALE * residuals).astype(np.int64)[:, None], (1, 1, 2))
+
+
+class GaussianReadout(Readout):
     """log p(y_i | w) = -((y_i - x_i w) / s)^2 / 2 + const, times a power that is 1 where nothing is wrong."""
 
     power = 1.0
 
-    def terms(self, weights, inputs, labels):
-        assert len(inputs) == len(RESPONSES)
-        self.presentations += len(inputs)
-        joined = np.concatenate([np.ravel(matrix) for matrix in weights])
-        return -0.5 * self.power * ((RESPONSES - DESIGN @ joined) / NOISE) ** 2
+    def log_p(self, runs, labels):
+        [counts] = runs
+        return -0.5 * self.power * ((counts[:, 0] - MIDDLE) / SCALE) ** 2
+
+
+def gaussian_log_p(counts, labels, beta, bias):
+    """The same in PyTensor."""
+    return -0.5 * GaussianReadout.power * ((counts[0, :, 0] - MIDDLE).astype("float64") / SCALE) ** 2
 
 
 def prior(chip):
@@ -47,8 +65,10 @@ def prior(chip):
 
 
 def gaussian_model(monkeypatch):
-    """A model whose Op is a `GaussianOp`."""
-    monkeypatch.setattr("bayes_snn.posterior.build.ChipLogLikelihood", GaussianOp)
+    """A model whose Op is a `GaussianOp`, and its readout a `GaussianReadout`."""
+    monkeypatch.setattr("bayes_snn.posterior.build.ChipCounts", GaussianOp)
+    monkeypatch.setattr("bayes_snn.posterior.build.log_p", gaussian_log_p)
+    monkeypatch.setattr("bayes_snn.posterior.readout.Readout", GaussianReadout)
     return build_model(UnusedChip(), np.zeros((len(RESPONSES), 2)), np.zeros(len(RESPONSES), int), prior)
 
 

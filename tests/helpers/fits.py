@@ -12,7 +12,7 @@ from scipy import stats
 
 from bayes_snn.chips.presentations import Presentations
 from bayes_snn.inference.result import FitResult
-from bayes_snn.posterior.likelihood import log_likelihood
+from bayes_snn.likelihood import log_likelihood
 from tests.helpers.toys import SigmoidChip
 
 

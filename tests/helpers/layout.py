@@ -17,7 +17,7 @@ from typing import NamedTuple
 PACKAGE = "bayes_snn"
 ORDER = (
     ("errors", "interrupt", "groups", "version", "names", "waiting", "face"),
-    ("files", "json_file", "hdf5", "hdf5_process", "arrays", "table_file", "data"),
+    ("files", "json_file", "hdf5", "hdf5_process", "arrays", "table_file", "data", "likelihood"),
     ("chips", "twins"),
     ("posterior",),
     ("samplers",),

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import expit
 
 from bayes_snn.chips.contract import Chip, ChipSpec
-from bayes_snn.posterior.likelihood import log_likelihood
+from bayes_snn.likelihood import log_likelihood
 
 
 class SigmoidChip:

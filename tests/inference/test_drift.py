@@ -14,7 +14,7 @@ from bayes_snn.inference.diagnostics import diagnose
 from bayes_snn.inference.drift import ALPHA, FEWEST, Drift, judge_series
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
-from bayes_snn.posterior.likelihood import log_likelihood
+from bayes_snn.likelihood import log_likelihood
 from bayes_snn.posterior.noisy import MCWM, NoiseChoice
 from bayes_snn.samplers.by_name import STEPS, make_step
 from bayes_snn.samplers.shared.watch import Watch
@@ -100,7 +100,7 @@ def test_a_drifting_chip_is_not_deterministic_whatever_it_says():
     assert spec.drifting
     assert not spec.deterministic
     assert not LIFChip(LAYERS, "noise", 0.1).spec.drifting
-    assert LIFChip(LAYERS, "drift", 0.1).site_sweeper(np.zeros((1, 4)), np.zeros(1, int), 0.5) is None
+    assert LIFChip(LAYERS, "drift", 0.1).site_sweeper(np.zeros((1, 4)), np.zeros(1, int)) is None
 
 
 # chains that follow
@@ -194,7 +194,7 @@ def test_a_step_tells_its_watch_with_its_state(sampler, monkeypatch):
     other.restore_state(state)
     assert other.watch.n_draws == 3
     np.testing.assert_array_equal(other.watch.reference, step.watch.reference)
-    assert step.watch.reference.size == 2
+    assert step.watch.reference.size == 2 + 3  # two weights and the readout of two classes
 
 
 def test_a_watch_is_kept_in_plain_values():

@@ -17,9 +17,9 @@ from bayes_snn.errors import ChipError, ChipRaisedError, InputError
 from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
+from bayes_snn.likelihood import log_likelihood
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.build import available_models
-from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.samplers.by_name import STEPS
 from tests.helpers.fits import CountingChip, FaultyChip, InterruptingChip, same_draws
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip

@@ -15,7 +15,7 @@ from bayes_snn.inference import interleaved
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.resume import resume
 from bayes_snn.posterior.noisy import choose_noise
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
 from tests.helpers.chains import TIMES
 
 FIT = sys.modules["bayes_snn.inference.fit"]
@@ -137,6 +137,6 @@ def test_what_cannot_take_turns():
 
 
 def build_op(chip):
-    op = ChipLogLikelihood(chip, X)
+    op = ChipCounts(chip, X)
     op.noise = choose_noise(chip.spec, "block")
     return op

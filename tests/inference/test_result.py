@@ -23,7 +23,7 @@ from bayes_snn.estimates.predict import ESTIMATES, Draws
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.result import FORMAT
-from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
+from bayes_snn.likelihood import class_probabilities, log_likelihood
 from tests.helpers.fits import CountingChip, hand_made_fit
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 

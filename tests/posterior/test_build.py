@@ -14,9 +14,10 @@ from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import _other_steps
+from bayes_snn.likelihood import log_likelihood
 from bayes_snn.posterior.build import available_models, build_model, weight_variables
-from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.posterior.priors import load_weights
+from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.by_name import make_step
 from tests.helpers.fits import CountingChip
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
@@ -79,8 +80,9 @@ def test_observes_the_labels_and_keeps_the_inputs():
         model.likelihood.op.inputs[0, 0] = 1
 
 
-def test_seven_models_come_with_the_package():
-    assert {"gaussian", "grid", "hierarchical", "horseshoe", "laplace", "sparse", "student_t"} <= set(MODELS)
+def test_eight_models_come_with_the_package():
+    names = {"gaussian", "grid", "hierarchical", "horseshoe", "laplace", "learned_readout", "sparse", "student_t"}
+    assert names <= set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -102,7 +104,9 @@ def test_every_model_file_builds(name):
     assert all(np.isfinite(term) for term in terms.values()), terms
     # the chip's part, and nothing else, stands under the labels' name
     counts = chip.run(list(weights.values()), X)
-    assert terms["label"] == pytest.approx(log_likelihood(counts, Y, 0.5).sum())
+    readout = readout_function(model)(point)
+    assert terms["label"] == pytest.approx(readout.log_p([counts], Y).sum())
+    assert (readout.beta, *readout.bias) == (0.5, 0.0, 0.0) or name == "learned_readout"
     assert load_weights(name).__doc__.startswith("One (n_pre, n_post) matrix for each layer")
 
 
@@ -364,9 +368,10 @@ def test_steps_travel_to_other_processes(sampler):
 def test_beta_is_one_for_likelihood_and_drawn_labels():
     chip = LIFChip((3, 4, 2), n_steps=20)
     model = build_model(chip, X, Y, beta=30.0)
-    assert model.likelihood.op.beta == 30.0
+    assert model.likelihood.fixed.beta == 30.0
     weights = [np.full(shape, 0.7) for shape in chip.spec.weight_shapes]
-    terms = model.likelihood.op.evaluate(weights, Y)
+    terms = model.compile_fn(model.logp(vars=[model.likelihood.label], sum=False)[0], inputs=model.value_vars)
+    terms = terms(dict(zip(chip.spec.weight_names, weights, strict=True)))
     np.testing.assert_allclose(terms, log_likelihood(chip.run(weights, X), Y, 30.0))
     for beta in (0.0, -1.0, np.nan, "x", True, None):
         with pytest.raises(InputError, match="beta was"):

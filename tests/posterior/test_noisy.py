@@ -13,9 +13,9 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import ESTIMATES, run_draws
 from bayes_snn.inference.fit import fit
-from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
-from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice, choose_noise, log_mean, told_noise
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.likelihood import PLAIN, class_probabilities, log_likelihood, log_mean
+from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice, choose_noise, told_noise
+from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.reports.tables import cost
 from bayes_snn.samplers.by_name import STEPS, make_step
 from bayes_snn.samplers.shared.shift import shift_neurons
@@ -141,15 +141,15 @@ class NoisyChip(SigmoidChip):
 
 
 def test_an_evaluation_is_the_log_of_the_mean_probability_of_each_sample():
-    op = ChipLogLikelihood(NoisyChip(3), INPUTS)
+    op = ChipCounts(NoisyChip(3), INPUTS)
     op.noise = NoiseChoice(repeats=4)
     weights = [np.array([[0.7, -0.4]])]
-    terms = op.run(weights, LABELS)
+    terms = PLAIN.log_p(op.run(weights), LABELS)
     same = NoisyChip(3)
     each = [class_probabilities(same.run(weights, INPUTS))[np.arange(6), LABELS] for _ in range(4)]
     np.testing.assert_allclose(terms, np.log(np.mean(each, axis=0)), rtol=1e-12)
     assert op.presentations == 4 * 6
-    np.testing.assert_array_equal(op.evaluate(weights, LABELS), op.evaluate(weights, LABELS))  # one estimate, kept
+    np.testing.assert_array_equal(op.evaluate(weights), op.evaluate(weights))  # one estimate, kept
     assert op.presentations == 8 * 6
 
 

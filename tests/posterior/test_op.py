@@ -14,24 +14,32 @@ import pytensor.tensor as pt
 import pytest
 
 from bayes_snn.errors import ChipError
-from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.likelihood import BETA, class_probabilities, log_likelihood
+from bayes_snn.posterior.op import MEMORY, ChipCounts
+from bayes_snn.posterior.readout import log_p
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
 
 @pytest.fixture
 def op():
-    return ChipLogLikelihood(SigmoidChip(), INPUTS)
+    return ChipCounts(SigmoidChip(), INPUTS)
+
+
+def label_terms(op, w):
+    """log p of each label by the plain readout, as a PyTensor expression of the weights."""
+    return log_p(op(w), pt.as_tensor(LABELS), BETA, np.zeros(2))
 
 
 def test_evaluates_the_softmax_of_spike_counts(op):
     weights = [np.array([[0.4, -1.0]])]
     counts = SigmoidChip().run(weights, INPUTS)
     expected = np.log(class_probabilities(counts)[np.arange(len(LABELS)), LABELS])
-    np.testing.assert_allclose(op.evaluate(weights, LABELS), expected, rtol=1e-12)
+    np.testing.assert_array_equal(op.evaluate(weights), counts[None])
     w = pt.dmatrix("w")
-    compiled = pytensor.function([w], op(w, LABELS))
-    np.testing.assert_allclose(compiled(weights[0]), expected, rtol=1e-12)
+    compiled = pytensor.function([w], [op(w), label_terms(op, w)])
+    found, terms = compiled(weights[0])
+    np.testing.assert_array_equal(found, counts[None])
+    np.testing.assert_allclose(terms, expected, rtol=1e-12)
 
 
 def test_likelihood_terms_are_never_positive_and_stay_finite():
@@ -45,28 +53,36 @@ def test_likelihood_terms_are_never_positive_and_stay_finite():
 def test_remembers_by_value(op):
     for _ in range(3):
         for k in range(3):
-            op.evaluate([np.full((1, 2), float(k))], LABELS)
+            op.evaluate([np.full((1, 2), float(k))])
     assert op.chip.runs == 3
     assert op.presentations == 3 * len(INPUTS)
-    op.evaluate([np.full((1, 2), 0.0)], 1 - LABELS)  # other labels are another evaluation
-    assert op.chip.runs == 4
-    op.evaluate([np.zeros((1, 2), np.float32)], 1 - LABELS)  # single precision is the same
-    assert op.chip.runs == 4
+    op.evaluate([np.zeros((1, 2), np.float32)])  # single precision is the same
+    assert op.chip.runs == 3
+    for k in range(MEMORY + 1):
+        op.evaluate([np.full((1, 2), float(k))])
+    runs = op.chip.runs
+    op.evaluate([np.full((1, 2), float(MEMORY))])
+    assert op.chip.runs == runs
+    op.evaluate([np.zeros((1, 2))])  # the first of too many
+    assert op.chip.runs == runs + 1
 
 
 def test_what_it_returns_can_be_changed_without_harm(op):
     weights = [np.zeros((1, 2))]
-    first = op.evaluate(weights, LABELS)
+    first = op.evaluate(weights)
     kept = first.copy()
-    first[:] = 99
-    np.testing.assert_array_equal(op.evaluate(weights, LABELS), kept)
+    first[:] = 9
+    second = op.evaluate(weights)
+    np.testing.assert_array_equal(second, kept)
+    second[:] = 9
+    np.testing.assert_array_equal(op.evaluate(weights), kept)
 
 
 def test_stock_metropolis_pays_one_run_a_proposal():
-    op = ChipLogLikelihood(SigmoidChip(), INPUTS)
+    op = ChipCounts(SigmoidChip(), INPUTS)
     with pm.Model():
         w = pm.Normal("w", shape=(1, 2))
-        pm.Potential("l", op(w, LABELS).sum())
+        pm.Potential("l", label_terms(op, w).sum())
         step = pm.Metropolis()
         point = {"w": np.zeros((1, 2))}
         point, _ = step.step(point)
@@ -79,14 +95,14 @@ def test_stock_metropolis_pays_one_run_a_proposal():
 def test_has_no_gradient_and_says_what_to_do(op):
     w = pt.dmatrix("w")
     with pytest.raises(NotImplementedError, match="a chip, which has no gradient: sample the weights with a Metro"):
-        pt.grad(op(w, LABELS).sum(), w)
+        pt.grad(label_terms(op, w).sum(), w)
 
 
 def test_pickles_without_its_memory(op):
-    op.evaluate([np.zeros((1, 2))], LABELS)
+    op.evaluate([np.zeros((1, 2))])
     copy = pickle.loads(pickle.dumps(op))
     assert copy.presentations == op.presentations
-    copy.evaluate([np.zeros((1, 2))], LABELS)
+    copy.evaluate([np.zeros((1, 2))])
     assert copy.chip.runs == 2
 
 
@@ -107,13 +123,13 @@ def test_pickles_without_its_memory(op):
 def test_refuses_nonsense(op, answer, sentence):
     op.chip.run = lambda weights, inputs: answer
     with pytest.raises(ChipError, match=sentence):
-        op.evaluate([np.zeros((1, 2))], LABELS)
+        op.evaluate([np.zeros((1, 2))])
     assert not op._known  # what was refused is not remembered
 
 
 def test_whole_floats_are_counts(op):
     op.chip.run = lambda weights, inputs: np.full((6, 2), 3.0)
-    np.testing.assert_allclose(op.evaluate([np.zeros((1, 2))], LABELS), -np.log(2))
+    np.testing.assert_array_equal(op.evaluate([np.zeros((1, 2))]), np.full((1, 6, 2), 3))
 
 
 DENSITIES = """

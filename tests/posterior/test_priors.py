@@ -54,7 +54,7 @@ def test_the_prior_of_the_page_is_the_file():
     assert source == BLOCKS[0]
 
 
-@pytest.mark.filterwarnings("ignore::bayes_snn.loo.LooWarning")
+@pytest.mark.filterwarnings("ignore::bayes_snn.checks.leave_one_out.LooWarning")
 def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logging.getLogger("arviz_stats"), "disabled", True)
@@ -66,6 +66,8 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
         exec(compile(code, "priors.md", "exec"), made)
     assert (tmp_path / "prior.png").stat().st_size > 10_000
     assert list(made["before"]["student_t"].table().index) == ["hidden", "output"]
+    assert (made["learned"].posterior["posterior/beta"] > 0).all()
+    assert made["learned"].readout("map").bias.shape == (3,)
     out = capsys.readouterr().out
     assert made["before"]["student_t"].__str__() in out
     assert "mean p(label)" in out

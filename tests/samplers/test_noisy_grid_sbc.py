@@ -17,8 +17,8 @@ import pytensor
 import pytest
 from scipy import stats
 
-from bayes_snn.posterior.likelihood import class_probabilities
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.likelihood import class_probabilities
+from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.smc import CountingMH, sample_smc
 from tests.samplers.test_noisy_grid import INPUTS, FourStates, SixteenStates, chain, posterior, ready, state_of
 
@@ -39,9 +39,17 @@ class InformedSixteen(SixteenStates):
     shifts, spreads = np.resize([5, -4, -1, 0, 3], 16), np.resize([2, 3, 7, 5, 4], 16)
 
 
-def relabelled(score, labels):
-    """An Op's `score`, by these labels whatever ones it is given: they may then be replaced in place."""
-    return lambda runs, _: score(runs, labels)
+def relabelled(answers, labels):
+    """An Op's `answers`, with the two classes swapped where a label is 0; labels may then be replaced in place.
+
+    The model's labels are all 1, and the likelihood of these labels is that of 1 after the swap.
+    """
+
+    def swapped(weights, inputs):
+        counts = answers(weights, inputs)
+        return np.where(labels[:, None] == 1, counts, counts[..., ::-1])
+
+    return swapped
 
 
 class Trials:
@@ -53,7 +61,7 @@ class Trials:
         self.rng = np.random.default_rng([seed, 8])
         self.model, self.step = ready(sampler, chip=self.chip)
         self.op, self.now = self.model.likelihood.op, np.zeros(len(INPUTS), int)
-        self.op.score = relabelled(self.op.score, self.now)
+        self.op.answers = relabelled(self.op.answers, self.now)
         self.truths, self.labels, self.draws = [], [], []
 
     def begin(self):
@@ -134,6 +142,6 @@ def test_ranks_of_true_states_are_uniform(sampler):
 
 def test_ranks_tell_of_an_op_that_remembers_rejected_proposals(monkeypatch):
     """Each chain then has a posterior of its own, narrower than the right one: ranks lie at the ends."""
-    monkeypatch.setattr(ChipLogLikelihood, "keep", lambda self, weights, labels: None)
+    monkeypatch.setattr(ChipCounts, "keep", lambda self, weights: None)
     z = trials("block", 3 * N_REPLICATES).z_scores()
     assert z[-1] > 1.2 * limit(z), z

@@ -85,7 +85,7 @@ def two_weights(posterior):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_recovers_a_posterior_known_in_closed_form(sampler, power, monkeypatch):
     """Four correlated weights under a Gaussian likelihood; a likelihood that is flatter by 0.7 is found out."""
-    monkeypatch.setattr(conjugate.GaussianOp, "power", power)
+    monkeypatch.setattr(conjugate.GaussianReadout, "power", power)
     model = conjugate.gaussian_model(monkeypatch)
     scores = sample_and_score(model, sampler, 6, conjugate.joined_draws, conjugate.EXPECTED, conjugate.MOMENTS)
     assert (max(map(abs, scores.values())) < LIMIT) == (power == 1.0), scores

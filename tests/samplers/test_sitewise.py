@@ -14,9 +14,9 @@ from scipy import stats
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.inference.fit import fit
+from bayes_snn.likelihood import PLAIN, Readout, class_probabilities, log_likelihood
 from bayes_snn.posterior.build import build_model
-from bayes_snn.posterior.likelihood import class_probabilities, log_likelihood
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.metropolis import StockMetropolis
 from bayes_snn.samplers.shared.prior import why_not_separable
@@ -54,11 +54,11 @@ def unravel(q, shapes):
     return [part.reshape(shape) for part, shape in zip(np.split(q, ends), shapes, strict=True)]
 
 
-def sweep_along(sweeper, q, shapes, rng, n_sweeps, scale=1.0):
-    """Metropolis sweeps under a standard normal prior; the weights after each."""
+def sweep_along(sweeper, q, shapes, rng, n_sweeps, scale=1.0, readouts=(PLAIN,)):
+    """Metropolis sweeps under a standard normal prior; the weights after each. Readouts take turns."""
     path = []
-    for _ in range(n_sweeps):
-        sweeper.start(unravel(q, shapes))
+    for i in range(n_sweeps):
+        sweeper.start(unravel(q, shapes), readouts[i % len(readouts)])
         proposals = q + scale * rng.normal(size=len(q))
         bounds = -rng.exponential(size=len(q)) - 0.5 * (q**2 - proposals**2)
         sweep = sweeper.sweep(proposals, bounds, rng.permutation(len(q)))
@@ -73,18 +73,24 @@ def sweep_along(sweeper, q, shapes, rng, n_sweeps, scale=1.0):
     names=st.sets(st.sampled_from(FROZEN), max_size=3),
     n_samples=st.sampled_from([1, 7, 40, 230]),
     n_steps=st.sampled_from([1, 6, 32, 45]),
+    beta=st.sampled_from([0.5, 0.03, 3.0, 60.0]),
+    spread=st.sampled_from([0.0, 1.0, 30.0, 300.0, 3000.0]),
     seed=st.integers(0, 2**31),
 )
-def test_incremental_runs_equal_full_runs(layers, names, n_samples, n_steps, seed):
+def test_incremental_runs_equal_full_runs(layers, names, n_samples, n_steps, beta, spread, seed):
     layers = (layers[0], *layers[1])
     chip, weights, inputs, labels = problem(layers, n_samples, seed, sorted(names), n_steps)
-    sweeper = chip.site_sweeper(inputs, labels, 0.5)
+    sweeper = chip.site_sweeper(inputs, labels)
     q = np.concatenate([w.ravel() for w in weights])
-    path = sweep_along(sweeper, q, chip.spec.weight_shapes, np.random.default_rng(seed), 3)
-    for place, sweep in path:
-        q = place
-        full = log_likelihood(chip.run(unravel(q, chip.spec.weight_shapes), inputs), labels, 0.5).sum()
+    bias = spread * np.random.default_rng(seed).uniform(-0.5, 0.5, size=layers[-1])
+    readouts = (Readout(beta, bias), PLAIN)
+    path = sweep_along(sweeper, q, chip.spec.weight_shapes, np.random.default_rng(seed), 3, readouts=readouts)
+    for i, (place, sweep) in enumerate(path):
+        q, readout = place, readouts[i % 2]
+        counts = chip.run(unravel(q, chip.spec.weight_shapes), inputs)
+        full = readout.log_p([counts], labels).sum()
         np.testing.assert_allclose(sweep.log_likelihood, full, rtol=1e-12, atol=1e-9)
+    np.testing.assert_array_equal(sweeper.counts(), counts)
     # the state left behind is, spike by spike and sum by sum, that of a full run
     trains, sums, order = sweeper._trains.copy(), sweeper._sums.copy(), sweeper._order.copy()
     spikes = chip.spikes(unravel(q, chip.spec.weight_shapes), inputs[order])
@@ -102,10 +108,10 @@ def test_incremental_runs_equal_full_runs(layers, names, n_samples, n_steps, see
 def test_a_thousand_sweeps_leave_no_rounding_behind():
     chip, weights, inputs, labels = problem((4, 6, 2), 120, 5, ["comparator", "gain"])
     shapes = chip.spec.weight_shapes
-    sweeper = chip.site_sweeper(inputs, labels, 0.5)
+    sweeper = chip.site_sweeper(inputs, labels)
     rng = np.random.default_rng(0)
     q = np.concatenate([w.ravel() for w in weights])
-    sweeper.start(unravel(q, shapes))
+    sweeper.start(unravel(q, shapes), PLAIN)
     for _ in range(1000):  # started once: nothing is refreshed in between
         proposals = q + rng.normal(size=len(q))
         bounds = -rng.exponential(size=len(q)) - 0.5 * (q**2 - proposals**2)
@@ -119,9 +125,11 @@ def test_a_thousand_sweeps_leave_no_rounding_behind():
 def test_stopping_early_changes_no_decision(layers):
     chip, weights, inputs, labels = problem(layers, 400, 9, ["comparator"], flipped=0.02)
     q = np.concatenate([w.ravel() for w in weights])
+    readouts = PLAIN, Readout(0.6, np.linspace(-0.4, 0.9, layers[-1])), Readout(0.3, np.linspace(0, 50, layers[-1]))
     paths = [
         sweep_along(
-            chip.site_sweeper(inputs, labels, 0.5, early), q, chip.spec.weight_shapes, np.random.default_rng(1), 12
+            *(chip.site_sweeper(inputs, labels, early), q, chip.spec.weight_shapes, np.random.default_rng(1), 12),
+            readouts=readouts,
         )
         for early in (True, False)
     ]
@@ -136,10 +144,10 @@ def test_stopping_early_changes_no_decision(layers):
 def test_a_black_box_is_swept_to_the_same_draws(subsets):
     chip, weights, inputs, labels = problem((4, 5, 2), 300, 4, ["comparator"], flipped=0.02)
     plain = Plain(chip, subsets)
-    op = ChipLogLikelihood(plain, inputs)
+    op = ChipCounts(plain, inputs)
     q = np.concatenate([w.ravel() for w in weights])
     shapes = chip.spec.weight_shapes
-    own = sweep_along(chip.site_sweeper(inputs, labels, 0.5), q, shapes, np.random.default_rng(2), 6)
+    own = sweep_along(chip.site_sweeper(inputs, labels), q, shapes, np.random.default_rng(2), 6)
     box = sweep_along(BlackBoxSweeper(op, labels, True), q, shapes, np.random.default_rng(2), 6)
     whole = sweep_along(BlackBoxSweeper(op, labels, False), q, shapes, np.random.default_rng(2), 6)
     for (a, _), (b, stopped), (c, full) in zip(own, box, whole, strict=True):
@@ -350,7 +358,7 @@ def test_the_models_that_come_along_can_be_swept(prior):
 
 def test_a_noisy_chip_is_swept_as_a_black_box():
     chip, _, inputs, labels = problem((3, 4, 2), 30, 2, ["noise"])
-    assert chip.site_sweeper(inputs, labels, 0.5) is None
+    assert chip.site_sweeper(inputs, labels) is None
     step = make_step("sitewise", model := build_model(chip, inputs, labels))
     step.setup_chain(np.random.default_rng(0), 2, 2)
     step.step(model.initial_point())
@@ -359,16 +367,17 @@ def test_a_noisy_chip_is_swept_as_a_black_box():
 
 def test_an_accepted_shift_costs_no_second_run_and_keeps_its_answer():
     chip, weights, inputs, labels = problem((3, 4, 2), 30, 2, ["noise"])
-    op = ChipLogLikelihood(chip, inputs)
+    op = ChipCounts(chip, inputs)
     sweeper = BlackBoxSweeper(op, labels, True)
-    sweeper.start(weights)
+    sweeper.start(weights, PLAIN)
     shifted = [weights[0], weights[1] + 0.5]
-    terms = op.run(shifted, labels)
-    sweeper.accept([weights[0], weights[1] - 0.5], terms - 1)  # an earlier shift, accepted too
-    sweeper.accept(shifted, terms)
+    counts = op.run(shifted)
+    sweeper.accept([weights[0], weights[1] - 0.5], counts + 1)  # an earlier shift, accepted too
+    sweeper.accept(shifted, counts)
     before = op.presentations
-    assert sweeper.start(shifted) == pytest.approx(terms.sum(), rel=1e-12)
-    assert sweeper.start(shifted) == pytest.approx(terms.sum(), rel=1e-12)
+    for readout in (PLAIN, PLAIN, Readout(0.9, np.array([0.4, 0.0]))):
+        expected = readout.log_p(counts, labels).sum()
+        assert sweeper.start(shifted, readout) == pytest.approx(expected, rel=1e-12)
     assert op.presentations == before
 
 

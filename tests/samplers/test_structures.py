@@ -16,9 +16,9 @@ from bayes_snn.checks.reliance import weight_signal
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.inference.starts import prior_starts
+from bayes_snn.likelihood import log_likelihood
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.build import build_model
-from bayes_snn.posterior.likelihood import log_likelihood
 from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from bayes_snn.samplers.smc import sample_smc

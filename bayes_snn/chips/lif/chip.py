@@ -125,7 +125,7 @@ class LIFChip:
         fired = fired.transpose(0, 3, 1, 2).reshape(len(groups) * GROUP, len(steps), -1)[: len(inputs)]
         return np.split(fired.astype(np.bool_), np.cumsum(self.spec.layers[1:-1]), axis=2)
 
-    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], beta: float, early: bool = True) -> Any:
+    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], early: bool = True) -> Any:
         """Metropolis sweeps over single weights that re-run only what a weight touches; see `LIFSweeper`.
 
         An optional capability, for training inputs (n_samples, n_in) and labels (n_samples,). None on a noisy chip,
@@ -136,7 +136,7 @@ class LIFChip:
         from bayes_snn.chips.lif.sweep import LIFSweeper
 
         checked = check_inputs(inputs, self.spec.layers[0])
-        return LIFSweeper(self.circuit, self._program, checked, labels, beta, early)
+        return LIFSweeper(self.circuit, self._program, checked, labels, early)
 
     def effective_weights(self, weights: Sequence[FloatArray]) -> list[NDArray[np.float32]]:
         """The weights that the circuit computes with: saturated, quantised, mismatched, stuck, on its grid."""

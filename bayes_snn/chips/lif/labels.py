@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.lif.forward import count_spikes
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros, load, store
+from bayes_snn.likelihood import Readout, log_likelihood, log_p
+
+MOST_IN_PRODUCT = 40.0  # exp(-40)^16 is no smaller than 1e-278
 
 
 class Labels(NamedTuple):
@@ -23,11 +26,15 @@ class Labels(NamedTuple):
         (n_groups, GROUP) words that turn c_1 - c_0, modulo 2^32, into a place in `log_table`:
         ((lead & own) ^ flip) - flip + offset. own is 0 for padding and all ones elsewhere, flip all ones for class 0.
     log_table
-        (2 T + 2,) log p of a sample by c_y - c_other + T, and at last a 0 for padding.
+        (4 T + 3,) log p of a sample of class 1 by c_y - c_other + T, behind them of class 0, at last a 0 for padding.
     loss
         (T + 1,) exp(-beta d).
-    beta
-        Weight of a spike.
+    odds, log_odds
+        (n_classes,) exp(b - max b), and its logarithm.
+    in_product
+        Whether these are near enough to each other for a product of sixteen sums not to vanish.
+    beta, bias
+        Weight of a spike, and bias b of each class, (n_classes,).
     """
 
     labels: NDArray[np.int64]
@@ -36,16 +43,42 @@ class Labels(NamedTuple):
     offset: NDArray[np.uint32]
     log_table: NDArray[np.float64]
     loss: NDArray[np.float64]
+    odds: NDArray[np.float64]
+    log_odds: NDArray[np.float64]
+    in_product: bool
     beta: float
+    bias: NDArray[np.float64]
 
 
-def empty_labels(n_samples: int, n_steps: int, beta: float) -> Labels:
+def empty_labels(n_samples: int, n_steps: int, n_classes: int) -> Labels:
     """`Labels` for spike counts from 0 to n_steps; `put_in_order` fills what depends on the samples."""
     shape = (-(-n_samples // GROUP), GROUP)
-    log_table = np.append(-np.log1p(np.exp(-beta * np.arange(-n_steps, n_steps + 1))), 0.0)
-    loss = np.exp(-beta * np.arange(n_steps + 1))
     own, flip, offset = (aligned_zeros(shape, np.uint32) for _ in range(3))
-    return Labels(np.zeros(n_samples, np.int64), own, flip, offset, log_table, loss, beta)
+    table, loss, zeros = np.zeros(4 * n_steps + 3), np.ones(n_steps + 1), np.zeros(n_classes)
+    return Labels(np.zeros(n_samples, np.int64), own, flip, offset, table, loss, zeros, zeros, True, 0.0, zeros)
+
+
+def with_readout(labels: Labels, readout: Readout) -> Labels:
+    """The same samples with the tables of another readout."""
+    n_steps, bias = len(labels.loss) - 1, readout.biases(len(labels.bias))
+    if readout.beta == labels.beta and np.array_equal(bias, labels.bias):
+        return labels
+    leads = np.arange(-n_steps, n_steps + 1)
+    table = labels.log_table
+    if len(bias) == 2:
+        ahead = np.stack([np.maximum(-leads, 0), np.maximum(leads, 0)], axis=1)  # counts with class 1 ahead by so many
+        pairs, classes = np.concatenate([ahead, ahead[:, ::-1]]), np.repeat([1, 0], len(leads))
+        table = np.append(log_likelihood(pairs, classes, readout.beta, bias), 0.0)
+    log_odds = bias - bias.max()
+    return labels._replace(
+        log_table=table,
+        loss=np.exp(-readout.beta * np.arange(n_steps + 1)),
+        odds=np.exp(log_odds),
+        log_odds=log_odds,
+        in_product=bool(log_odds.min() >= -MOST_IN_PRODUCT),
+        beta=float(readout.beta),
+        bias=bias,
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
@@ -69,8 +102,8 @@ def _log_likelihood_of_two(trains, group, labels, places):  # type: ignore[no-un
 def _log_likelihood_of_many(trains, group, labels, places, counts):  # type: ignore[no-untyped-def]
     """log L of a group for any number of classes; counts (n_classes, GROUP), scratch.
 
-    A sum over samples of beta (c_y - c_max) - log sum_k exp(beta (c_k - c_max)), with one logarithm for the product of
-    sixteen sums.
+    A sum over samples of beta (c_y - c_max) + b_y - log sum_k exp(beta (c_k - c_max) + b_k), with one logarithm for the
+    product of sixteen sums.
     """
     n_out = counts.shape[0]
     for k in range(n_out):
@@ -79,8 +112,13 @@ def _log_likelihood_of_many(trains, group, labels, places, counts):  # type: ign
             counts[k, s] = places[s]
     first = group * GROUP
     n = min(GROUP, labels.labels.shape[0] - first)
+    if not labels.in_product:
+        found = 0.0
+        for s in range(n):
+            found += log_p(counts[:, s], labels.labels[first + s], labels.beta, labels.bias)
+        return found
     behind = 0
-    logs = 0.0
+    logs = odds = 0.0
     product = 1.0
     for s in range(n):
         largest = counts[0, s]
@@ -88,13 +126,14 @@ def _log_likelihood_of_many(trains, group, labels, places, counts):  # type: ign
             largest = max(largest, counts[k, s])
         total = 0.0
         for k in range(n_out):
-            total += labels.loss[largest - counts[k, s]]
+            total += labels.odds[k] * labels.loss[largest - counts[k, s]]
         product *= total
         behind += largest - counts[labels.labels[first + s], s]
+        odds += labels.log_odds[labels.labels[first + s]]
         if s % 16 == 15:
             logs += np.log(product)
             product = 1.0
-    return -labels.beta * behind - (logs + np.log(product))
+    return min(0.0, (odds - labels.beta * behind) - (logs + np.log(product)))  # no rounding error makes it positive
 
 
 @njit(inline="always")
@@ -106,10 +145,10 @@ def group_log_likelihood(trains, group, labels, places, counts):  # type: ignore
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def hardest_first(n_out, trains, order, labels, loss):  # type: ignore[no-untyped-def]
+def hardest_first(n_out, trains, order, labels, loss, odds):  # type: ignore[no-untyped-def]
     """A new order of samples, by their loss: a permutation of all, for spikes and an order of them that are at hand.
 
-    Samples of equal loss keep their numbers' order, so that the result depends on the weights alone.
+    Samples of equal loss keep their numbers' order, so that the result depends on weights and readout alone.
     """
     keys, totals = np.empty(order.shape[0]), np.empty((n_out, GROUP), np.uint32)
     for place in range(order.shape[0]):
@@ -122,8 +161,9 @@ def hardest_first(n_out, trains, order, labels, loss):  # type: ignore[no-untype
             largest = max(largest, np.int64(totals[k, lane]))
         total = 0.0
         for k in range(n_out):
-            total += loss[largest - np.int64(totals[k, lane])]
-        keys[sample] = loss[largest - np.int64(totals[labels[sample], lane])] / total  # the class's probability
+            total += odds[k] * loss[largest - np.int64(totals[k, lane])]
+        own = odds[labels[sample]] * loss[largest - np.int64(totals[labels[sample], lane])]
+        keys[sample] = own / total  # the class's probability
     return np.argsort(keys, kind="mergesort")
 
 
@@ -134,7 +174,7 @@ def put_in_order(order, inputs, labels, n_steps, groups, ordered):  # type: igno
     inputs (n_samples, n_in) float32 and labels (n_samples,) lie in their own order.
     """
     groups[-1] = 0.0
-    ordered.own[-1], ordered.flip[-1], ordered.offset[-1] = 0, 0, 2 * n_steps + 1
+    ordered.own[-1], ordered.flip[-1], ordered.offset[-1] = 0, 0, 4 * n_steps + 2
     for place in range(order.shape[0]):
         group, lane, sample = place // GROUP, place % GROUP, order[place]
         for i in range(inputs.shape[1]):
@@ -142,4 +182,15 @@ def put_in_order(order, inputs, labels, n_steps, groups, ordered):  # type: igno
         ordered.labels[place] = labels[sample]
         ordered.own[group, lane] = 0xFFFFFFFF
         ordered.flip[group, lane] = 0xFFFFFFFF if labels[sample] == 0 else 0
-        ordered.offset[group, lane] = n_steps
+        ordered.offset[group, lane] = n_steps + (2 * n_steps + 1 if labels[sample] == 0 else 0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def counts_of(trains, order, counts):  # type: ignore[no-untyped-def]
+    """Fill counts (n_samples, n_classes) with those of all samples, whose spikes lie in this order."""
+    n_out, total = counts.shape[1], np.empty(GROUP, np.uint32)
+    for group in range(trains.shape[0]):
+        for k in range(n_out):
+            store(total, count_spikes(trains[group], trains.shape[2] - n_out + k))
+            for lane in range(min(GROUP, order.shape[0] - group * GROUP)):
+                counts[order[group * GROUP + lane], k] = total[lane]

@@ -21,10 +21,18 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.chips.lif.circuit import Circuit
 from bayes_snn.chips.lif.forward import run_group
-from bayes_snn.chips.lif.labels import empty_labels, group_log_likelihood, hardest_first, put_in_order
+from bayes_snn.chips.lif.labels import (
+    counts_of,
+    empty_labels,
+    group_log_likelihood,
+    hardest_first,
+    put_in_order,
+    with_readout,
+)
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
 from bayes_snn.chips.lif.rerun import keep, propose, sum_up
 from bayes_snn.chips.sweeper import Sweep
+from bayes_snn.likelihood import Readout
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -155,7 +163,6 @@ class LIFSweeper:
         program: Callable[[Sequence[FloatArray]], NDArray[np.float32]],
         inputs: NDArray[np.float64],
         labels: NDArray[np.int64],
-        beta: float,
         early: bool,
     ) -> None:
         self._circuit, self._program, self._early = circuit, program, early
@@ -171,7 +178,7 @@ class LIFSweeper:
         self._sums = aligned_zeros((n_groups, int(layers[2:].sum()), circuit.n_steps, GROUP), np.float32)
         self._terms = np.zeros(n_groups)
         self._groups = aligned_zeros((n_groups, inputs.shape[1], GROUP), np.float32)
-        self._ordered = empty_labels(len(inputs), circuit.n_steps, beta)
+        self._ordered = empty_labels(len(inputs), circuit.n_steps, int(layers[-1]))
 
     def _index_sites(self) -> None:
         """The kernel's sites lie neuron by neuron, each neuron's weights in a row; ours lie matrix by matrix."""
@@ -186,18 +193,26 @@ class LIFSweeper:
         self._site_of, self._sites = np.concatenate(site_of), np.concatenate(sites, axis=1)
         self._place_of = np.argsort(self._site_of)
 
-    def start(self, weights: Sequence[FloatArray]) -> float:
-        """Take these weights as the current ones, order the samples by their loss, and give log L.
+    def start(self, weights: Sequence[FloatArray], readout: Readout) -> float:
+        """Take these as current weights and readout, order the samples by their loss, and give log L.
 
         Not charged for: a chip that was swept knows where it is, and what is run here is only for the order.
         """
         columns = self._program(weights)
+        self._ordered = with_readout(self._ordered, readout)
         if not np.array_equal(columns, self._columns):
             self._columns[:] = columns
             self._prepare(np.arange(len(self._inputs)))
         n_out = int(self._circuit.layers[-1])
-        self._prepare(hardest_first(n_out, self._trains, self._order, self._labels, self._ordered.loss))
+        loss, odds = self._ordered.loss, self._ordered.odds
+        self._prepare(hardest_first(n_out, self._trains, self._order, self._labels, loss, odds))
         return float(self._terms.sum())
+
+    def counts(self) -> NDArray[np.int64]:
+        """Spike counts (n_samples, n_classes) of the weights as the last sweep left them."""
+        counts = np.empty((len(self._inputs), int(self._circuit.layers[-1])), np.int64)
+        counts_of(self._trains, self._order, counts)
+        return counts
 
     def _prepare(self, order: NDArray[np.int64]) -> None:
         self._order = order

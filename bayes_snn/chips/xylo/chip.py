@@ -147,13 +147,13 @@ class XyloChip:
             self._prepared = [(inputs, *made), *self._prepared[:3]]
         return made
 
-    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], beta: float, early: bool = True) -> Any:
+    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], early: bool = True) -> Any:
         """Metropolis sweeps that re-run only what a parameter reaches; None where xylosim itself is to be run."""
         if self.backend != "kernel":
             return None
         from bayes_snn.chips.xylo.sweep import XyloSweeper
 
-        return XyloSweeper(self, inputs, labels, beta, early)
+        return XyloSweeper(self, inputs, labels, early)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": []}

@@ -31,18 +31,16 @@ from bayes_snn.chips.xylo.core import (
     run_all,
     step_neuron,
 )
+from bayes_snn.likelihood import Readout, log_p
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def group_log_likelihood(counts, labels, beta):  # type: ignore[no-untyped-def]
-    """Sum over the samples of a group of log softmax(beta c)_y; label -1 is padding. counts (n_out, GROUP)."""
+def group_log_likelihood(counts, labels, beta, bias):  # type: ignore[no-untyped-def]
+    """Sum over the samples of a group of log p of their label; label -1 is padding. counts (n_out, GROUP)."""
     total = 0.0
     for s in range(GROUP):
         if labels[s] >= 0:
-            lost = 0.0
-            for k in range(counts.shape[0]):
-                lost += np.exp(beta * (counts[k, s] - counts[labels[s], s]))
-            total -= np.log(lost)
+            total += log_p(counts[:, s], labels[s], beta, bias)
     return total
 
 
@@ -132,6 +130,7 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     peaks,
     labels,
     beta,
+    bias,
     d_syn,
     d_mem,
     state,
@@ -171,7 +170,7 @@ def sweep_sites(  # type: ignore[no-untyped-def]
                 w_1, w_2, thresholds, site, np.int32(new - old), events[g], peaks, d_syn, d_mem, now, then, out
             )
             reached[g, 0], reached[g, 1], reached[g, 2] = k, first, last
-            new_terms[g] = group_log_likelihood(then[4], labels[g], beta) if last > first else terms[g]
+            new_terms[g] = group_log_likelihood(then[4], labels[g], beta, bias) if last > first else terms[g]
             shown += (labels[g] >= 0).sum()
             total += new_terms[g]
             passed = total > threshold
@@ -192,8 +191,8 @@ class XyloSweeper:
 
     charges_op = False
 
-    def __init__(self, chip: Any, inputs: FloatArray, labels: NDArray[np.int64], beta: float, early: bool) -> None:
-        self._chip, self._labels, self._beta, self._early = chip, labels, float(beta), early
+    def __init__(self, chip: Any, inputs: FloatArray, labels: NDArray[np.int64], early: bool) -> None:
+        self._chip, self._labels, self._early = chip, labels, early
         self._events = chip.events(inputs)
         n_groups, layers = -(-len(labels) // GROUP), chip.spec.layers
         self._state = empty_state(n_groups, chip.spec.n_steps, *layers[1:])
@@ -201,18 +200,21 @@ class XyloSweeper:
         self._peaks = peaks_of(self._events)
         self._order = np.arange(len(labels))
 
-    def start(self, weights: Sequence[FloatArray]) -> float:
-        """Take these parameters as the current ones, order the samples by their loss, and give log L."""
+    def start(self, weights: Sequence[FloatArray], readout: Readout) -> float:
+        """Take these as current parameters and readout, order the samples by their loss, and give log L."""
         self._integers = self._chip.integers(weights)
+        self._beta, self._bias = float(readout.beta), readout.biases(self._chip.spec.layers[-1])
         self._prepare()
-        counts = self._state[4].astype(np.int64).transpose(0, 2, 1).reshape(-1, self._chip.spec.layers[-1])
-        place = np.empty(len(self._order), np.int64)
-        place[self._order] = np.arange(len(self._order))
-        counts = counts[place]  # in the order of the labels
-        margins = counts - np.take_along_axis(counts, self._labels[:, None], axis=1)
-        self._order = np.argsort(-np.exp(self._beta * margins).sum(axis=1), kind="stable")
+        self._order = np.argsort(readout.log_p([self.counts()], self._labels), kind="stable")
         self._prepare()
         return float(self._terms.sum())
+
+    def counts(self) -> NDArray[np.int64]:
+        """Spike counts (n_samples, n_classes) of the parameters as the last sweep left them."""
+        shown = self._state[4].astype(np.int64).transpose(0, 2, 1).reshape(-1, self._chip.spec.layers[-1])
+        counts = np.empty((len(self._order), shown.shape[1]), np.int64)
+        counts[self._order] = shown[: len(self._order)]
+        return counts
 
     def _prepare(self) -> None:
         self._groups = in_groups(self._events[self._order])
@@ -221,7 +223,7 @@ class XyloSweeper:
         self._group_labels = padded.reshape(-1, GROUP)
         run_all(*self._integers, self._groups, self._peaks, self._chip.decay_syn, self._chip.decay_mem, self._state)
         pairs = zip(self._state[4], self._group_labels, strict=True)
-        self._terms = np.array([group_log_likelihood(out, labels, self._beta) for out, labels in pairs])
+        self._terms = np.array([group_log_likelihood(out, labels, self._beta, self._bias) for out, labels in pairs])
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `LIFSweeper.sweep`."""
@@ -235,6 +237,7 @@ class XyloSweeper:
             self._peaks,
             self._group_labels,
             self._beta,
+            self._bias,
             *decays,
             self._state,
             self._scratch,

@@ -59,11 +59,13 @@ class CarriedLikelihood:
         )
         self.function = compile_function([joined], likelihood, **(compile_kwargs or {}))
         self.function.trust_input = True
-        self._op, self._labels = model.likelihood.op, model.likelihood.labels
-        noisy = not self._op.chip.spec.deterministic
-        self._weights_at = weights_function(model, variables, shared, point) if noisy else None
-        # where the chip depends on other variables too, they may have moved since the last draw
-        self._alone = set(weight_variables(model)) <= set(variables)
+        self._op = model.likelihood.op
+        varies = model.likelihood.fixed is None
+        # the Op keeps the counts of the current point: an estimate on a noisy chip, and where the readout moves as well
+        keeps = varies or not self._op.chip.spec.deterministic
+        self._weights_at = weights_function(model, variables, shared, point) if keeps else None
+        # where log L depends on other variables too, they may have moved since the last draw
+        self._alone = not varies and set(weight_variables(model)) <= set(variables)
         self._last: tuple[np.ndarray, float] | None = None
 
     def __call__(self, q: np.ndarray) -> float:
@@ -86,13 +88,8 @@ class CarriedLikelihood:
         if self._op.noise.refreshes:
             self._op.forget()
             return self(q)
-        self._op.keep(self._weights_at(q), self._labels)
+        self._op.keep(self._weights_at(q))
         return value
-
-    @property
-    def carried(self) -> float:
-        """The value at the point that the last draw ended at; nan before there was one."""
-        return float("nan") if self._last is None else self._last[1]
 
     def carry(self, q: np.ndarray, value: float) -> None:
         """Keep the value of the point that a draw ends at, for the next one."""
@@ -131,9 +128,6 @@ class Carrying(Watched):
         super().restore_state(state)
         self.log_likelihood.restore_state(state["likelihood"])
 
-    def carried(self, weights: Any) -> float:
-        return self.log_likelihood.carried
-
-    def go_on_from(self, weights: Any, terms: np.ndarray) -> None:
-        super().go_on_from(weights, terms)
+    def go_on_from(self, weights: Any, counts: np.ndarray) -> None:
+        super().go_on_from(weights, counts)
         self.log_likelihood.forget()  # and then finds what the Op remembers

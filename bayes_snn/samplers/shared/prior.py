@@ -60,6 +60,8 @@ def why_not_normal(model: pm.Model, variables: Sequence[Any]) -> str | None:
 def why_tied(model: pm.Model, variables: Sequence[Any]) -> str | None:
     """None when each of these variables stands in its own prior and in the likelihood alone, else the reason."""
     own = {model.values_to_rvs[value] for value in variables}
+    if computed := own & set(ancestors([model.likelihood.beta, model.likelihood.bias])):
+        return f"the readout is computed from {computed.pop().name}"
     others = [rv for rv in model.free_RVs if rv not in own]
     terms = model.logp(vars=others, sum=False) if others else []
     terms = [*terms, *model.potentials, *(rv for rv in model.observed_RVs if rv is not model.likelihood.label)]

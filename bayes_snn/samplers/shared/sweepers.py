@@ -1,8 +1,8 @@
 """How a chip is swept: the black-box way, one run a proposal, for chips that do not offer their own sweeper.
 
-A sweeper has `start(weights)`, which takes the current weights, and `sweep(proposals, bounds, order)`, which visits
-every single weight; see `bayes_snn.chips.lif.sweep.LIFSweeper`, which the simulated chip offers under the name
-`site_sweeper`.
+A sweeper has `start(weights, readout)`, which takes the current weights and readout, `sweep(proposals, bounds, order)`,
+which visits every single weight; a chip's own, as `bayes_snn.chips.lif.sweep.LIFSweeper` that the simulated chip offers
+under the name `site_sweeper`, also has `counts()`, the spike counts of the weights that it is at.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, frozen
 from bayes_snn.chips.sweeper import Sweep
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.likelihood import Readout
+from bayes_snn.posterior.op import ChipCounts
 
 
-def make_sweeper(op: ChipLogLikelihood, labels: NDArray[np.int64], early: bool) -> Any:
+def make_sweeper(op: ChipCounts, labels: NDArray[np.int64], early: bool) -> Any:
     """The chip's own sweeper, or a black-box one: earlier answers of a noisy chip cannot be built on."""
     offered = getattr(op.chip, "site_sweeper", None) if op.chip.spec.deterministic else None
-    sweeper = offered(op.inputs, frozen(labels), op.beta, early) if offered is not None else None
+    sweeper = offered(op.inputs, frozen(labels), early) if offered is not None else None
     return BlackBoxSweeper(op, labels, early) if sweeper is None else sweeper
 
 
@@ -52,53 +53,47 @@ class BlackBoxSweeper:
 
     charges_op = True  # its runs go through the Op, which counts them
 
-    def __init__(self, op: ChipLogLikelihood, labels: NDArray[np.int64], early: bool) -> None:
+    def __init__(self, op: ChipCounts, labels: NDArray[np.int64], early: bool) -> None:
         self._op, self._labels, self._early = op, labels, early
         self._in_blocks = bool(getattr(op.chip, "subsets", False)) and op.chip.spec.deterministic
+        self._readout = Readout()
         self._weights: list[NDArray[np.float64]] = []
-        self._terms = np.zeros(len(labels))
-        self._accepted: tuple[Sequence[FloatArray], NDArray[np.float64]] | None = None
+        self._counts: NDArray[np.int64] = np.zeros((1, len(labels), op.chip.spec.layers[-1]), np.int64)
+        self._accepted: tuple[Sequence[FloatArray], NDArray[np.int64]] | None = None
         self._part([])
 
-    def accept(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
+    def accept(self, weights: Sequence[FloatArray], counts: NDArray[np.int64]) -> None:
         """Weights that were accepted elsewhere, and what a run has answered: `start` has them, with no second run.
 
         Of rejected weights nothing may be said here: on a grid they may be the current ones of a later draw, and an
         estimate of log L that was not accepted must not become the current one.
         """
-        self._accepted = (weights, terms)
+        self._accepted = (weights, counts)
 
-    def remeasure(self, terms: NDArray[np.float64]) -> None:
-        """Take these terms for those of the current weights, which were run again elsewhere."""
-        self._terms = terms.copy()
+    def remeasure(self, counts: NDArray[np.int64]) -> None:
+        """Take these counts for those of the current weights, which were run again elsewhere."""
+        self._counts = counts.copy()
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """The current weights, the chip's answer to them, and how it is summed."""
-        return {"weights": self._weights, "terms": self._terms, "parts": [part for part, _, _ in self._blocks]}
+        """The current weights and the chip's answer to them."""
+        return {"weights": self._weights, "counts": self._counts}
 
     def restore_state(self, state: dict[str, Any]) -> None:
         """Go on from what `checkpoint_state` told."""
-        weights, terms, parts = state["weights"], state["terms"], state["parts"]
+        weights, counts = state["weights"], self._op.check_counts(state["counts"])
         if [np.shape(matrix) for matrix in weights] not in ([], list(self._op.chip.spec.weight_shapes)):
             raise ValueError("the weights are those of another chip")
-        if np.shape(terms) != np.shape(self._labels) or terms.dtype != np.float64:
-            raise ValueError("the terms are those of other samples")
-        self._weights, self._terms, self._accepted = weights, terms, None
-        self._part(parts)
+        self._weights, self._counts, self._accepted = weights, counts, None
 
-    @property
-    def log_likelihood(self) -> float:
-        """log L of the current weights; nan before there are any."""
-        return self._total(self._terms) if self._weights else float("nan")
-
-    def start(self, weights: Sequence[FloatArray]) -> float:
-        """Take these weights as the current ones, and give log L; costs a run when they are not the ones left."""
-        known = self._accepted, (self._weights, self._terms) if self._weights else None
+    def start(self, weights: Sequence[FloatArray], readout: Readout) -> float:
+        """Take these as current weights and readout, and give log L; costs a run when other weights were left."""
+        known = self._accepted, (self._weights, self._counts) if self._weights else None
         # on a chip that answers differently each time, an accepted answer stands until the next is accepted
         found = [seen[1] for seen in known if seen is not None and all(map(np.array_equal, weights, seen[0]))]
         self._weights = [np.array(w, np.float64) for w in weights]
-        self._terms = found[0].copy() if found else self._op.run(self._weights, self._labels)
-        self._accepted = None
+        self._counts = found[0].copy() if found else self._op.run(self._weights)
+        self._readout, self._accepted = readout, None
+        self._terms = readout.log_p(self._counts, self._labels)
         parts = [np.arange(len(self._labels))]
         if self._in_blocks:  # the order depends on the current state alone
             hardest = np.argsort(self._terms, kind="stable")
@@ -111,10 +106,11 @@ class BlackBoxSweeper:
         accepted = np.zeros(len(proposals), np.bool_)
         before = self._op.presentations
         places = [(w, index) for w in self._weights for index in np.ndindex(w.shape)]
-        new_terms = np.empty_like(self._terms)
+        new_counts, new_terms = np.empty_like(self._counts), np.empty_like(self._terms)
         for site in order:
             if self._op.noise.refreshes and bounds[site] < np.inf:
-                self._terms = self._op.run(self._weights, self._labels)
+                self._counts = self._op.run(self._weights)
+                self._terms = self._readout.log_p(self._counts, self._labels)
             threshold = self._total(self._terms) + bounds[site]
             if not threshold < 0.0:  # log L <= 0 cannot pass it
                 continue
@@ -123,18 +119,20 @@ class BlackBoxSweeper:
             matrix[index] = proposals[site]
             total, passed = 0.0, True
             for part, inputs, labels in self._blocks:
-                new_terms[part] = self._op.terms(self._weights, inputs, labels)
+                new_counts[:, part] = self._op.answers(self._weights, inputs)
+                new_terms[part] = self._readout.log_p(new_counts[:, part], labels)
                 total += float(new_terms[part].sum())
                 passed = total > threshold
                 if not passed and self._early:
                     break
             if passed:
                 accepted[site] = True
+                self._counts, new_counts = new_counts, self._counts
                 self._terms, new_terms = new_terms, self._terms
             else:
                 matrix[index] = kept
-        # steps on hyperparameters leave the weights where they are, and need no run of their own
-        self._op.remember(self._weights, self._labels, self._terms.copy())
+        # steps on hyperparameters and readout leave the weights where they are, and need no run of their own
+        self._op.remember(self._weights, self._counts)
         return Sweep(accepted, self._total(self._terms), self._op.presentations - before)
 
     def _part(self, parts: Sequence[NDArray[np.int64]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pymc as pm
 
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
 
 
 class Tally:
@@ -18,7 +18,7 @@ class Tally:
 
     stats_dtypes_shapes: ClassVar[dict[str, tuple[Any, list[int]]]] = {"presentations": (np.int64, [])}
 
-    op: ChipLogLikelihood
+    op: ChipCounts
     _counted: int = 0
 
     def find_op(self, model: pm.Model | None) -> None:

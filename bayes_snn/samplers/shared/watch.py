@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.groups import AFTER, BEFORE, NOTHING, REFERENCE
+from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import weight_variables
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.posterior.op import ChipCounts
+from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.shared.tally import Tally
 
 
@@ -33,7 +35,8 @@ class Watch:
     n_draws
         Draws begun in this chain, warm-up included.
     reference
-        (n_weights,) weights of the point of reference, all layers ravelled and joined; empty before there is one.
+        Weights of the point of reference, all layers ravelled and joined, and its readout, beta and then the biases;
+        empty before there is one.
     """
 
     n_draws: int = 0
@@ -52,13 +55,22 @@ class Watch:
         return now
 
     def measure_reference(
-        self, op: ChipLogLikelihood, labels: NDArray[np.int64], weights: Sequence[FloatArray], fresh: float
+        self,
+        op: ChipCounts,
+        labels: NDArray[np.int64],
+        weights: Sequence[FloatArray],
+        readout: Readout,
+        fresh: float,
     ) -> float:
         """log L at the point of reference, a run; if there is none yet, the current point becomes it, at no cost."""
+        bias = readout.biases(op.chip.spec.layers[-1])
         if self.reference.size == 0:
-            self.reference = np.concatenate([np.ravel(matrix) for matrix in weights]).astype(np.float64)
+            parts: list[Any] = [*weights, readout.beta, bias]
+            self.reference = np.concatenate([np.ravel(part) for part in parts]).astype(np.float64)
             return fresh
-        return float(op.run(as_matrices(self.reference, [np.shape(matrix) for matrix in weights]), labels).sum())
+        shapes = [*(np.shape(matrix) for matrix in weights), (), bias.shape]
+        *matrices, beta, bias = as_matrices(self.reference, shapes)
+        return float(Readout(float(beta), bias).log_p(op.run(matrices), labels).sum())
 
     def checkpoint_state(self) -> dict[str, Any]:
         """All that changes, in plain values."""
@@ -73,7 +85,7 @@ class Watch:
 class Watched(Tally):
     """Mixin of the step methods: they count, and they watch the chip where the Op's noise choice says `remeasure`.
 
-    `carried` and `go_on_from` are for steps that keep log L of the current point elsewhere than in the Op.
+    `go_on_from` is for steps that keep the counts, or log L, of the current point elsewhere than in the Op.
     """
 
     def find_op(self, model: pm.Model | None) -> None:
@@ -86,6 +98,7 @@ class Watched(Tally):
             # of several steps that share the weights, the one that has the first of them looks
             self._looks_with = weight_variables(model)[0].name
             matrices = model.replace_rvs_by_values(model.likelihood.weights)
+            self._readout_at = readout_function(model)
             self._programmed = model.compile_fn(
                 matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
             )
@@ -123,19 +136,15 @@ class Watched(Tally):
         if not mine or not self.watch.due(self.op.noise.remeasure):
             return NOTHING
         weights = self._programmed(point)
-        before = self.carried(weights)
-        terms = self.op.run(weights, self.chip_labels)
-        self.go_on_from(weights, terms)
-        after, reference = float(terms.sum()), float("nan")
+        readout = self._readout_at(point)
+        known, counts = self.op.known(weights), self.op.run(weights)
+        before = float("nan") if known is None else float(readout.log_p(known, self.chip_labels).sum())
+        self.go_on_from(weights, counts)
+        after, reference = float(readout.log_p(counts, self.chip_labels).sum()), float("nan")
         if not self.tune:  # type: ignore[attr-defined]
-            reference = self.watch.measure_reference(self.op, self.chip_labels, weights, after)
+            reference = self.watch.measure_reference(self.op, self.chip_labels, weights, readout, after)
         return {BEFORE: before, AFTER: after, REFERENCE: reference}
 
-    def carried(self, weights: Sequence[FloatArray]) -> float:
-        """log L of the current point as the chain has it; nan where it has none."""
-        terms = self.op.known(weights, self.chip_labels)
-        return float("nan") if terms is None else float(terms.sum())
-
-    def go_on_from(self, weights: Sequence[FloatArray], terms: NDArray[np.float64]) -> None:
-        """Take these terms of log L for those of the current point."""
-        self.op.remember(weights, self.chip_labels, terms)
+    def go_on_from(self, weights: Sequence[FloatArray], counts: NDArray[np.int64]) -> None:
+        """Take these counts for those of the current point."""
+        self.op.remember(weights, counts)

@@ -12,8 +12,8 @@ from bayes_snn.chips.xylo.chip import LARGEST_LAYERS, XyloChip, on_off
 from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
-from bayes_snn.posterior.likelihood import log_likelihood
-from bayes_snn.posterior.op import ChipLogLikelihood
+from bayes_snn.likelihood import PLAIN, Readout, log_likelihood
+from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 from tests.helpers import xylo_reference
 
@@ -71,14 +71,15 @@ def problem(seed, n_samples=150, n_steps=20, **arguments):
 def test_sweeps_decide_as_full_runs_do(seed, base_threshold):
     chip, weights, inputs, labels, rng = problem(seed, base_threshold=base_threshold)
     weights = [5.0 * w for w in weights[:2]] + weights[2:] if base_threshold == 1 else weights
-    fast = chip.site_sweeper(inputs, labels, 0.5)
-    slow = BlackBoxSweeper(ChipLogLikelihood(chip, inputs), labels, True)
+    fast = chip.site_sweeper(inputs, labels)
+    slow = BlackBoxSweeper(ChipCounts(chip, inputs), labels, True)
     q = np.concatenate([w.ravel() for w in weights])
-    for _ in range(3):
+    for readout in (PLAIN, Readout(0.3, np.array([0.5, -1.0])), Readout(1.1)):
         shapes = chip.spec.weight_shapes
         ends = np.cumsum([a * b for a, b in shapes])[:-1]
         matrices = [part.reshape(s) for part, s in zip(np.split(q, ends), shapes, strict=True)]
-        assert fast.start(matrices) == pytest.approx(slow.start(matrices), rel=1e-9)
+        assert fast.start(matrices, readout) == pytest.approx(slow.start(matrices, readout), rel=1e-9)
+        np.testing.assert_array_equal(fast.counts(), slow._counts[0])
         proposals = q + rng.normal(size=len(q))
         bounds, order = -rng.exponential(size=len(q)), rng.permutation(len(q))
         done, expected = fast.sweep(proposals, bounds, order), slow.sweep(proposals, bounds, order)
@@ -91,8 +92,8 @@ def test_sweeps_decide_as_full_runs_do(seed, base_threshold):
 @pytest.mark.parametrize("early", [True, False])
 def test_nothing_changes_when_proposals_are_lost_early(early):
     chip, weights, inputs, labels, _ = problem(3)
-    sweeper = chip.site_sweeper(inputs, labels, 0.5, early)
-    before = sweeper.start(weights)
+    sweeper = chip.site_sweeper(inputs, labels, early)
+    before = sweeper.start(weights, PLAIN)
     q = np.concatenate([w.ravel() for w in weights])
     n = len(q)
     lost = sweeper.sweep(q + 1.0, np.full(n, 1e-9 - before), np.arange(n))
@@ -100,7 +101,7 @@ def test_nothing_changes_when_proposals_are_lost_early(early):
     assert lost.presentations == 0  # log L <= 0 cannot pass such a bound
     lost = sweeper.sweep(q + 1.0, np.full(n, 300.0 - before - 301.0), np.arange(n))
     assert lost.log_likelihood == before
-    assert sweeper.start(weights) == before
+    assert sweeper.start(weights, PLAIN) == before
 
 
 def test_events_are_even_and_as_many_as_asked():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax
 
-from bayes_snn.posterior.likelihood import BETA, class_probabilities, log_likelihood
+from bayes_snn.errors import InputError
+from bayes_snn.likelihood import BETA, Readout, check_readout, class_probabilities, log_likelihood
 
 no_deadline = settings(deadline=None)  # the first example compiles
 betas = st.floats(1e-3, 4.0)
@@ -45,18 +46,20 @@ def test_only_differences_of_counts_matter(case, shift, beta):
     np.testing.assert_array_equal(log_likelihood(counts + shift, labels, beta), log_likelihood(counts, labels, beta))
 
 
-@given(counts_and_labels(), betas)
+@given(counts_and_labels(), betas, st.sampled_from([0.0, 1.0, 100.0]), st.integers(0, 99))
 @no_deadline
-def test_log_likelihood_is_the_log_of_the_label_s_probability(case, beta):
+def test_log_likelihood_is_the_log_of_the_label_s_probability(case, beta, spread, seed):
     counts, labels = case
-    terms = log_likelihood(counts, labels, beta)
+    bias = spread * np.random.default_rng(seed).normal(size=counts.shape[1])
+    terms = log_likelihood(counts, labels, beta, bias)
     assert terms.shape == labels.shape
-    chosen = class_probabilities(counts, beta)[np.arange(len(labels)), labels]
+    chosen = class_probabilities(counts, beta, bias)[np.arange(len(labels)), labels]
     whole = chosen > 1e-300
     np.testing.assert_allclose(terms[whole], np.log(chosen[whole]), rtol=1e-9, atol=1e-12)
     # and where the probability underflows, its logarithm does not
-    expected = log_softmax(beta * counts.astype(float), axis=1)[np.arange(len(labels)), labels]
+    expected = log_softmax(beta * counts.astype(float) + bias, axis=1)[np.arange(len(labels)), labels]
     np.testing.assert_allclose(terms, expected, rtol=1e-9, atol=1e-12)
+    assert (terms <= 0).all()
 
 
 @given(counts_and_labels(most_spikes=2**31 - 1001), betas)
@@ -72,10 +75,14 @@ def test_terms_are_finite_and_never_positive(case, beta):
 def test_classes_have_no_order_but_that_of_their_counts(case, beta, random):
     counts, labels = case
     order = np.array(random.sample(range(counts.shape[1]), counts.shape[1]))
+    bias = np.array([random.uniform(-3.0, 3.0) for _ in order])
+    biased = class_probabilities(counts, beta, bias)
+    np.testing.assert_allclose(class_probabilities(counts[:, order], beta, bias[order]), biased[:, order], rtol=1e-9)
     probabilities = class_probabilities(counts, beta)
-    np.testing.assert_allclose(class_probabilities(counts[:, order], beta), probabilities[:, order], rtol=1e-12)
-    np.testing.assert_allclose(
-        log_likelihood(counts[:, order], np.argsort(order)[labels], beta), log_likelihood(counts, labels, beta)
+    np.testing.assert_allclose(  # a sum near 1 is rounded, in whatever order, before its logarithm is taken
+        log_likelihood(counts[:, order], np.argsort(order)[labels], beta, bias[order]),
+        log_likelihood(counts, labels, beta, bias),
+        atol=1e-14,
     )
     for count, row in zip(counts, probabilities, strict=True):
         assert (np.diff(row[np.argsort(count, kind="stable")]) >= 0).all()
@@ -99,3 +106,29 @@ def test_any_leading_shape_and_no_change_to_the_counts():
     probabilities = class_probabilities(counts)
     np.testing.assert_array_equal(counts, before)
     np.testing.assert_allclose(probabilities[1, 2], class_probabilities(counts[1, 2]), rtol=1e-15)
+
+
+def test_a_bias_is_added_to_the_scores_and_a_common_one_changes_nothing():
+    counts, bias = np.array([[5, 4, 0]]), np.array([0.0, 1.0, -2.0])
+    odds = class_probabilities(counts, 0.5, bias)[0]
+    assert odds[1] / odds[0] == pytest.approx(np.exp(-0.5 + 1.0))
+    assert odds[2] / odds[0] == pytest.approx(np.exp(-2.5 - 2.0))
+    np.testing.assert_allclose(class_probabilities(counts, 0.5, bias + 7.0)[0], odds, rtol=1e-12)
+
+
+def test_a_readout_averages_runs_as_probabilities_and_one_without_biases_is_as_before():
+    rng = np.random.default_rng(0)
+    runs, labels = rng.integers(0, 12, size=(3, 6, 4)), rng.integers(0, 4, size=6)
+    readout = Readout(0.8, rng.normal(size=4))
+    chosen = readout.probabilities(runs)[:, np.arange(6), labels]
+    np.testing.assert_allclose(readout.log_p(runs, labels), np.log(chosen.mean(axis=0)), rtol=1e-12)
+    one = Readout(0.8).log_p(runs[:1], labels)
+    np.testing.assert_array_equal(one, log_likelihood(runs[0], labels, 0.8, np.zeros(4)))
+
+
+@pytest.mark.parametrize("bias", [[1.0], [0.0, np.nan, 0.0], "abc", [[0.0, 0.0, 0.0]]])
+def test_biases_that_are_none_are_refused(bias):
+    with pytest.raises(InputError, match="3 finite numbers are expected, one for each class") as error:
+        check_readout(0.5, bias, 3)
+    assert "\n" not in str(error.value)
+    assert check_readout(0.5, None, 3).biases(3).tolist() == [0.0, 0.0, 0.0]

@@ -1,0 +1,170 @@
+"""The readout in PyTensor: spike counts to the log-probability of labels, by a scale and biases that may be random.
+
+    p(y = k | x, W) = softmax(beta c + b)_k
+
+It is the last thing on the way from weights to labels, and digital: a step that moves beta and b alone finds the counts
+in the Op's memory, and has a gradient. A model file may hold a function `readout(chip)` that returns (beta, b).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pymc.pytensorf import compile as compile_function
+from pytensor.gradient import disconnected_grad
+from pytensor.graph.replace import clone_replace
+from pytensor.graph.traversal import ancestors
+
+from bayes_snn.chips.contract import Chip
+from bayes_snn.errors import InputError, in_one_line
+from bayes_snn.groups import BIAS, SCALE
+from bayes_snn.likelihood import BETA, Readout, check_beta
+from bayes_snn.posterior.priors import ReadoutFunction
+
+DRAWS = 32  # of a random beta, to see that it is above 0
+
+
+def log_p(counts: Any, labels: Any, beta: Any, bias: Any) -> Any:
+    """log p of each label (n_samples,) from counts (n_runs, n_samples, n_classes), averaged over runs as probabilities.
+
+    The same as `Readout.log_p`.
+    """
+    counts = counts.astype("float64")
+    scores = beta * (counts - counts.max(axis=2, keepdims=True)) + bias
+    scores = scores - disconnected_grad(scores.max(axis=2, keepdims=True))
+    runs = scores - pt.log(pt.exp(scores).sum(axis=2, keepdims=True))
+    runs = runs[:, pt.arange(labels.shape[0]), labels]
+    largest = disconnected_grad(runs.max(axis=0))
+    return largest + pt.log(pt.exp(runs - largest).mean(axis=0))
+
+
+def make_readout(function: ReadoutFunction | None, chip: Chip, beta: float) -> tuple[Any, Any, Readout | None]:
+    """beta and bias (n_classes,) as tensors, called inside a model; and in numbers, None where they are random.
+
+    Without a function they are `beta` and zeros, and nothing is added to the model. What a function returns is recorded
+    as the variables "beta" and "bias".
+    """
+    n_classes = chip.spec.layers[-1]
+    if function is None:
+        plain = Readout(check_beta(beta), np.zeros(n_classes))
+        return pt.constant(plain.beta), pt.constant(plain.bias), plain
+    if beta != BETA:
+        raise InputError(
+            f"beta was {beta!r:.60}, but the model has a readout of its own, which gives beta: leave one of them out."
+        )
+    scale, bias = _check(_call(function, chip), n_classes, getattr(function, "__name__", function))
+    _record(SCALE, scale, ())
+    _record(BIAS, bias, (f"post_{len(chip.spec.layers) - 1}",))
+    random = _is_random([scale, bias])
+    fixed = None if random else Readout(float(scale.eval()), np.asarray(bias.eval(), np.float64))
+    return scale.astype("float64"), bias.astype("float64"), fixed
+
+
+def readout_function(model: pm.Model, shared: dict[Any, Any] | None = None) -> Callable[..., Readout]:
+    """The readout of a model in numbers: where it is random, at the values of the variables.
+
+    Parameters
+    ----------
+    shared
+        Shared variables in the place of value variables, as a step has them: the function takes no arguments then. Left
+        out, it takes a point.
+    """
+    likelihood = model.likelihood
+    if likelihood.fixed is not None:
+        return _Always(likelihood.fixed)
+    graphs = model.replace_rvs_by_values([likelihood.beta, likelihood.bias])
+    if shared is None:
+        return _At(compile_function(model.value_vars, graphs, on_unused_input="ignore", mode="FAST_COMPILE"), model)
+    return _At(compile_function([], clone_replace(graphs, shared)), None)
+
+
+class _Always:
+    """A readout that does not change."""
+
+    def __init__(self, readout: Readout) -> None:
+        self._readout = readout
+
+    def __call__(self, point: Any = None) -> Readout:
+        return self._readout
+
+
+class _At:
+    """A readout at values of the variables."""
+
+    def __init__(self, function: Any, model: pm.Model | None) -> None:
+        self._function = function
+        self._names = None if model is None else [value.name for value in model.value_vars]
+
+    def __call__(self, point: Any = None) -> Readout:
+        values = [] if self._names is None else [point[name] for name in self._names]
+        beta, bias = self._function(*values)
+        return Readout(float(beta), np.array(bias, np.float64))
+
+
+def _call(function: ReadoutFunction, chip: Chip) -> Any:
+    """What a readout function returns; its variables are in the model then."""
+    try:
+        return function(chip)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"The readout {getattr(function, '__name__', function)!r} does not run ({in_one_line(error)}), but "
+            "readout(chip) must return (beta, bias): see models/learned_readout.py for one that does."
+        ) from error
+
+
+def _check(returned: Any, n_classes: int, name: object) -> tuple[Any, Any]:
+    """What a readout function returned as two tensors, a number above 0 and one number for each class."""
+    try:
+        beta, bias = returned
+        beta, bias = pt.as_tensor_variable(beta), pt.as_tensor_variable(bias)
+        shapes = tuple(tuple(map(int, part.shape.eval())) for part in (beta, bias))
+    except (TypeError, ValueError, NotImplementedError):
+        raise InputError(
+            f"The readout {name!r} returned {returned!r:.60}, but (beta, bias) is expected, a number and one bias for "
+            "each class: end it as models/learned_readout.py does."
+        ) from None
+    if shapes != ((), (n_classes,)):
+        raise InputError(
+            f"The readout {name!r} returned shapes {shapes[0]} and {shapes[1]}, but beta is one number and the biases "
+            f"have the shape ({n_classes},), one for each class of this chip: give them these shapes."
+        )
+    if not _is_random([bias]) and not np.isfinite(bias.eval()).all():
+        raise InputError(f"The readout {name!r} returned biases that are not finite, but numbers are expected.")
+    if not _is_random([beta]):
+        check_beta(float(beta.eval()))
+        return beta, bias
+    try:
+        drawn = pm.draw(beta, DRAWS, random_seed=0)
+    except NotImplementedError:  # an improper prior, which no chain can start at: the fit says so
+        return beta, bias
+    if not (drawn > 0).all():
+        raise InputError(
+            f"The readout {name!r} has a beta that was {drawn.min():.3g} in a draw from its prior, but the weight of a "
+            "spike is above 0: take pm.LogNormal or pm.HalfNormal, for example."
+        )
+    return beta, bias
+
+
+def _is_random(tensors: list[Any]) -> bool:
+    model = pm.modelcontext(None)
+    return any(variable in model.free_RVs for variable in ancestors(tensors))
+
+
+def _record(name: str, tensor: Any, dims: tuple[str, ...]) -> None:
+    """See to it that the posterior holds this part of the readout under its name and dims."""
+    model = pm.modelcontext(None)
+    if name not in model.named_vars:
+        pm.Deterministic(name, tensor, dims=dims)
+    elif model.named_vars[name] is not tensor:
+        raise InputError(
+            f"The model has a variable {name!r} which is not the one that its readout returned, so the posterior would "
+            f"hold the wrong one: give that variable another name, for example 'z_{name}'."
+        )
+    if dims:
+        model.named_vars_to_dims[name] = dims
