@@ -29,6 +29,7 @@ from bayes_snn.chips.lif.forward import group_inputs, run_group, run_groups
 from bayes_snn.chips.lif.lanes import GROUP
 from bayes_snn.chips.lif.neuron import TAU_M
 from bayes_snn.chips.lif.noise import mix
+from bayes_snn.chips.lif.state import new_run
 from bayes_snn.chips.rounding import level_step
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.names import DISTORTION_ROWS, DRIFTING, FROZEN, strengths_in_words
@@ -116,9 +117,8 @@ class LIFChip:
         columns, groups, key = self._program(weights), self._groups(inputs), self._begin_run()
         n_words, n_neurons = -(-self.spec.n_steps // 32), len(self.circuit.decay)
         trains = np.empty((len(groups), n_words, n_neurons, GROUP), np.uint32)
-        scratch = np.empty((2, GROUP), np.float32)
         for group, shown in enumerate(groups):
-            run_group(self.circuit, columns, shown, group * GROUP, key, trains[group], *scratch)
+            run_group(self.circuit, columns, shown, new_run(group * GROUP, key), trains[group])
         steps = np.arange(self.spec.n_steps)
         # (group, step, neuron, sample) -> (sample, step, neuron)
         fired = (trains[:, steps // 32] >> (steps % 32)[None, :, None, None].astype(np.uint32)) & 1

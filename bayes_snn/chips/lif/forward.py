@@ -22,6 +22,7 @@ from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros, count_bits, load, sp
 from bayes_snn.chips.lif.neuron import EDGE_COUNTS, advance
 from bayes_snn.chips.lif.noise import standard_normals
 from bayes_snn.chips.lif.recall import recall
+from bayes_snn.chips.lif.state import Run
 
 # Functions compiled with _nrt=False count no references: they allocate nothing, are called thousands of times a run,
 # and would spend much of it on counting the views that they take of their arguments' rows.
@@ -50,60 +51,53 @@ def draw_noise(scale, key, neuron, step, first_sample, drawn):  # type: ignore[n
 
 
 @njit(inline="always")
-def noisy(circuit, neuron, drive, step, disturbance):  # type: ignore[no-untyped-def]
-    """A drive with the step's noise, on a noisy chip; disturbance as for `disturbed`."""
+def noisy(circuit, neuron, drive, step, run):  # type: ignore[no-untyped-def]
+    """A drive with the step's noise, on a noisy chip."""
     if circuit.noise.shape[0] > 0:
-        first_sample, key, scratch = disturbance
-        draw_noise(circuit.noise[neuron], key, neuron, step, first_sample, scratch)
-        drive = drive + load(scratch)
+        draw_noise(circuit.noise[neuron], run.key, neuron, step, run.first_sample, run.scratch)
+        drive = drive + load(run.scratch)
     return drive
 
 
 @njit(inline="always")
-def disturbed(circuit, neuron, current, inflow, step, disturbance):  # type: ignore[no-untyped-def]
-    """Drive of an input current on a chip whose currents are distorted, or noisy.
-
-    disturbance: the first sample's number and the name of the run, on which noise depends, and scratch (GROUP,).
-    """
-    drive = driven(current, inflow, circuit.current_table, neuron, disturbance[2])
-    return noisy(circuit, neuron, drive, step, disturbance)
+def disturbed(circuit, neuron, current, inflow, step, run):  # type: ignore[no-untyped-def]
+    """Drive of an input current on a chip whose currents are distorted, or noisy."""
+    drive = driven(current, inflow, circuit.current_table, neuron, run.scratch)
+    return noisy(circuit, neuron, drive, step, run)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _follow_held(circuit, neuron, drive, first_sample, key, trains, scratch):  # type: ignore[no-untyped-def]
-    """Spikes of a neuron under a constant drive (GROUP,), step by step."""
-    v, held, decay = splat(np.float32(0.0)), load(drive), splat(circuit.decay[neuron])
+def _follow_held(circuit, neuron, run, trains):  # type: ignore[no-untyped-def]
+    """Spikes of a neuron under a constant drive, that of the run, step by step."""
+    v, held, decay = splat(np.float32(0.0)), load(run.drive), splat(circuit.decay[neuron])
     edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
     for word in range(trains.shape[0]):
         train = splat(np.uint32(0))
         for step in range(steps_of_word(circuit, word)):
-            now = noisy(circuit, neuron, held, 32 * word + step, (first_sample, key, scratch))
+            now = noisy(circuit, neuron, held, 32 * word + step, run)
             v, train = advance(v, train, now, decay, edges, splat(np.uint32(1 << step)))
         store(trains[word, neuron], train)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-def run_first(circuit, neuron, current, first_sample, key, trains, drive, scratch):  # type: ignore[no-untyped-def]
-    """Spikes of a first-layer neuron under a constant current, to trains (n_words, n_neurons, GROUP).
-
-    drive and scratch (GROUP,) float32.
-    """
-    held = driven(current, splat(circuit.inflow[neuron]), circuit.current_table, neuron, scratch)
+def run_first(circuit, neuron, current, run, trains):  # type: ignore[no-untyped-def]
+    """Spikes of a first-layer neuron under a constant current, to trains (n_words, n_neurons, GROUP)."""
+    held = driven(current, splat(circuit.inflow[neuron]), circuit.current_table, neuron, run.scratch)
     if circuit.n_marks.shape[0] > 0:
         for word in range(trains.shape[0]):
             n_marks = circuit.n_marks[neuron]
             marks, flips = circuit.marks[neuron, :n_marks], circuit.flips[word, neuron, :n_marks]
             store(trains[word, neuron], recall(held, marks, flips, circuit.first_train[word, neuron]))
         return
-    store(drive, held)
-    _follow_held(circuit, neuron, drive, first_sample, key, trains, scratch)
+    store(run.drive, held)
+    _follow_held(circuit, neuron, run, trains)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _follow_spikes(circuit, a, b, first_pre, columns, edges_a, edges_b, trains, disturbance):  # type: ignore[no-untyped-def]
+def _follow_spikes(circuit, a, b, first_pre, columns, edges_a, edges_b, trains, run):  # type: ignore[no-untyped-def]
     """Spikes of two later neurons from those of the neurons before them.
 
-    edges are tuples, and disturbance None, on an undisturbed chip of few edges; else arrays, and see `disturbed`.
+    edges are tuples, and run None, on an undisturbed chip of few edges; else edges are arrays.
     """
     starts = circuit.starts
     column_a, column_b = columns[starts[a] : starts[a + 1]], columns[starts[b] : starts[b + 1]]
@@ -121,16 +115,16 @@ def _follow_spikes(circuit, a, b, first_pre, columns, edges_a, edges_b, trains, 
                 before, column_a, column_b, all_a, all_b, bit, next_bit
             )
             drive_a, drive_b = current_a * inflow_a, current_b * inflow_b
-            if disturbance is not None:
-                drive_a = disturbed(circuit, a, current_a, inflow_a, 32 * word + step, disturbance)
-                drive_b = disturbed(circuit, b, current_b, inflow_b, 32 * word + step, disturbance)
+            if run is not None:
+                drive_a = disturbed(circuit, a, current_a, inflow_a, 32 * word + step, run)
+                drive_b = disturbed(circuit, b, current_b, inflow_b, 32 * word + step, run)
             v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, bit)
             v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, bit)
             if step + 1 < n_steps:
                 drive_a, drive_b = next_a * inflow_a, next_b * inflow_b
-                if disturbance is not None:
-                    drive_a = disturbed(circuit, a, next_a, inflow_a, 32 * word + step + 1, disturbance)
-                    drive_b = disturbed(circuit, b, next_b, inflow_b, 32 * word + step + 1, disturbance)
+                if run is not None:
+                    drive_a = disturbed(circuit, a, next_a, inflow_a, 32 * word + step + 1, run)
+                    drive_b = disturbed(circuit, b, next_b, inflow_b, 32 * word + step + 1, run)
                 v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, next_bit)
                 v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, next_bit)
         store(trains[word, a], train_a)
@@ -145,7 +139,7 @@ def few_edges(circuit, a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-def run_later(circuit, a, b, first_pre, columns, first_sample, key, trains, scratch):  # type: ignore[no-untyped-def]
+def run_later(circuit, a, b, first_pre, columns, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of two later neurons from those of all neurons before them, the first of them first_pre, in trains.
 
     Two share the reading of the trains; a and b may be the same one.
@@ -161,37 +155,35 @@ def run_later(circuit, a, b, first_pre, columns, first_sample, key, trains, scra
         _follow_spikes(circuit, a, b, first_pre, columns, five_a, five_b, trains, None)
     else:
         n = max(circuit.n_edges[a], circuit.n_edges[b])
-        disturbance = (first_sample, key, scratch)
-        _follow_spikes(circuit, a, b, first_pre, columns, e[:n], f[:n], trains, disturbance)
+        _follow_spikes(circuit, a, b, first_pre, columns, e[:n], f[:n], trains, run)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-def run_layer(circuit, layer, columns, first_sample, key, trains, scratch):  # type: ignore[no-untyped-def]
+def run_layer(circuit, layer, columns, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of a layer behind the first, two neurons at a time."""
     first = circuit.firsts[layer]
     last = first + circuit.layers[layer + 1] - 1
     for neuron in range(first, last + 1, 2):
         other = min(neuron + 1, last)
-        run_later(circuit, neuron, other, circuit.firsts[layer - 1], columns, first_sample, key, trains, scratch)
+        run_later(circuit, neuron, other, circuit.firsts[layer - 1], columns, run, trains)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def run_group(circuit, columns, inputs, first_sample, key, trains, drive, scratch):  # type: ignore[no-untyped-def]
+def run_group(circuit, columns, inputs, run, trains):  # type: ignore[no-untyped-def]
     """Show a group of samples to the chip.
 
-    Parameters: columns (n_weights,) float32, see `Circuit.starts`; inputs (n_in, GROUP) float32; first_sample the
-    number of the first, and key the name of the run, on which noise depends; trains (n_words, n_neurons, GROUP)
-    uint32, filled with the spike trains of all neurons; drive and scratch (GROUP,) float32.
+    Parameters: columns (n_weights,) float32, see `Circuit.starts`; inputs (n_in, GROUP) float32; run, see `Run`; trains
+    (n_words, n_neurons, GROUP) uint32, filled with the spike trains of all neurons.
     """
     starts, last = circuit.starts, circuit.layers[1] - 1
     for a in range(0, last + 1, 2):
         b = min(a + 1, last)
         column_a, column_b = columns[starts[a] : starts[a + 1]], columns[starts[b] : starts[b + 1]]
         current_a, current_b = dense_currents(inputs, column_a, column_b)
-        run_first(circuit, a, current_a, first_sample, key, trains, drive, scratch)
-        run_first(circuit, b, current_b, first_sample, key, trains, drive, scratch)
+        run_first(circuit, a, current_a, run, trains)
+        run_first(circuit, b, current_b, run, trains)
     for layer in range(1, circuit.firsts.shape[0]):
-        run_layer(circuit, layer, columns, first_sample, key, trains, scratch)
+        run_layer(circuit, layer, columns, run, trains)
 
 
 @njit(inline="always")
@@ -214,7 +206,8 @@ def run_groups(circuit, columns, groups, first_group, key, counts):  # type: ign
     drive, scratch, totals = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32), np.empty(GROUP, np.uint32)
     for group in range(groups.shape[0]):
         first = group * GROUP
-        run_group(circuit, columns, groups[group], (first_group * GROUP) + first, key, trains, drive, scratch)
+        run = Run((first_group * GROUP) + first, key, drive, scratch)
+        run_group(circuit, columns, groups[group], run, trains)
         n = min(GROUP, counts.shape[0] - first)
         for out in range(n_out):
             store(totals, count_spikes(trains, n_neurons - n_out + out))

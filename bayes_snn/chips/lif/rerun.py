@@ -1,8 +1,8 @@
 """Numba kernels that re-run only what one synapse touches: its neuron, and what lies behind it.
 
 Synaptic sums are exact (`distortion.current_step`), so a sum from which one term is taken and another put in is, bit
-for bit, the sum computed anew: incremental and full evaluation give the same spikes, always. All arrays are those of
-one group of samples.
+for bit, the sum computed anew: incremental and full evaluation give the same spikes, always. A chip with noise is never
+re-run in part. All arrays are those of one group of samples.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from bayes_snn.chips.lif.current import column_sum, dense_current, driven, spike
 from bayes_snn.chips.lif.forward import few_edges, run_first, run_layer, steps_of_word
 from bayes_snn.chips.lif.lanes import any_bit, lacks_bit, load, splat, store, where
 from bayes_snn.chips.lif.neuron import advance
-
-_NO_KEY = np.uint64(0)  # a chip with noise is never re-run in part
 
 
 @njit(inline="always")
@@ -30,20 +28,21 @@ def exchanged(total, old, new, weight, bit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _follow_exchanged(  # type: ignore[no-untyped-def]
-    circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, edges_a, edges_b, proposed, scratch
-):
-    """New spikes of two later neurons in whose sums (n_steps, GROUP) the neuron `pre` is exchanged.
+def _follow_exchanged(circuit, state, group, site, a, b, edges_a, edges_b, scratch):  # type: ignore[no-untyped-def]
+    """New spikes of two neurons, a layer behind the site's neuron, which now spikes as proposed.
 
     edges are tuples, and scratch None, where currents are not distorted and edges few; else arrays.
     """
-    table = circuit.current_table
-    weight_a, weight_b = splat(w_a), splat(w_b)
+    trains, proposed, table = state.trains[group], state.proposed[group], circuit.current_table
+    rows_a, rows_b = state.sums[group, a - circuit.layers[1]], state.sums[group, b - circuit.layers[1]]
+    place = site.neuron - circuit.firsts[site.layer]
+    weight_a = splat(state.columns[circuit.starts[a] + place])
+    weight_b = splat(state.columns[circuit.starts[b] + place])
     v_a = v_b = splat(np.float32(0.0))
     decay_a, decay_b = splat(circuit.decay[a]), splat(circuit.decay[b])
     inflow_a, inflow_b = splat(circuit.inflow[a]), splat(circuit.inflow[b])
     for word in range(proposed.shape[0]):
-        before, after = load(old[word, pre]), load(new[word, pre])
+        before, after = load(trains[word, site.neuron]), load(proposed[word, site.neuron])
         train_a = train_b = splat(np.uint32(0))
         for step in range(steps_of_word(circuit, word)):
             bit = splat(np.uint32(1 << step))
@@ -60,21 +59,18 @@ def _follow_exchanged(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-def _rerun_exchanged(circuit, a, b, sums, old, new, pre, w_a, w_b, proposed, scratch):  # type: ignore[no-untyped-def]
-    n_first = circuit.layers[1]
-    rows_a, rows_b = sums[a - n_first], sums[b - n_first]
+def _rerun_exchanged(circuit, state, group, site, a, b, scratch):  # type: ignore[no-untyped-def]
     n_edges, e, f = few_edges(circuit, a, b), circuit.edges[a], circuit.edges[b]
     if n_edges == 1:
-        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, (e[0],), (f[0],), proposed, None)
+        _follow_exchanged(circuit, state, group, site, a, b, (e[0],), (f[0],), None)
     elif n_edges == 3:
-        three_a, three_b = (e[0], e[1], e[2]), (f[0], f[1], f[2])
-        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, three_a, three_b, proposed, None)
+        _follow_exchanged(circuit, state, group, site, a, b, (e[0], e[1], e[2]), (f[0], f[1], f[2]), None)
     elif n_edges == 5:
         five_a, five_b = (e[0], e[1], e[2], e[3], e[4]), (f[0], f[1], f[2], f[3], f[4])
-        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, five_a, five_b, proposed, None)
+        _follow_exchanged(circuit, state, group, site, a, b, five_a, five_b, None)
     else:
         n = max(circuit.n_edges[a], circuit.n_edges[b])
-        _follow_exchanged(circuit, a, b, rows_a, rows_b, old, new, pre, w_a, w_b, e[:n], f[:n], proposed, scratch)
+        _follow_exchanged(circuit, state, group, site, a, b, e[:n], f[:n], scratch)
 
 
 @njit(inline="always")
@@ -84,15 +80,15 @@ def reweighed(total, train, w_old, w_new, bit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _rerun_reweighed(  # type: ignore[no-untyped-def]
-    circuit, neuron, rows, trains, pre, w_old, w_new, proposed, scratch
-):
-    """New spikes of a later neuron in whose sums (n_steps, GROUP) the weight from `pre` is another."""
+def _rerun_reweighed(circuit, state, group, site, scratch):  # type: ignore[no-untyped-def]
+    """New spikes of the neuron of a site behind the first layer, with the site's new weight."""
+    neuron, place = site.neuron, circuit.firsts[site.layer - 1] + site.pre
+    trains, proposed, rows = state.trains[group], state.proposed[group], state.sums[group, neuron - circuit.layers[1]]
     edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
-    old, new = splat(w_old), splat(w_new)
+    old, new = splat(site.w_old), splat(site.w_new)
     v, decay, inflow = splat(np.float32(0.0)), splat(circuit.decay[neuron]), splat(circuit.inflow[neuron])
     for word in range(proposed.shape[0]):
-        spikes, train = load(trains[word, pre]), splat(np.uint32(0))
+        spikes, train = load(trains[word, place]), splat(np.uint32(0))
         for step in range(steps_of_word(circuit, word)):
             bit = splat(np.uint32(1 << step))
             current = reweighed(load(rows[32 * word + step]), spikes, old, new, bit)
@@ -110,22 +106,19 @@ def _differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-def propose(  # type: ignore[no-untyped-def]
-    circuit, columns, inputs, trains, sums, proposed, layer, neuron, pre, w_old, w_new, drive, scratch
-):
+def propose(circuit, state, group, inputs, site, run):  # type: ignore[no-untyped-def]
     """Re-run what lies behind one synapse, on one group; False when its neuron spikes as before.
 
-    The synapse leads from `pre`, counted in its layer, to `neuron`, counted in the chip, of `layer`; `columns` has its
-    new weight already. trains and proposed (n_words, n_neurons, GROUP) are current and new spikes, sums (n_later,
-    n_steps, GROUP) the current synaptic sums of the later neurons; drive and scratch (GROUP,).
+    `state.columns` has the new weight of the `Site` already; the new spikes go to `state.proposed`. inputs
+    (n_in, GROUP) are the group's, and the run is without noise.
     """
-    layers, firsts, n_first = circuit.layers, circuit.firsts, circuit.layers[1]
+    layers, firsts, columns = circuit.layers, circuit.firsts, state.columns
+    layer, neuron, trains, proposed = site.layer, site.neuron, state.trains[group], state.proposed[group]
     if layer == 0:
         current = dense_current(inputs, columns[circuit.starts[neuron] : circuit.starts[neuron + 1]])
-        run_first(circuit, neuron, current, 0, _NO_KEY, proposed, drive, scratch)
+        run_first(circuit, neuron, current, run, proposed)
     else:
-        place = firsts[layer - 1] + pre
-        _rerun_reweighed(circuit, neuron, sums[neuron - n_first], trains, place, w_old, w_new, proposed, scratch)
+        _rerun_reweighed(circuit, state, group, site, run.scratch)
     if not _differ(trains, proposed, neuron):
         return False
     n_layers = firsts.shape[0]
@@ -138,24 +131,22 @@ def propose(  # type: ignore[no-untyped-def]
     first, last = firsts[layer + 1], firsts[layer + 1] + layers[layer + 2] - 1
     for a in range(first, last + 1, 2):  # one neuron before them has changed
         b = min(a + 1, last)
-        place = neuron - firsts[layer]
-        w_a, w_b = columns[circuit.starts[a] + place], columns[circuit.starts[b] + place]
-        _rerun_exchanged(circuit, a, b, sums, trains, proposed, neuron, w_a, w_b, proposed, scratch)
+        _rerun_exchanged(circuit, state, group, site, a, b, run.scratch)
     for behind in range(layer + 2, n_layers):  # all neurons before them may have
-        run_layer(circuit, behind, columns, 0, _NO_KEY, proposed, scratch)
+        run_layer(circuit, behind, columns, run, proposed)
     return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def keep(  # type: ignore[no-untyped-def]
-    circuit, columns, trains, sums, proposed, layer, neuron, pre, w_old, w_new, changed
-):
+def keep(circuit, state, group, site, changed):  # type: ignore[no-untyped-def]
     """Make the new spikes and sums of a group the current ones; arguments as for `propose`."""
+    layer, neuron, columns = site.layer, site.neuron, state.columns
+    trains, sums, proposed = state.trains[group], state.sums[group], state.proposed[group]
     firsts, layers, n_first = circuit.firsts, circuit.layers, circuit.layers[1]
     n_layers, n_neurons = firsts.shape[0], trains.shape[1]
     if layer > 0:
-        rows, place = sums[neuron - n_first], firsts[layer - 1] + pre
-        old, new = splat(w_old), splat(w_new)
+        rows, place = sums[neuron - n_first], firsts[layer - 1] + site.pre
+        old, new = splat(site.w_old), splat(site.w_new)
         for word in range(trains.shape[0]):
             spikes = load(trains[word, place])
             for step in range(steps_of_word(circuit, word)):

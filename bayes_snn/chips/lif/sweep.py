@@ -31,25 +31,25 @@ from bayes_snn.chips.lif.labels import (
 )
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
 from bayes_snn.chips.lif.rerun import keep, propose, sum_up
+from bayes_snn.chips.lif.state import Site, empty_state
 from bayes_snn.chips.sweeper import Sweep
 from bayes_snn.likelihood import Readout
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def prepare(circuit, columns, inputs, labels, trains, sums, terms):  # type: ignore[no-untyped-def]
-    """Run all samples in full; arguments as for `sweep_sites`, trains, sums and terms are filled."""
-    drive, scratch, places = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32), np.empty(GROUP, np.uint32)
-    counts = np.empty((circuit.layers[-1], GROUP), np.int64)
+def prepare(circuit, state, scratch, inputs, labels):  # type: ignore[no-untyped-def]
+    """Run all samples in full; arguments as for `sweep_sites`, trains, sums and terms of the state are filled."""
     for group in range(inputs.shape[0]):
-        run_group(circuit, columns, inputs[group], 0, np.uint64(0), trains[group], drive, scratch)
+        trains, sums = state.trains[group], state.sums[group]
+        run_group(circuit, state.columns, inputs[group], scratch.run, trains)
         for layer in range(1, circuit.firsts.shape[0]):
-            sum_up(circuit, layer, columns, trains[group], sums[group])
-        terms[group] = group_log_likelihood(trains[group], group, labels, places, counts)
+            sum_up(circuit, layer, state.columns, trains, sums)
+        state.terms[group] = group_log_likelihood(trains, group, labels, scratch.places, scratch.counts)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def sweep_sites(  # type: ignore[no-untyped-def]
-    circuit, columns, inputs, labels, trains, proposed, sums, terms, sites, order, new_weights, bounds, early, accepted
+    circuit, state, scratch, inputs, labels, sites, order, new_weights, bounds, early, accepted
 ):
     """Visit the sites of `order`, each with its own proposal; returns the number of samples shown.
 
@@ -57,18 +57,12 @@ def sweep_sites(  # type: ignore[no-untyped-def]
 
     Parameters
     ----------
-    circuit, columns
-        The chip and its current weights (n_weights,), see `Circuit`.
+    circuit, state, scratch
+        The chip, what is known of it under the current weights, and room to work.
     inputs
         (n_groups, n_in, GROUP) in the order in which samples are shown, the last group padded.
     labels
         `Labels` of these samples.
-    trains, proposed
-        (n_groups, n_words, n_neurons, GROUP) spikes: the current ones, and scratch for those of a proposal.
-    sums
-        (n_groups, n_later, n_steps, GROUP) current synaptic sums of the neurons behind the first layer.
-    terms
-        (n_groups,) current log L of each group.
     sites
         (3, n_weights) layer of each site, its neuron, counted in the chip, and its presynaptic one, in its layer.
     order
@@ -81,71 +75,43 @@ def sweep_sites(  # type: ignore[no-untyped-def]
         (n_weights,) bool, filled.
     """
     n_groups, n_samples = inputs.shape[0], labels.labels.shape[0]
-    drive, scratch, places = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32), np.empty(GROUP, np.uint32)
-    counts = np.empty((circuit.layers[-1], GROUP), np.int64)
-    new_terms, changed = np.empty(n_groups), np.empty(n_groups, np.bool_)
+    columns, terms, new_terms, changed = state.columns, state.terms, scratch.terms, scratch.changed
     shown = 0
-    for site in order:
+    for place in order:
         current = 0.0
         for group in range(n_groups):
             current += terms[group]
-        threshold = current + bounds[site]
-        w_old, w_new = columns[site], new_weights[site]
-        accepted[site] = False
+        threshold = current + bounds[place]
+        site = Site(sites[0, place], sites[1, place], sites[2, place], columns[place], new_weights[place])
+        accepted[place] = False
         # log L <= 0: no proposal can pass a threshold of 0 or more
         if not threshold < 0.0:
             continue
         # what the chip computes with is as before: beyond its range, stuck, or on the same level
-        if w_new == w_old:
-            accepted[site] = bounds[site] < 0.0
+        if site.w_new == site.w_old:
+            accepted[place] = bounds[place] < 0.0
             continue
-        layer, neuron, pre = sites[0, site], sites[1, site], sites[2, site]
-        columns[site] = w_new
+        columns[place] = site.w_new
         total = 0.0
         passed = True
         for group in range(n_groups):
-            changed[group] = propose(
-                circuit,
-                columns,
-                inputs[group],
-                trains[group],
-                sums[group],
-                proposed[group],
-                layer,
-                neuron,
-                pre,
-                w_old,
-                w_new,
-                drive,
-                scratch,
-            )
+            changed[group] = propose(circuit, state, group, inputs[group], site, scratch.run)
             shown += min(GROUP, n_samples - group * GROUP)
             new_terms[group] = terms[group]
             if changed[group]:
-                new_terms[group] = group_log_likelihood(proposed[group], group, labels, places, counts)
+                proposed = state.proposed[group]
+                new_terms[group] = group_log_likelihood(proposed, group, labels, scratch.places, scratch.counts)
             total += new_terms[group]
             passed = total > threshold
             if early and not passed:
                 break
         if not passed:
-            columns[site] = w_old
+            columns[place] = site.w_old
             continue
-        accepted[site] = True
+        accepted[place] = True
         for group in range(n_groups):
             terms[group] = new_terms[group]
-            keep(
-                circuit,
-                columns,
-                trains[group],
-                sums[group],
-                proposed[group],
-                layer,
-                neuron,
-                pre,
-                w_old,
-                w_new,
-                changed[group],
-            )
+            keep(circuit, state, group, site, changed[group])
     return shown
 
 
@@ -171,13 +137,8 @@ class LIFSweeper:
         layers = circuit.layers
         self._shapes = [(int(a), int(b)) for a, b in itertools.pairwise(layers)]
         self._index_sites()
-        self._columns = np.full(len(self._site_of), np.nan, np.float32)  # equal to none: nothing has been run
-        n_groups, n_words = -(-len(inputs) // GROUP), -(-circuit.n_steps // 32)
-        self._trains = aligned_zeros((n_groups, n_words, int(layers[1:].sum()), GROUP), np.uint32)
-        self._proposed = aligned_zeros(self._trains.shape, np.uint32)
-        self._sums = aligned_zeros((n_groups, int(layers[2:].sum()), circuit.n_steps, GROUP), np.float32)
-        self._terms = np.zeros(n_groups)
-        self._groups = aligned_zeros((n_groups, inputs.shape[1], GROUP), np.float32)
+        self._state, self._scratch = empty_state(circuit, len(inputs))
+        self._groups = aligned_zeros((len(self._state.terms), inputs.shape[1], GROUP), np.float32)
         self._ordered = empty_labels(len(inputs), circuit.n_steps, int(layers[-1]))
 
     def _index_sites(self) -> None:
@@ -200,25 +161,25 @@ class LIFSweeper:
         """
         columns = self._program(weights)
         self._ordered = with_readout(self._ordered, readout)
-        if not np.array_equal(columns, self._columns):
-            self._columns[:] = columns
+        if not np.array_equal(columns, self._state.columns):
+            self._state.columns[:] = columns
             self._prepare(np.arange(len(self._inputs)))
         n_out = int(self._circuit.layers[-1])
         loss, odds = self._ordered.loss, self._ordered.odds
-        self._prepare(hardest_first(n_out, self._trains, self._order, self._labels, loss, odds))
-        return float(self._terms.sum())
+        self._prepare(hardest_first(n_out, self._state.trains, self._order, self._labels, loss, odds))
+        return float(self._state.terms.sum())
 
     def counts(self) -> NDArray[np.int64]:
         """Spike counts (n_samples, n_classes) of the weights as the last sweep left them."""
         counts = np.empty((len(self._inputs), int(self._circuit.layers[-1])), np.int64)
-        counts_of(self._trains, self._order, counts)
+        counts_of(self._state.trains, self._order, counts)
         return counts
 
     def _prepare(self, order: NDArray[np.int64]) -> None:
         self._order = order
         n_steps = self._circuit.n_steps
         put_in_order(order, self._inputs, self._labels, n_steps, self._groups, self._ordered)
-        prepare(self._circuit, self._columns, self._groups, self._ordered, self._trains, self._sums, self._terms)
+        prepare(self._circuit, self._state, self._scratch, self._groups, self._ordered)
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `sweep_sites`.
@@ -230,13 +191,10 @@ class LIFSweeper:
         accepted = np.zeros(len(proposals), np.bool_)
         shown = sweep_sites(
             self._circuit,
-            self._columns,
+            self._state,
+            self._scratch,
             self._groups,
             self._ordered,
-            self._trains,
-            self._proposed,
-            self._sums,
-            self._terms,
             self._sites,
             self._place_of[order],
             proposed,
@@ -244,4 +202,4 @@ class LIFSweeper:
             self._early,
             accepted,
         )
-        return Sweep(accepted[self._place_of], float(self._terms.sum()), int(shown))
+        return Sweep(accepted[self._place_of], float(self._state.terms.sum()), int(shown))
