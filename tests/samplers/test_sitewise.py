@@ -92,17 +92,17 @@ def test_incremental_runs_equal_full_runs(layers, names, n_samples, n_steps, bet
         np.testing.assert_allclose(sweep.log_likelihood, full, rtol=1e-12, atol=1e-9)
     np.testing.assert_array_equal(sweeper.counts(), counts)
     # the state left behind is, spike by spike and sum by sum, that of a full run
-    trains, sums, order = sweeper._trains.copy(), sweeper._sums.copy(), sweeper._order.copy()
+    trains, sums, order = sweeper._state.trains.copy(), sweeper._state.sums.copy(), sweeper._order.copy()
     spikes = chip.spikes(unravel(q, chip.spec.weight_shapes), inputs[order])
     packed = np.concatenate([trains[g].transpose(2, 0, 1) for g in range(len(trains))])[:n_samples]
     bits = (packed[:, :, :, None] >> np.arange(32, dtype=np.uint32)) & 1  # (sample, word, neuron, step of the word)
     steps = bits.transpose(0, 1, 3, 2).reshape(n_samples, -1, packed.shape[2])
     np.testing.assert_array_equal(steps[:, :n_steps], np.concatenate(spikes, axis=2))
     assert not steps[:, n_steps:].any()
-    sweeper._trains[:], sweeper._sums[:] = 0, 0
+    sweeper._state.trains[:], sweeper._state.sums[:] = 0, 0
     sweeper._prepare(order)
-    np.testing.assert_array_equal(trains, sweeper._trains)
-    np.testing.assert_array_equal(sums, sweeper._sums)
+    np.testing.assert_array_equal(trains, sweeper._state.trains)
+    np.testing.assert_array_equal(sums, sweeper._state.sums)
 
 
 def test_a_thousand_sweeps_leave_no_rounding_behind():
