@@ -14,6 +14,7 @@ from bayes_snn.chips.presentations import NAMES
 from bayes_snn.cli.resume import how_to_go_on
 from bayes_snn.data import Split
 from bayes_snn.estimates.metrics import accuracy_interval
+from bayes_snn.inference.fit_summary import told_readout
 from bayes_snn.inference.result import FitResult
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.noisy import told_noise
@@ -57,6 +58,8 @@ def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) ->
     if result.faults is not None:
         none = "None of them became a likelihood; the group faults has them." if result.faults else ""
         console.print(f"The link had {in_words(result.faults)} in the fit. {none}".rstrip(), highlight=False)
+    if readout := told_readout(result):
+        console.print(f"The readout: {readout}.", highlight=False)
     if noise := told_noise(result.arguments):
         console.print(f"The chip is noisy: {noise}.", highlight=False)
     console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_snn.data import shortened
+from bayes_snn.likelihood import BETA
 
 if TYPE_CHECKING:
     from bayes_snn.inference.result import FitResult
@@ -35,6 +36,16 @@ def describe_result(result: FitResult) -> str:
         result.diagnosis.verdict,
     ]
     return shortened(lines)
+
+
+def told_readout(result: FitResult) -> str:
+    """What is made of spike counts, in words; empty for the plain readout, which all fits have that do not say."""
+    readout, learned = result.readout("mean"), np.ndim(result.draws.beta) > 0
+    if not learned and readout.beta == BETA:
+        return ""
+    means = ", posterior means" if learned else ""
+    biases = ", ".join(f"{bias:.2f}" for bias in readout.biases(result.chip.spec.layers[-1]))
+    return f"a spike weighs {readout.beta:.3g}, class biases are {biases}{means}"
 
 
 def summarise(result: FitResult) -> pd.DataFrame:
