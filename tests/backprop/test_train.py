@@ -18,13 +18,13 @@ from bayes_snn.backprop.chip_in_loop import CountedChip  # noqa: E402
 from bayes_snn.backprop.distortion import draw_distortion  # noqa: E402
 from bayes_snn.backprop.network import SURROGATES, Surrogate, effective_weights, run_network, spike_counts  # noqa: E402
 from bayes_snn.backprop.train import MODES, train_backprop  # noqa: E402
-from bayes_snn.backprop.trainer import Part, Trainer, split_validation  # noqa: E402
+from bayes_snn.backprop.trainer import Part, Trainer, scores, split_validation  # noqa: E402
 from bayes_snn.chips.contract import ChipSpec  # noqa: E402
 from bayes_snn.chips.lif.chip import TAU_M, LIFChip  # noqa: E402
 from bayes_snn.chips.lif.distortion import stream  # noqa: E402
 from bayes_snn.errors import ChipError, InputError  # noqa: E402
 from bayes_snn.estimates.metrics import accuracy  # noqa: E402
-from bayes_snn.likelihood import class_probabilities  # noqa: E402
+from bayes_snn.likelihood import Readout, class_probabilities  # noqa: E402
 from tests.chips.lif.test_chip import STRENGTHS, networks, random_network  # noqa: E402
 
 
@@ -354,6 +354,24 @@ def test_what_is_deployed_is_the_best_epoch_of_the_history(mode):
         shown = result.evaluate(X[rows], Y[rows])
         assert -shown["log_score"] == pytest.approx(losses[result.best_epoch - 1])
         assert shown["accuracy"] == pytest.approx(result.history[result.best_epoch - 1]["validation_accuracy"])
+
+
+def test_loss_scores_and_predictions_are_those_of_the_readout():
+    bias = np.array([0.5, -1.0, 0.0])
+    readout = Readout(0.9, bias)
+    counts, targets = np.random.default_rng(0).integers(0, 9, size=(2, 40, 3)), np.arange(40) % 3
+    losses, accuracies = scores(torch.from_numpy(counts), torch.from_numpy(targets), readout)
+    for loss, right, replicate in zip(losses, accuracies, counts, strict=True):
+        assert loss == pytest.approx(-readout.log_p([replicate], targets).mean(), rel=1e-12)
+        assert right == pytest.approx(accuracy(readout.probabilities(replicate), targets))
+    chip, options = LIFChip((4, 5, 3)), {"epochs": 2, "learning_rates": (0.1,), "restarts": 1}
+    result = train_backprop(chip, X, Y, "outputs", 1, beta=0.9, bias=bias, **options)
+    np.testing.assert_array_equal(result.predict(X), readout.probabilities(chip.run(result.weights, X)))
+    assert (result.arguments["beta"], result.arguments["bias"]) == (0.9, bias.tolist())
+    plain = train_backprop(chip, X, Y, "outputs", 1, **options)
+    assert not any(map(np.array_equal, result.weights, plain.weights))
+    with pytest.raises(InputError, match="3 finite numbers are expected, one for each class"):
+        train_backprop(chip, X, Y, bias=[1.0])
 
 
 def test_training_ends_when_nothing_improves():
