@@ -277,9 +277,8 @@ def _made(folder: Path | None, name: str) -> Iterator[Path]:
 
     It is taken away again if it is still empty at the end: a fit came to nothing.
     """
-    fits = Path("fits")
-    wanted = (fits, *fits.parents) if folder is None else (folder, *folder.parents)
-    missing = [path for path in wanted if not os.path.lexists(path)]
+    fits = Path("fits")  # is taken away too, whoever made it: of several commands the last one leaves none
+    missing = [fits] if folder is None else [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         if folder is None:
             folder = _make_new(fits, name)

@@ -79,7 +79,7 @@ def _follow_held(circuit, neuron, run, trains):  # type: ignore[no-untyped-def]
         store(trains[word, neuron], train)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@njit(inline="always")
 def run_first(circuit, neuron, current, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of a first-layer neuron under a constant current, to trains (n_words, n_neurons, GROUP)."""
     held = driven(current, splat(circuit.inflow[neuron]), circuit.current_table, neuron, run.scratch)
@@ -138,7 +138,7 @@ def few_edges(circuit, a, b):  # type: ignore[no-untyped-def]
     return n_edges if n_edges <= EDGE_COUNTS[-1] and circuit.current_table.shape[0] + circuit.noise.shape[0] == 0 else 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@njit(inline="always")
 def run_later(circuit, a, b, first_pre, columns, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of two later neurons from those of all neurons before them, the first of them first_pre, in trains.
 
@@ -158,7 +158,7 @@ def run_later(circuit, a, b, first_pre, columns, run, trains):  # type: ignore[n
         _follow_spikes(circuit, a, b, first_pre, columns, e[:n], f[:n], trains, run)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@njit(inline="always")
 def run_layer(circuit, layer, columns, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of a layer behind the first, two neurons at a time."""
     first = circuit.firsts[layer]

@@ -81,7 +81,7 @@ def with_readout(labels: Labels, readout: Readout) -> Labels:
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@njit(inline="always")
 def _log_likelihood_of_two(trains, group, labels, places):  # type: ignore[no-untyped-def]
     """log L of a group for two classes; places (GROUP,) uint32, scratch."""
     first_out = trains.shape[1] - 2
@@ -144,12 +144,18 @@ def group_log_likelihood(trains, group, labels, places, counts):  # type: ignore
     return _log_likelihood_of_many(trains, group, labels, places, counts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def hardest_first(n_out, trains, order, labels, loss, odds):  # type: ignore[no-untyped-def]
     """A new order of samples, by their loss: a permutation of all, for spikes and an order of them that are at hand.
 
     Samples of equal loss keep their numbers' order, so that the result depends on weights and readout alone.
     """
+    # sorted by NumPy: to compile a sort of Numba's takes two seconds
+    return np.argsort(_class_probabilities(n_out, trains, order, labels, loss, odds), kind="stable")
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _class_probabilities(n_out, trains, order, labels, loss, odds):  # type: ignore[no-untyped-def]
+    """The probability of each sample's class (n_samples,), but for what all have in common."""
     keys, totals = np.empty(order.shape[0]), np.empty((n_out, GROUP), np.uint32)
     for place in range(order.shape[0]):
         group, lane, sample = place // GROUP, place % GROUP, order[place]
@@ -163,8 +169,8 @@ def hardest_first(n_out, trains, order, labels, loss, odds):  # type: ignore[no-
         for k in range(n_out):
             total += odds[k] * loss[largest - np.int64(totals[k, lane])]
         own = odds[labels[sample]] * loss[largest - np.int64(totals[labels[sample], lane])]
-        keys[sample] = own / total  # the class's probability
-    return np.argsort(keys, kind="mergesort")
+        keys[sample] = own / total
+    return keys
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -58,21 +58,30 @@ def _train(drive, decay, edges, n_steps, words):  # type: ignore[no-untyped-def]
             v = _ZERO
 
 
-@njit(cache=True, error_model="numpy")
 def drive_marks(decay, edges, n_steps):  # type: ignore[no-untyped-def]
     """Marks of one neuron: (n_marks,) ascending drives, (n_marks, n_words) bits to flip there, (n_words,) first train.
 
     edges (n_edges,) float32 are those of the firing region; +inf among them are never reached.
     """
-    n_words = (n_steps + 31) // 32
     finite = edges[edges < np.inf]
-    candidates = np.empty(n_steps * finite.shape[0], np.float32)
-    i = 0
-    for e in range(finite.shape[0]):
+    # sorted by NumPy: to compile a sort of Numba's takes two seconds
+    return _marks_among(np.unique(_smallest_drives(finite, decay, n_steps)), decay, finite, n_steps)
+
+
+@njit(cache=True, error_model="numpy")
+def _smallest_drives(edges, decay, n_steps):  # type: ignore[no-untyped-def]
+    """The smallest drives at which the voltage reaches an edge by a step, (n_edges * n_steps,)."""
+    drives = np.empty(n_steps * edges.shape[0], np.float32)
+    for e in range(edges.shape[0]):
         for step in range(n_steps):
-            candidates[i] = _smallest_drive(finite[e], decay, step + 1)
-            i += 1
-    candidates = np.sort(candidates)
+            drives[e * n_steps + step] = _smallest_drive(edges[e], decay, step + 1)
+    return drives
+
+
+@njit(cache=True, error_model="numpy")
+def _marks_among(candidates, decay, finite, n_steps):  # type: ignore[no-untyped-def]
+    """See `drive_marks`: those of ascending candidates at which the spike train changes."""
+    n_words = (n_steps + 31) // 32
     marks = np.empty(candidates.shape[0], np.float32)
     flips = np.empty((candidates.shape[0], n_words), np.uint32)
     first, last, now = np.empty(n_words, np.uint32), np.empty(n_words, np.uint32), np.empty(n_words, np.uint32)
@@ -80,10 +89,11 @@ def drive_marks(decay, edges, n_steps):  # type: ignore[no-untyped-def]
     last[:] = first
     n_marks = 0
     for i in range(candidates.shape[0]):
-        if i > 0 and candidates[i] == candidates[i - 1]:
-            continue
         _train(candidates[i], decay, finite, n_steps, now)
-        if (now != last).any():
+        differs = False
+        for word in range(n_words):
+            differs |= now[word] != last[word]
+        if differs:
             marks[n_marks] = candidates[i]
             flips[n_marks] = now ^ last
             last[:] = now

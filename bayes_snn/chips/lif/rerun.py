@@ -58,7 +58,7 @@ def _follow_exchanged(circuit, state, group, site, a, b, edges_a, edges_b, scrat
         store(proposed[word, b], train_b)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@njit(inline="always")
 def _rerun_exchanged(circuit, state, group, site, a, b, scratch):  # type: ignore[no-untyped-def]
     n_edges, e, f = few_edges(circuit, a, b), circuit.edges[a], circuit.edges[b]
     if n_edges == 1:
@@ -97,7 +97,7 @@ def _rerun_reweighed(circuit, state, group, site, scratch):  # type: ignore[no-u
         store(proposed[word, neuron], train)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@njit(inline="always")
 def _differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
     difference = splat(np.uint32(0))
     for word in range(trains.shape[0]):
@@ -105,7 +105,7 @@ def _differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
     return any_bit(difference)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+@njit(inline="always")
 def propose(circuit, state, group, inputs, site, run):  # type: ignore[no-untyped-def]
     """Re-run what lies behind one synapse, on one group; False when its neuron spikes as before.
 
