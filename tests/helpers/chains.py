@@ -10,9 +10,11 @@ from pymc.step_methods.compound import CompoundStep, flatten_steps
 from bayes_snn.checkpoint.steps import CheckpointedSteps
 from bayes_snn.inference.fit import _other_steps
 from bayes_snn.inference.starts import prior_starts
+from bayes_snn.likelihood import PLAIN
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.noisy import choose_noise
 from bayes_snn.samplers.by_name import make_step
+from bayes_snn.samplers.shared.joint import JointMetropolis
 from bayes_snn.samplers.shared.watch import Watch
 
 SEED = 5
@@ -88,6 +90,15 @@ class Chains:
         if forget:
             step._store = None
         return found
+
+
+def carried(step, weights, labels):
+    """log L of the current point by the plain readout, as the step itself has it, else as the Op remembers it."""
+    if isinstance(step, JointMetropolis) and step.log_likelihood._last is not None:
+        return step.log_likelihood._last[1]
+    sweeper = getattr(step, "_sweeper", None)
+    counts = step.op.known(weights) if sweeper is None else sweeper._counts
+    return float("nan") if counts is None else float(PLAIN.log_p(counts, labels).sum())
 
 
 def same(first, second):

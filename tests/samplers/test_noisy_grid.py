@@ -19,17 +19,17 @@ from scipy.special import beta, expit
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.inference.fit import _other_steps
-from bayes_snn.likelihood import BETA, PLAIN
+from bayes_snn.likelihood import BETA
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.noisy import MCWM, NoiseChoice
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.hyperparameters import HyperparameterSlice
-from bayes_snn.samplers.shared.joint import JointMetropolis
 from bayes_snn.samplers.shared.shift import shift_neurons
 from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from bayes_snn.samplers.smc import sample_smc
+from tests.helpers.chains import carried
 
 LIMIT = 4.5  # of z-scores, as in test_samplers.py
 CENTRE, N_SAMPLES, CHAINS = 8, 3, 4
@@ -66,15 +66,6 @@ class SixteenStates(FourStates):
     spec = ChipSpec((1, 2, 2), 2 * CENTRE, (-1.0, 1.0), deterministic=False)
     weight_levels = (np.array([0.0]), np.array([-1.0, 1.0]))
     shifts, spreads = np.resize(SHIFTS, 16), np.resize([2, 6, 3, 5, 7], 16)
-
-
-def carried(step, weights):
-    """log L of the current point as the step itself has it, else as the Op remembers it."""
-    if isinstance(step, GridMetropolis):
-        return float(PLAIN.log_p(step._sweeper._counts, LABELS).sum())
-    if isinstance(step, JointMetropolis):
-        return step.log_likelihood._last[1]
-    return float(PLAIN.log_p(step.op.known(weights), LABELS).sum())
 
 
 def state_of(weights):
@@ -240,7 +231,7 @@ def test_steps_on_hyperparameters_find_the_current_estimate(sampler, kind):
         assert chip.runs == before
         if kind is None:
             weights = [np.where(point["z"] > 0, 1.0, -1.0)] if "z" in point else current_weights(model, point)
-            assert value == pytest.approx(carried(step, weights))
+            assert value == pytest.approx(carried(step, weights, LABELS))
 
 
 def beta_bernoulli(chip):
@@ -266,9 +257,9 @@ def test_a_hyperparameter_is_drawn_beside_the_noise(sampler, wrong):
         for _ in range(100 + n_draws):
             point, _ = step.step(point)
             weights = [np.zeros((1, 2)), 2.0 * point["level"] - 1.0]
-            runs, known = chip.runs, carried(step, weights)
+            runs, known = chip.runs, carried(step, weights, LABELS)
             point, _ = other.step(point)
-            assert (chip.runs, carried(step, weights)) == (runs, known)
+            assert (chip.runs, carried(step, weights, LABELS)) == (runs, known)
             if wrong:
                 step.go_on_from(weights, model.likelihood.op.run(weights))
             seen.append((state_of(weights[1]), expit(point["p_logodds__"])))
@@ -353,5 +344,5 @@ def test_a_chain_goes_on_from_a_checkpoint_with_the_estimate_that_it_had(sampler
         other._find_sweeper()
     runs = again.likelihood.op.chip.runs
     weights = [np.where(point["z"] > 0, 1.0, -1.0)] if "z" in point else current_weights(model, point)
-    assert carried(other, weights) == pytest.approx(carried(step, weights))
+    assert carried(other, weights, LABELS) == pytest.approx(carried(step, weights, LABELS))
     assert again.likelihood.op.chip.runs == runs
