@@ -146,8 +146,8 @@ class ChainStore:
         except OSError as error:
             raise CheckpointError(
                 f"The checkpoint in {self.folder} cannot be written ({error.strerror or error}), but draws up to "
-                f"{self.n_saved} of {self.total} of chain {self.chain} are safe there: {what_helps(error)}, then go "
-                f"on with --resume {self.folder.parent}."
+                f"{self.n_saved} of {self.total} of chain {self.chain} are safe there: {what_helps(error)}, then "
+                f"continue with --resume {self.folder.parent}."
             ) from None
         except PackingError as error:
             raise CheckpointError(

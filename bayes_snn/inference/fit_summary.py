@@ -25,14 +25,16 @@ def describe_result(result: FitResult) -> str:
     scores = result.scores.get("test") or result.scores.get("train") or {}
     part = "test" if result.scores.get("test") else "training"
     accuracies = {name: each.get("accuracy") for name, each in scores.items()}
-    told = ", ".join(f"{name} {value:.3f}" for name, value in accuracies.items() if value is not None)
+    each_score = ", ".join(f"{name} {value:.3f}" for name, value in accuracies.items() if value is not None)
     lines = [
         f"Fit of {result.chip!r}",
         f"prior {arguments.get('model')}, sampler {arguments.get('sampler')}: {sizes['chain']} chains of "
         f"{sizes['draw']:,} draws; {n_samples:,} training samples, {n_features:,} features"
         f"{'; ended early by Ctrl-C' if result.interrupted else ''}",
         f"{result.presentations:,} presentations in training, {result.cost.total:,} in all; {result.seconds:,.0f} s",
-        f"{part} accuracy: {told}" if told else "no scores yet: evaluate(inputs, labels), summary(), diagnosis.verdict",
+        f"{part} accuracy: {each_score}"
+        if each_score
+        else "no scores yet: evaluate(inputs, labels), summary(), diagnosis.verdict",
         result.diagnosis.verdict,
     ]
     return shortened(lines)

@@ -218,7 +218,7 @@ def _call(function: WeightsFunction, chip: Chip) -> Any:
         where = f" of {code.co_filename}" if code else ""
         raise InputError(
             f"The prior {getattr(function, '__name__', function)!r}{where} does not run ({in_one_line(error)}), but "
-            "weights(chip) must return a weight matrix for each layer: mend it, models/gaussian.py shows how."
+            "weights(chip) must return a weight matrix for each layer: fix it; models/gaussian.py shows how."
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 A proposal adds to all weights the difference of two earlier points of the chain, times 2.38 / sqrt(2 n_weights), and a
 little noise (ter Braak and Vrugt, Stat. Comput. 2008). The past knows the scale of every weight and how they hang
-together, so neither has to be tuned; it goes on growing after the warm-up. A draw costs one chip run.
+together, so neither has to be tuned; it keeps growing after the warm-up. A draw costs one chip run.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ PASSES = 5  # over all variables, to a draw: they cost no run of the chip
 
 @dataclass_state
 class HyperparameterSliceState(StepMethodState):
-    """What is needed to go on: the widths of the first intervals, and how many passes they were learned from."""
+    """What is needed to continue: the widths of the first intervals, and how many passes they were learned from."""
 
     tune: bool
     n_tuned: int
@@ -146,7 +146,7 @@ class HyperparameterSlice(ArrayStepShared):
         return {}
 
     def restore_state(self, state: dict[str, Any]) -> None:
-        """Nothing to go on from but `sampling_state`."""
+        """Nothing to continue from but `sampling_state`."""
 
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:

@@ -38,7 +38,7 @@ TEMPERED = 150  # sweeps of the warm-up that are tempered, at most; never more t
 
 @dataclass_state
 class SitewiseState(StepMethodState):
-    """What is needed to go on: step sizes, and how far the warm-up is."""
+    """What is needed to continue: step sizes, and how far the warm-up is."""
 
     tune: bool
     n_tune: int
@@ -207,7 +207,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         return self._sites.all_weights(q)
 
     def _run(self, q: np.ndarray) -> float:
-        """log L of these weights: a run of the chip, whose answer the sweeper goes on from if they are accepted."""
+        """log L of these weights: a run of the chip, whose answer the sweeper continues from if they are accepted."""
         weights = self._matrices(q)
         counts = self.op.run(weights)
         self._last_run = weights, counts

@@ -63,7 +63,7 @@ class GridMetropolis(SitewiseMetropolis):
         mass = masses[q - lowest, sites]
         u = ndtri(tops[q - lowest, sites] - mass * self.rng.random(len(q)))
         if not np.isfinite(u).all() or (mass < SMALLEST_MASS).any():
-            return q, 0  # some level is too improbable to be told apart by its quantiles
+            return q, 0  # some level is too improbable to be distinguished by its quantiles
 
         def levels(moved: np.ndarray) -> np.ndarray:
             return np.where(moved == u, q, lowest + (quantiles < moved).sum(axis=0))

@@ -147,7 +147,7 @@ print([(float(step.log_prior(q)).hex(), float(step.log_likelihood(q)).hex()) for
 
 @pytest.mark.slow
 def test_log_densities_are_the_same_compiled_or_out_of_the_cache(tmp_path):
-    """To the last bit, or a fit that goes on in another process would have other draws."""
+    """To the last bit, or a fit that continues in another process would have other draws."""
     environment = {**os.environ, "PYTENSOR_FLAGS": f"base_compiledir={tmp_path}"}
     cold, warm = (
         subprocess.run([sys.executable, "-c", DENSITIES], env=environment, capture_output=True, text=True, check=True)

@@ -81,7 +81,7 @@ class CarriedLikelihood:
     def at_proposal(self, q: np.ndarray, value: float) -> float:
         """Of the current point, for a proposal to be compared with: the value it has, or that of another run.
 
-        The proposal comes next: on a noisy chip it must not find what an earlier proposal, since rejected, was told.
+        The proposal comes next: on a noisy chip it must not find what an earlier proposal, since rejected, was given.
         """
         if self._weights_at is None:
             return value

@@ -79,7 +79,7 @@ class BlackBoxSweeper:
         return {"weights": self._weights, "counts": self._counts}
 
     def restore_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `checkpoint_state` told."""
+        """Continue from what `checkpoint_state` returned."""
         weights, counts = state["weights"], self._op.check_counts(state["counts"])
         if [np.shape(matrix) for matrix in weights] not in ([], list(self._op.chip.spec.weight_shapes)):
             raise ValueError("the weights are those of another chip")

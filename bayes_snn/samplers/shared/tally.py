@@ -46,7 +46,7 @@ class Tally:
         return {"presentations": self.op.presentations - self._counted}
 
     def restore_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `checkpoint_state` told."""
+        """Continue from what `checkpoint_state` returned."""
         self._counted = self.op.presentations - int(state["presentations"])
 
     def tally(self) -> dict[str, int]:

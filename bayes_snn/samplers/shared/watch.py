@@ -1,9 +1,9 @@
 """Watching a chip that may drift: every few draws the current point is run again, and so is a point of reference.
 
-An estimate that a chain keeps goes stale when the chip moves. The fresh one takes its place, and the chain goes on with
-it. It can't tell whether the chip has moved: the estimate that was kept had been accepted, so it was a lucky one and a
-fresh one is lower, drift or no drift. So one point, that of the first look after the warm-up, is measured again at
-every later look. Nothing selects these measurements: on a chip that stands still they are one like the other.
+An estimate that a chain keeps goes stale when the chip moves. The fresh one takes its place, and the chain continues
+with it. It can't tell whether the chip has moved: the estimate that was kept had been accepted, so it was a lucky one
+and a fresh one is lower, drift or no drift. So one point, that of the first look after the warm-up, is measured again
+at every later look. Nothing selects these measurements: on a chip that stands still they are one like the other.
 `bayes_snn.inference.drift` reads them.
 """
 
@@ -28,7 +28,7 @@ from bayes_snn.samplers.shared.tally import Tally
 
 @dataclass
 class Watch:
-    """What a chain's watch must remember; plain values, to be stored with a chain that is to go on later.
+    """What a chain's watch must remember; plain values, to be stored with a chain that is to continue later.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Watch:
     reference: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def start_chain(self, keep_reference: bool) -> None:
-        """Begin to count; a chip that goes on from chain to chain keeps its point of reference."""
+        """Begin to count; a chip that continues from chain to chain keeps its point of reference."""
         self.n_draws = 0
         if not keep_reference:
             self.reference = np.zeros(0)
@@ -77,7 +77,7 @@ class Watch:
         return {"n_draws": self.n_draws, "reference": self.reference.copy()}
 
     def restore_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `checkpoint_state` returned."""
+        """Continue from what `checkpoint_state` returned."""
         self.n_draws = int(state["n_draws"])
         self.reference = np.array(state["reference"], np.float64)
 
@@ -109,7 +109,7 @@ class Watched(Tally):
             self.stats_dtypes = [{name: dtype for name, (dtype, _) in self.stats_dtypes_shapes.items()}]
 
     def start_count(self, rng: np.random.Generator) -> None:
-        """A chain begins; a chip that goes on keeps its point of reference."""
+        """A chain begins; a chip that continues keeps its point of reference."""
         super().start_count(rng)
         self.watch.start_chain(keep_reference=self.op.noise.goes_on)
 
@@ -118,7 +118,7 @@ class Watched(Tally):
         return {**super().checkpoint_state(), "watch": self.watch.checkpoint_state()}
 
     def restore_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `checkpoint_state` told."""
+        """Continue from what `checkpoint_state` returned."""
         super().restore_state(state)
         self.watch.restore_state(state["watch"])
 
@@ -131,7 +131,7 @@ class Watched(Tally):
         return point, [{**stats, **seen}]
 
     def look(self, point: dict[str, Any]) -> dict[str, float]:
-        """Measure the current point anew, have the chain go on from that, and measure the point of reference."""
+        """Measure the current point anew, have the chain continue from that, and measure the point of reference."""
         mine = self._looks_with in self.var_names  # type: ignore[attr-defined]
         if not mine or not self.watch.due(self.op.noise.remeasure):
             return NOTHING
