@@ -29,7 +29,7 @@ PATIENCE = 300.0  # s, to give up: nothing is measured by it
 PRELOAD = """
 import os, time
 from pathlib import Path
-from bayes_snn import cell_run
+from bayes_snn.studies import run_cell as cell_run
 
 real = cell_run._run_logistic  # and not the table's entry: Dask may import this twice
 
