@@ -99,4 +99,4 @@ def in_one_sentence(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, InputError):
         return text
-    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}."
+    return in_one_line(error) if text else f"{type(error).__name__}."

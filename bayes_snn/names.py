@@ -115,7 +115,7 @@ PSEUDO_MARGINAL, MCWM = "pseudo-marginal", "mcwm"
 NOISE_KINDS = (PSEUDO_MARGINAL, MCWM)
 
 BACKPROP = ("backprop-offline", "backprop-outputs", "backprop-spikes", "backprop-noise-aware")
-METHODS = ("mh", *BACKPROP, "logistic")  # of a sweep
+METHODS = ("mh", *BACKPROP, "logistic")  # of a study
 
 CHECKPOINT = "checkpoint"  # folder in a fit folder, while the fit runs and after it was stopped
 REPORT = "report.html"  # the file of a report

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bayes_snn.data import BUILT_IN, Dataset, Split, load_data, split_data
 from bayes_snn.errors import InputError
+from tests.helpers.refusals import refusal
 
 Write = Callable[[str | bytes], Path]
 GOOD = "a,b,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n"
@@ -29,16 +30,6 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return write_file
-
-
-def refusal(function: Callable[..., object], *arguments: object, **options: object) -> str:
-    """The message of an InputError: one line, one sentence."""
-    with pytest.raises(InputError) as error:
-        function(*arguments, **options)
-    message = str(error.value)
-    assert "\n" not in message
-    assert message[-1] in ".?"
-    return message
 
 
 def make_dataset(sizes: list[int]) -> Dataset:

@@ -11,6 +11,7 @@ from tests.helpers.layout import FLOOR, ORDER, PACKAGE, Import, circles, imports
 
 ROOT = Path(__file__).parents[1]
 FOUND = imports(ROOT / PACKAGE)
+PAGE_ROOMS = {"chips", "posterior", "samplers", "checkpoint", "estimates", "inference", "checks"}
 
 
 def test_no_import_points_upwards():
@@ -47,7 +48,6 @@ def test_the_page_names_files_in_the_rooms_where_they_are():
             assert any((folder / name).exists() for folder in folders), (rooms, name)
 
 
-PAGE_ROOMS = {"chips", "posterior", "samplers", "checkpoint", "estimates", "inference", "checks"}
 ALLOWED = {
     "pymc": {"posterior", "samplers", "checkpoint", "inference", "checks"},
     "pytensor": {"posterior", "samplers", "inference"},

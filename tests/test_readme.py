@@ -149,14 +149,9 @@ def test_links_lead_somewhere(page):
 def test_files_exist(page):
     mentioned = {path for code in code_of(page) for path in re.findall(r"[\w./-]+\.(?:py|md|toml)\b", code)}
     mentioned |= {code for code in code_of(page) if re.fullmatch(r"[\w.-]+/", code) and code != "fits/"}
-    # the page on the rooms names files as they are called in their room, which tests/test_layout.py looks at
-    homes = [ROOT, ROOT / "bayes_snn"] if page.name == "architecture.md" else [ROOT]
-    within = page.name == "architecture.md"
-    missing = [
-        path
-        for path in mentioned - MADE_BY_THE_READER
-        if not any((home / path).exists() for home in homes) and not (within and "/" not in path)
-    ]
+    missing = {path for path in mentioned - MADE_BY_THE_READER if not (ROOT / path).exists()}
+    if page.name == "architecture.md":  # names files as they are called in their room: tests/test_layout.py looks there
+        missing = {path for path in missing if "/" in path and not (ROOT / "bayes_snn" / path).exists()}
     assert not missing
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from bayes_snn.data import load_data
 from bayes_snn.errors import DataWarning, InputError
-from tests.test_data import GOOD, refusal
+from tests.helpers.refusals import refusal
+from tests.test_data import GOOD
 
 Write = Callable[..., Path]
 SAMPLES = "".join(f"{842302 + 7 * i},{'MB'[i % 2]},{10.25 + 0.37 * i:.3f},{2.5 + i % 3}\n" for i in range(30))

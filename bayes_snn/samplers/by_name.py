@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -26,8 +27,8 @@ def make_step(sampler: str, model: pm.Model) -> Any:
     """The step method of this name for all weights of `model`; an `InputError` lists the names."""
     if sampler in SAMPLERS and SAMPLERS[sampler].population:
         raise InputError(f"Sampler {sampler!r} moves a population, by no step method: call fit(sampler={sampler!r}).")
-    make = _maker(sampler, model)
     variables = weight_variables(model)
+    make = _maker(sampler, variables)
     if isinstance(make, type) and issubclass(make, Move):
         return JointMetropolis(variables, move=make(), model=model)
     return make(variables, model=model)
@@ -37,7 +38,7 @@ def sample_population(
     sampler: str, model: pm.Model, draws: int, chains: int, seed: np.random.Generator, progress: bool
 ) -> xr.DataTree:
     """Populations of `draws` particles, as many as `chains`, by the sampler of this name, as a DataTree of PyMC's."""
-    tree: xr.DataTree = _maker(sampler, model)(model, draws, chains, seed, progress)
+    tree: xr.DataTree = _maker(sampler, weight_variables(model))(model, draws, chains, seed, progress)
     return tree
 
 
@@ -56,12 +57,12 @@ def sitewise_or_stock(vars: Any, *, model: pm.Model, **kwargs: Any) -> Any:
     return StockMetropolis(vars, model=model)
 
 
-def _maker(sampler: str, model: pm.Model) -> Any:
-    """What makes the sampler of this name, which must be one for the weights of `model`."""
+def _maker(sampler: str, variables: Sequence[Any]) -> Any:
+    """What makes the sampler of this name, which must be one for weights of these value variables."""
     if sampler not in SAMPLERS:
         raise unknown_name("sampler", sampler, SAMPLERS)
     known = SAMPLERS[sampler]
-    if not known.discrete and any(is_discrete([variable]) for variable in weight_variables(model)):
+    if not known.discrete and any(is_discrete([variable]) for variable in variables):
         others = " or ".join(repr(name) for name, other in SAMPLERS.items() if other.discrete)
         raise InputError(
             f"Sampler {sampler!r} moves all weights on a continuous scale, but this model's weights are whole-number "

@@ -19,8 +19,7 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pymc.blocking import RaveledVars
 from pymc.logprob.utils import CheckParameterValue
-from pymc.pytensorf import compile as compile_function
-from pymc.pytensorf import join_nonshared_inputs, make_shared_replacements
+from pymc.pytensorf import make_shared_replacements
 from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
@@ -28,6 +27,8 @@ from pytensor.compile.ops import ViewOp
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.basic import Alloc
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
+
+from bayes_snn.samplers.shared.ravelled import ravelled_function
 
 WIDTH = 1.0  # of the first intervals, on the scale that a variable is sampled on: the logarithm, for a scale
 MOST_STEPS = 100  # widths that an interval may reach
@@ -73,13 +74,8 @@ class HyperparameterSlice(ArrayStepShared):
         point = model.initial_point() if initial_point is None else initial_point
         shared = make_shared_replacements(point, vars, model)
         terms = [independent_terms(model, value) for value in vars]
-        [joined_terms], joined = join_nonshared_inputs(
-            point=point, outputs=[pt.concatenate(terms)], inputs=list(vars), shared_inputs=shared
-        )
-        self._log_densities = compile_function(
-            [joined], joined_terms, on_unused_input="ignore", **(compile_kwargs or {})
-        )
-        self._log_densities.trust_input = True
+        options = {"on_unused_input": "ignore", **(compile_kwargs or {})}
+        self._log_densities = ravelled_function(pt.concatenate(terms), vars, shared, point, **options)
         ends = np.cumsum([0, *(int(np.size(point[value.name])) for value in vars)])
         self._places = [slice(first, end) for first, end in pairwise(ends)]
         super().__init__(vars, shared, blocked=blocked, rng=rng)

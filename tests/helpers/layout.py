@@ -92,7 +92,7 @@ def upward(found: list[Import]) -> list[str]:
 
 
 def circles(found: list[Import]) -> list[list[str]]:
-    """Sets of modules each of which imports the others in the end, at whatever time (Tarjan 1972)."""
+    """Sets of modules each of which imports the others in the end, at whatever time."""
     graph: dict[str, list[str]] = {}
     for each in found:
         if each.runs:

@@ -25,6 +25,7 @@ from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.result import FORMAT
 from bayes_snn.likelihood import class_probabilities, log_likelihood
 from tests.helpers.fits import CountingChip, hand_made_fit
+from tests.helpers.refusals import refusal
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
 X = np.random.default_rng(0).normal(size=(15, 3))
@@ -43,16 +44,6 @@ def result(chip):
     # a chip that is not dead: otherwise all estimates are alike and little is tested here
     assert (np.ptp([made.predict(NEW, estimate) for estimate in ESTIMATES], axis=0) > 0).any()
     return made
-
-
-def refusal(function, *arguments, **options):
-    """The message of an InputError: one line, one sentence."""
-    with pytest.raises(InputError) as error:
-        function(*arguments, **options)
-    message = str(error.value)
-    assert "\n" not in message
-    assert message[-1] in ".?"
-    return message
 
 
 def contents(folder):

@@ -20,6 +20,7 @@ from bayes_snn.posterior.priors import load_weights
 from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.by_name import make_step
 from tests.helpers.fits import CountingChip
+from tests.helpers.refusals import refusal
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
 LAYERS = (3, 2, 4, 2)
@@ -28,16 +29,6 @@ Y = np.array([0, 1, 1, 0, 1, 0, 0])
 MODELS = sorted(available_models())
 # a random function written in Python is what PyMC's predictive sampling warns of
 in_python = pytest.mark.filterwarnings("ignore:Numba will use object mode to run CustomDist:UserWarning")
-
-
-def refusal(function, *arguments, **options):
-    """The message of an InputError: one line, one sentence."""
-    with pytest.raises(InputError) as error:
-        function(*arguments, **options)
-    message = str(error.value)
-    assert "\n" not in message
-    assert message[-1] in ".?"
-    return message
 
 
 def noncentred(chip):

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-from pymc.pytensorf import compile as compile_function
-from pymc.pytensorf import join_nonshared_inputs
 
 from bayes_snn.posterior.build import weight_variables
+from bayes_snn.samplers.shared.ravelled import ravelled_function
 from bayes_snn.samplers.shared.watch import Watched
 
 
@@ -18,15 +17,8 @@ def weights_function(
     model: pm.Model, variables: Any, shared: dict[Any, Any], point: dict[str, np.ndarray]
 ) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
     """What the chip is programmed with, one (n_pre, n_post) matrix a layer, from a step's variables, ravelled."""
-    matrices, joined = join_nonshared_inputs(
-        point=point,
-        outputs=model.replace_rvs_by_values(model.likelihood.weights),
-        inputs=variables,
-        shared_inputs=shared,
-    )
-    function = compile_function([joined], matrices, on_unused_input="ignore")
-    function.trust_input = True
-    return function  # type: ignore[no-any-return]
+    matrices = model.replace_rvs_by_values(model.likelihood.weights)
+    return ravelled_function(matrices, variables, shared, point, on_unused_input="ignore")  # type: ignore[no-any-return]
 
 
 class CarriedLikelihood:
@@ -54,11 +46,8 @@ class CarriedLikelihood:
         point: dict[str, np.ndarray],
         compile_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        [likelihood], joined = join_nonshared_inputs(
-            point=point, outputs=[model.logp(vars=[model.likelihood.label])], inputs=variables, shared_inputs=shared
-        )
-        self.function = compile_function([joined], likelihood, **(compile_kwargs or {}))
-        self.function.trust_input = True
+        likelihood = model.logp(vars=[model.likelihood.label])
+        self.function = ravelled_function(likelihood, variables, shared, point, **(compile_kwargs or {}))
         self._op = model.likelihood.op
         varies = model.likelihood.fixed is None
         # the Op keeps the counts of the current point: an estimate on a noisy chip, and where the readout moves as well

@@ -14,14 +14,14 @@ import numpy as np
 import pymc as pm
 from numpy.typing import NDArray
 from pymc.blocking import RaveledVars
-from pymc.pytensorf import compile as compile_function
-from pymc.pytensorf import join_nonshared_inputs, make_shared_replacements
+from pymc.pytensorf import make_shared_replacements
 from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
 from bayes_snn.errors import InputError
 from bayes_snn.samplers.shared.carried import CarriedLikelihood, Carrying
+from bayes_snn.samplers.shared.ravelled import ravelled_function
 from bayes_snn.samplers.shared.tally import Tally
 
 TARGET_ACCEPTANCE = 0.234  # of Roberts, Gelman, Gilks, Ann. Appl. Probab. 7, 1997
@@ -171,12 +171,8 @@ def log_prior(
 ) -> Any:
     """log p of all that is no label, (n_weights,) -> float: the prior, and potentials and other observed variables."""
     terms = [term for term in (*model.basic_RVs, *model.potentials) if term is not model.likelihood.label]
-    [prior], joined = join_nonshared_inputs(
-        point=point, outputs=[model.logp(vars=terms)], inputs=variables, shared_inputs=shared
-    )
-    function = compile_function([joined], prior, on_unused_input="ignore", **(compile_kwargs or {}))
-    function.trust_input = True
-    return function
+    options = {"on_unused_input": "ignore", **(compile_kwargs or {})}
+    return ravelled_function(model.logp(vars=terms), variables, shared, point, **options)
 
 
 def nothing(q: NDArray[np.float64]) -> float:

@@ -14,13 +14,14 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from pymc.pytensorf import compile as compile_function
-from pymc.pytensorf import join_nonshared_inputs
 from pytensor.compile.ops import ViewOp
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.basic import NormalRV
 from pytensor.tensor.subtensor import AdvancedSubtensor
+
+from bayes_snn.samplers.shared.ravelled import ravelled_function
 
 
 def why_not_separable(model: pm.Model, variables: Sequence[Any]) -> str | None:
@@ -88,12 +89,7 @@ def separable_log_prior(
         for rv, value in zip(rvs, variables, strict=True)
         for term in model.logp(vars=[rv], sum=False)
     ]
-    [joined_terms], joined = join_nonshared_inputs(
-        point=point, outputs=[pt.concatenate(terms)], inputs=list(variables), shared_inputs=shared
-    )
-    function = compile_function([joined], joined_terms)
-    function.trust_input = True
-    return function  # type: ignore[no-any-return]
+    return ravelled_function(pt.concatenate(terms), variables, shared, point)  # type: ignore[no-any-return]
 
 
 def normal_parameters(
