@@ -20,24 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.arrays import as_floats
-from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs
-from bayes_snn.chips.lif.circuit import make_circuit, program_weights
+from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.chips.lif.circuit import tabulate
+from bayes_snn.chips.lif.circuit_chip import CircuitChip
 from bayes_snn.chips.lif.distortion import check_distortions, draw_layer, stream
 from bayes_snn.chips.lif.drift import ThresholdDrift
-from bayes_snn.chips.lif.forward import group_inputs, run_group, run_groups
-from bayes_snn.chips.lif.lanes import GROUP
 from bayes_snn.chips.lif.neuron import TAU_M
 from bayes_snn.chips.lif.noise import mix
-from bayes_snn.chips.lif.state import new_run
-from bayes_snn.chips.rounding import level_step
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.names import DISTORTION_ROWS, DRIFTING, FROZEN, strengths_in_words
 
-_CACHED_INPUTS = 4  # training and test inputs, and two more
 
-
-class LIFChip:
+class LIFChip(CircuitChip):
     """A simulated chip of LIF neurons, distorted in its own way.
 
     Parameters
@@ -63,8 +57,6 @@ class LIFChip:
         For an unknown distortion, or an argument out of range.
     """
 
-    copyable = True  # copies in other processes answer alike: chains may run in parallel
-
     def __init__(
         self,
         layers: Sequence[int] = (30, 16, 2),
@@ -82,69 +74,15 @@ class LIFChip:
             raise InputError(f"tau_m was {tau_m!r} ms, but a positive time is expected: leave it out for 9.491.")
         bits = int(strengths.get("quantisation", 0)) or None
         kinds = {DISTORTION_ROWS[name].kind for name in strengths}
-        self.spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, kinds <= {FROZEN}, DRIFTING in kinds)
-        self._shapes = tuple(self.spec.weight_shapes)
+        spec = ChipSpec(tuple(layers), n_steps, weight_range, bits, kinds <= {FROZEN}, DRIFTING in kinds)
         self.strengths = strengths
         self.seed = int(seed)
         self.tau_m = float(tau_m)
         streams = partial(stream, self.seed)
-        drawn = [draw_layer(strengths, self.spec, n, self.tau_m, streams) for n in range(len(self._shapes))]
-        self.circuit = make_circuit(self.spec, drawn)
-        self._step = level_step(self.spec.weight_range, bits)
-        self._gain = np.concatenate([layer.gain.ravel() for layer in drawn])
-        self._grid = np.array([layer.grid for layer in drawn])
+        drawn = [draw_layer(strengths, spec, n, self.tau_m, streams) for n in range(len(spec.weight_shapes))]
+        super().__init__(spec, [tabulate(layer) for layer in drawn])
         self._drift = ThresholdDrift(strengths["drift"], drawn) if "drift" in strengths else None
         self.restart_noise(0)
-        self._prepared: list[tuple[FloatArray, NDArray[np.float32]]] = []
-
-    def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int32]:
-        """Show every input to the chip once: spike counts (n_samples, n_out); see `Chip.run`.
-
-        Inputs set read-only (`inputs.setflags(write=False)`) are checked and prepared once.
-        """
-        columns = self._program(weights)
-        groups = self._groups(inputs)
-        counts = np.empty((len(inputs), self.spec.layers[-1]), np.int32)
-        key = self._begin_run()  # before the circuit is read: its thresholds may have drifted
-        run_groups(self.circuit, columns, groups, 0, key, counts)
-        return counts
-
-    def spikes(self, weights: Sequence[FloatArray], inputs: FloatArray) -> list[NDArray[np.bool_]]:
-        """Spikes of every neuron at every step: a (n_samples, n_steps, n_neurons) array for each layer.
-
-        An optional capability: not every chip can show its hidden neurons. Counts as one presentation each sample.
-        """
-        columns, groups, key = self._program(weights), self._groups(inputs), self._begin_run()
-        n_words, n_neurons = -(-self.spec.n_steps // 32), len(self.circuit.decay)
-        trains = np.empty((len(groups), n_words, n_neurons, GROUP), np.uint32)
-        for group, shown in enumerate(groups):
-            run_group(self.circuit, columns, shown, new_run(group * GROUP, key), trains[group])
-        steps = np.arange(self.spec.n_steps)
-        # (group, step, neuron, sample) -> (sample, step, neuron)
-        fired = (trains[:, steps // 32] >> (steps % 32)[None, :, None, None].astype(np.uint32)) & 1
-        fired = fired.transpose(0, 3, 1, 2).reshape(len(groups) * GROUP, len(steps), -1)[: len(inputs)]
-        return np.split(fired.astype(np.bool_), np.cumsum(self.spec.layers[1:-1]), axis=2)
-
-    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], early: bool = True) -> Any:
-        """Metropolis sweeps over single weights that re-run only what a weight touches; see `LIFSweeper`.
-
-        An optional capability, for training inputs (n_samples, n_in) and labels (n_samples,). None on a noisy chip,
-        whose earlier answers cannot be built on. `early` stops showing samples once a proposal is lost.
-        """
-        if not self.spec.deterministic:
-            return None
-        from bayes_snn.chips.lif.sweep import LIFSweeper
-
-        checked = check_inputs(inputs, self.spec.layers[0])
-        return LIFSweeper(self.circuit, self._program, checked, labels, early)
-
-    def effective_weights(self, weights: Sequence[FloatArray]) -> list[NDArray[np.float32]]:
-        """The weights that the circuit computes with: saturated, quantised, mismatched, stuck, on its grid."""
-        columns, start, matrices = self._program(weights), 0, []
-        for n_pre, n_post in self.spec.weight_shapes:
-            matrices.append(columns[start : start + n_pre * n_post].reshape(n_post, n_pre).T.copy())
-            start += n_pre * n_post
-        return matrices
 
     def effective_neurons(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """alpha and theta of every neuron, (n_post,) each, for each layer; theta is infinite where one never spikes.
@@ -208,35 +146,6 @@ class LIFChip:
             self.circuit = self._drift.moved(self.circuit, self._noise_key, self._n_runs)
         return np.uint64(mix(self._noise_key ^ np.uint64(self._n_runs)))
 
-    def _program(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:
-        """Effective weights, neuron by neuron; see `Circuit.starts`."""
-        matrices = [as_floats("The weights", w) for w in weights]
-        shapes = tuple([w.shape for w in matrices])
-        if shapes != self._shapes:
-            raise InputError(
-                f"The weights have shapes {list(shapes)}, but this chip expects "
-                f"{list(self._shapes)}: give one (n_pre, n_post) array for each layer."
-            )
-        flat = np.concatenate([w.ravel() for w in matrices])
-        low, high = self.spec.weight_range
-        programmed = np.empty(len(flat), np.float32)
-        if not program_weights(flat, self.circuit.layers, low, high, self._step, self._gain, self._grid, programmed):
-            raise InputError(
-                "The weights hold NaN, but every weight must be a number: check the prior and the starting point."
-            )
-        return programmed
-
-    def _groups(self, inputs: FloatArray) -> NDArray[np.float32]:
-        """Inputs as (n_groups, n_in, GROUP) float32, the last group padded with zeros."""
-        for known, groups in self._prepared:
-            if known is inputs:
-                return groups
-        groups = group_inputs(check_inputs(inputs, self.spec.layers[0]))
-        # only an array that owns its data and cannot be written to is sure to be the same next time
-        if isinstance(inputs, np.ndarray) and inputs.base is None and not inputs.flags.writeable:
-            self._prepared = [(inputs, groups), *self._prepared[: _CACHED_INPUTS - 1]]
-        return groups
-
     def _arguments(self) -> tuple[Any, ...]:
         return self.spec, self.strengths, self.seed, self.tau_m
 
@@ -245,9 +154,6 @@ class LIFChip:
 
     def __hash__(self) -> int:
         return hash((self.spec, tuple(sorted(self.strengths.items())), self.seed, self.tau_m))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_prepared": []}
 
     def __repr__(self) -> str:
         distorted = strengths_in_words(self.strengths)

@@ -59,11 +59,44 @@ class Circuit(NamedTuple):
     first_train: NDArray[np.uint32]
 
 
-def make_circuit(spec: ChipSpec, layers: Sequence[Layer]) -> Circuit:
-    """The circuit of a chip's layers, as `draw_layer` draws them."""
-    thresholds = [layer.threshold.astype(np.float32) for layer in layers]
-    edges = [each for layer, theta in zip(layers, thresholds, strict=True) for each in layer_edges(layer, theta)]
-    tables = [current_table(layer.current) for layer in layers if layer.current is not None]
+class TabulatedLayer(NamedTuple):
+    """What one layer of n_pre x n_post synapses and n_post neurons computes with, as `make_circuit` takes it.
+
+    Attributes
+    ----------
+    decay
+        (n_post,) float32, alpha.
+    edges
+        Of each neuron, ascending float32: it fires where an odd number of them are <= v. Empty for one that never does.
+    gain
+        (n_pre, n_post) float32, factor of each synapse, 0 where it is stuck.
+    grid
+        Resolution of the layer's weights, 0 in the first layer; see `current_step`.
+    current
+        (n_post, n_knots) float32, what is added to the input current, see `bend_current`; None for nothing.
+    noise
+        (n_post,) float32, standard deviation of the noise added to v at each step; empty without.
+    """
+
+    decay: NDArray[np.float32]
+    edges: list[NDArray[np.float32]]
+    gain: NDArray[np.float32]
+    grid: np.float32
+    current: NDArray[np.float32] | None
+    noise: NDArray[np.float32]
+
+
+def tabulate(layer: Layer) -> TabulatedLayer:
+    """A layer as `draw_layer` draws it, with its functions tabulated."""
+    edges = layer_edges(layer, layer.threshold.astype(np.float32))
+    current = None if layer.current is None else current_table(layer.current)
+    return TabulatedLayer(layer.decay, edges, layer.gain, layer.grid, current, layer.noise)
+
+
+def make_circuit(spec: ChipSpec, layers: Sequence[TabulatedLayer]) -> Circuit:
+    """The circuit of a chip's layers."""
+    edges = [each for layer in layers for each in layer.edges]
+    tables = [layer.current for layer in layers if layer.current is not None]
     decay = np.concatenate([layer.decay for layer in layers])
     noise = np.concatenate([layer.noise for layer in layers])
     n_edges, padded = pad_edges(edges)
@@ -72,7 +105,7 @@ def make_circuit(spec: ChipSpec, layers: Sequence[Layer]) -> Circuit:
     sizes = np.array(spec.layers, np.int64)
     firsts = np.cumsum([0, *sizes[1:-1]])
     starts = np.cumsum([0, *np.repeat(sizes[:-1], sizes[1:])])
-    n_first = spec.layers[1] if spec.n_steps <= MOST_STEPS and spec.deterministic else 0
+    n_first = spec.layers[1] if spec.n_steps <= MOST_STEPS and spec.deterministic and not len(noise) else 0
     marks = _pad_marks([drive_marks(decay[n], edges[n], spec.n_steps) for n in range(n_first)])
     return Circuit(sizes, firsts, starts, spec.n_steps, decay, inflow, n_edges, padded, table, noise, *marks)
 

@@ -1,0 +1,1 @@
+"""Twins: chips that have learned how another chip answers."""

@@ -1,0 +1,86 @@
+"""What a twin is: a chip that has learned how another one answers, and what that cost.
+
+A twin is a chip (`spec`, `run`, and what it offers beside), so all that works on a chip works on it, at no
+presentation. Its counts are a function of weights and inputs: where the chip is noisy, the twin answers with the same
+random numbers each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+from bayes_snn.chips.contract import Chip, ChipSpec, FloatArray, IntArray
+from bayes_snn.errors import InputError
+
+SPIKES, COUNTS = "spikes", "counts"  # what a chip was learned from
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How a twin was learned.
+
+    Attributes
+    ----------
+    way
+        SPIKES or COUNTS: what the chip showed of itself.
+    presentations, programmings
+        Samples that the chip was shown, and times that its weights were written.
+    mismatch, n_compared
+        Share of the output counts that the twin had wrong, of those that it was not learned from, and how many these
+        were; nan and 0 where none were kept back.
+    chip
+        The name of the chip's class.
+    notes
+        Sentences on what was found, and on what could not be learned.
+    """
+
+    way: str
+    presentations: int = 0
+    programmings: int = 0
+    mismatch: float = float("nan")
+    n_compared: int = 0
+    chip: str = ""
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields in plain values."""
+        return {**asdict(self), "notes": list(self.notes)}
+
+
+@runtime_checkable
+class Twin(Protocol):
+    """A chip that has learned how another one answers.
+
+    `family` names its neurons; `learned` says how they were learned.
+    """
+
+    spec: ChipSpec
+    family: str
+    learned: Learned
+
+    def run(self, weights: Any, inputs: FloatArray) -> IntArray:
+        """Spike counts (n_samples, n_out); see `Chip.run`."""
+        ...
+
+    def spikes(self, weights: Any, inputs: FloatArray) -> list[Any]:
+        """Spikes (n_samples, n_steps, n_neurons) of each layer."""
+        ...
+
+
+def spec_of_twin(spec: ChipSpec) -> ChipSpec:
+    """The spec of a twin of a chip: it answers the same each time."""
+    return replace(spec, deterministic=True, drifting=False)
+
+
+def check_twin(twin: Chip, chip: Chip) -> None:
+    """An `InputError` unless the twin takes what the chip takes: layers, steps, range and levels of the weights."""
+    if spec_of_twin(twin.spec) == spec_of_twin(chip.spec):
+        return
+    ours, theirs = twin.spec, chip.spec
+    named = ("layers", "n_steps", "weight_range", "weight_bits", "parameters")
+    differs = next(name for name in named if getattr(ours, name) != getattr(theirs, name))
+    raise InputError(
+        f"The twin has {differs} {getattr(ours, differs)!r:.80}, but the chip has {getattr(theirs, differs)!r:.80}: it "
+        "is the twin of another chip, so learn one of this chip with learn_twin."
+    )

@@ -1,0 +1,84 @@
+"""The family `lif`: leaky integrate-and-fire neurons whose leaks, gains and firing regions were learned.
+
+Neurons are those of `bayes_snn.chips.lif`, with parameters of their own, so that a twin of a simulated chip can be
+exact, and is swept as fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.chips.lif.circuit import TabulatedLayer
+from bayes_snn.chips.lif.circuit_chip import CircuitChip
+from bayes_snn.twins.contract import SPIKES, Learned, spec_of_twin
+
+
+class LIFTwin(CircuitChip):
+    """A twin of LIF neurons.
+
+    Parameters
+    ----------
+    spec
+        That of the chip.
+    layers
+        The parameters of each layer.
+    learned
+        How they were learned.
+    """
+
+    family = "lif"
+
+    def __init__(self, spec: ChipSpec, layers: Sequence[TabulatedLayer], learned: Learned | None = None) -> None:
+        super().__init__(spec_of_twin(spec), layers)
+        self.layers = tuple(layers)
+        self.learned = Learned(SPIKES) if learned is None else learned
+
+    @property
+    def presentations(self) -> int:
+        """Samples that the chip was shown to learn this twin."""
+        return self.learned.presentations
+
+    @property
+    def programmings(self) -> int:
+        """Times that the chip's weights were written to learn it."""
+        return self.learned.programmings
+
+    def arrays(self) -> dict[str, Any]:
+        """All parameters as arrays by name, of which `from_arrays` makes the twin again."""
+        named: dict[str, Any] = {}
+        for number, layer in enumerate(self.layers, 1):
+            most = max([1, *(len(edges) for edges in layer.edges)])
+            edges = np.full((len(layer.edges), most), np.inf, np.float32)
+            for neuron, each in enumerate(layer.edges):
+                edges[neuron, : len(each)] = each
+            named |= {f"decay_{number}": layer.decay, f"edges_{number}": edges, f"gain_{number}": layer.gain}
+            named[f"grid_{number}"] = np.float32(layer.grid)
+            named[f"noise_{number}"] = layer.noise
+            if layer.current is not None:
+                named[f"current_{number}"] = layer.current
+        return named
+
+    @classmethod
+    def from_arrays(cls, spec: ChipSpec, arrays: dict[str, Any], learned: Learned) -> LIFTwin:
+        """The twin of these parameters; a `ValueError` or `KeyError` where they are none."""
+        layers = []
+        for number, (n_pre, n_post) in enumerate(spec.weight_shapes, 1):
+            decay, gain = (np.asarray(arrays[f"{name}_{number}"], np.float32) for name in ("decay", "gain"))
+            edges = np.asarray(arrays[f"edges_{number}"], np.float32)
+            noise = np.asarray(arrays[f"noise_{number}"], np.float32)
+            current = arrays.get(f"current_{number}")
+            current = None if current is None else np.asarray(current, np.float32)
+            shapes = decay.shape == (n_post,) and gain.shape == (n_pre, n_post) and noise.shape in ((0,), (n_post,))
+            tables = current is None or (current.ndim == 2 and len(current) == n_post and current.shape[1] > 1)
+            numbers = np.isfinite(gain).all() and (current is None or np.isfinite(current).all())
+            ascend = edges.ndim == 2 and len(edges) == n_post and not (edges[:, 1:] < edges[:, :-1]).any()
+            if not (shapes and tables and numbers and ascend and ((decay >= 0) & (decay < 1)).all()):
+                raise ValueError(f"the parameters of layer {number} are none of LIF neurons")
+            ended = [each[each < np.inf] for each in edges]
+            grid = np.float32(arrays[f"grid_{number}"])
+            layers.append(TabulatedLayer(decay, ended, gain, grid, current, noise))
+        return cls(spec, layers, learned)
