@@ -11,7 +11,7 @@ from tests.helpers.layout import FLOOR, ORDER, PACKAGE, Import, circles, imports
 
 ROOT = Path(__file__).parents[1]
 FOUND = imports(ROOT / PACKAGE)
-PAGE_ROOMS = {"chips", "posterior", "samplers", "checkpoint", "estimates", "inference", "checks"}
+PAGE_ROOMS = {"twins", "chips", "posterior", "samplers", "checkpoint", "estimates", "inference", "checks"}
 
 
 def test_no_import_points_upwards():
