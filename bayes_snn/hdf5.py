@@ -22,7 +22,9 @@ import xarray as xr
 from bayes_snn.files import UnreadableError, check_regular, why
 
 READER = Path(__file__).with_name("hdf5_process.py")
-SECONDS = 5.0  # of the processor, for a small file; a larger one gets more, see hdf5_process.BYTES_PER_SECOND
+SECONDS = 2.0  # of the processor, for a small file; a whole one of 60 MB takes some 0.1 s
+BYTES_PER_SECOND = 20e6  # that a slow disk gives: a large file gets more seconds
+CLOCK = 4.0  # seconds of the clock for one of the processor, on a busy computer
 START_SECONDS = 60.0  # for Python to start on a busy computer
 SPARE_BYTES = 2**30  # that a file may unpack to, beside 200 times its size
 _MOST_HEADER = 2**28
@@ -53,10 +55,12 @@ def read_hdf5(path: Path, seconds: float = SECONDS, spare_bytes: int = SPARE_BYT
     Links to other files, and values that lie in them, are refused.
     """
     size = check_regular(path)
-    arguments = [sys.executable, "-P", str(READER), str(path.absolute()), repr(seconds), str(spare_bytes)]
+    seconds += size / BYTES_PER_SECOND
+    clock = CLOCK * seconds
+    arguments = [sys.executable, "-P", str(READER), str(path.absolute()), repr(seconds), repr(clock), str(spare_bytes)]
     with start(arguments) as process:
         assert process.stdout is not None  # of this module's own making
-        watchdog = threading.Timer(START_SECONDS + 6.0 * seconds + size / 1e6, process.kill)  # should its own fail
+        watchdog = threading.Timer(START_SECONDS + clock, process.kill)  # should its own fail
         watchdog.start()
         try:
             answer = _answer(process.stdout, spare_bytes + 200 * size)
@@ -65,10 +69,17 @@ def read_hdf5(path: Path, seconds: float = SECONDS, spare_bytes: int = SPARE_BYT
             process.kill()  # of an answer that was not read to its end; else it has ended
     if answer is not None:
         return answer
-    code = process.returncode
-    if _named(code) in ("SIGKILL", "SIGALRM", "SIGPROF"):
-        raise UnreadableError(f"reading it took more than {seconds:g} s of the processor or more memory than there is")
-    raise UnreadableError(f"its bytes ended the process that read it ({_named(code)})")
+    ended = _named(process.returncode)
+    if ended == "SIGPROF":
+        raise UnreadableError(f"reading it took more than {seconds:.3g} s of the processor")
+    if ended == "SIGALRM":
+        raise UnreadableError(
+            f"reading it took more than {clock:.3g} s on a busy computer or a slow disk",
+            "try again when there is less to do, and take it from a copy if that ends alike",
+        )
+    if ended == "SIGKILL":
+        raise UnreadableError("reading it took more time or memory than there is")
+    raise UnreadableError(f"its bytes ended the process that read it ({ended})")
 
 
 def start(arguments: list[str]) -> subprocess.Popen[bytes]:

@@ -1,6 +1,6 @@
 """The process in which an HDF5 file of unknown origin is read: run as a script, it writes plain arrays to its output.
 
-    python -P hdf5_process.py FILE SECONDS SPARE_BYTES
+    python -P hdf5_process.py FILE SECONDS CLOCK SPARE_BYTES
 
 The output is the length of a JSON text (8 bytes, little-endian), the text, and the bytes of the arrays that it names,
 in its order. HDF5 trusts what stands in a file: wrong bytes can make it crash, run for ever or ask for any amount of
@@ -25,7 +25,6 @@ import h5py
 import numpy as np
 
 MOST_DEPTH, MOST_OBJECTS = 32, 20_000
-BYTES_PER_SECOND = 20e6  # that a slow disk gives
 _FILTERS = {1, 2, 3, 32000}  # deflate, shuffle, fletcher32, lzf: those that netCDF4 and h5py write
 _KINDS = "biufSU"
 # how netCDF4 keeps dims; they are read through `dims`
@@ -147,13 +146,16 @@ def read(found: h5py.Dataset, is_text: bool, most_bytes: int) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
-def limit(seconds: float, memory: int) -> None:
-    """Limit what this process may take: seconds from now, and bytes beside those that it has; it writes to no file."""
+def limit(seconds: float, clock: float, memory: int) -> None:
+    """Limit what this process may take, and it writes to no file.
+
+    Seconds of the processor and of the clock count from now, bytes of memory beside those that it has.
+    """
     if hasattr(signal, "setitimer"):
         # both end the process, wherever it is: first by its own time, for which a busy computer does not count
         for number, timer, most in (
             (signal.SIGPROF, signal.ITIMER_PROF, seconds),
-            (signal.SIGALRM, signal.ITIMER_REAL, 5.0 * seconds),
+            (signal.SIGALRM, signal.ITIMER_REAL, clock),
         ):
             signal.signal(number, signal.SIG_DFL)
             signal.setitimer(timer, most)
@@ -174,11 +176,11 @@ def send(output: BinaryIO, header: dict[str, Any]) -> None:
     output.write(struct.pack("<Q", len(text)) + text)
 
 
-def serve(path: str, seconds: float, spare: int, output: BinaryIO) -> None:
+def serve(path: str, seconds: float, clock: float, spare: int, output: BinaryIO) -> None:
     """Read a file and write what is in it; of what cannot be read, why."""
     size = os.path.getsize(path)
     most = spare + 200 * size
-    limit(seconds + size / BYTES_PER_SECOND, 2 * most + 2**28)
+    limit(seconds, clock, 2 * most + 2**28)
     try:
         with h5py.File(path, "r") as file:
             walk = Walk(most)
@@ -203,4 +205,4 @@ def serve(path: str, seconds: float, spare: int, output: BinaryIO) -> None:
 if __name__ == "__main__":
     with os.fdopen(os.dup(1), "wb") as stream:
         os.dup2(2, 1)  # what HDF5 prints must not lie between the arrays
-        serve(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), stream)
+        serve(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), stream)

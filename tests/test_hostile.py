@@ -220,13 +220,32 @@ def test_a_file_that_ends_or_holds_up_its_reader_is_one_sentence(tmp_path, monke
         with pytest.raises(UnreadableError) as error:
             read_hdf5(path)
         assert says in error.value.reason
-    # the limits are those of the reader itself
-    loop = (
-        "import sys; sys.path.insert(0, 'bayes_snn'); import hdf5_process as h; h.limit(0.2, 2**28)\nwhile True: pass"
-    )
-    monkeypatch.setattr("bayes_snn.hdf5.start", lambda a: started([sys.executable, "-P", "-c", loop]))
-    with pytest.raises(UnreadableError, match="took more than"):
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock", "program", "says"),
+    [
+        (0.2, 60.0, "while True: pass", r"took more than 2 s of the processor"),
+        (60.0, 0.2, "import time; time.sleep(60)", r"took more than 8 s on a busy computer"),
+    ],
+)
+def test_the_limits_of_time_are_those_of_the_reader_itself(tmp_path, monkeypatch, seconds, clock, program, says):
+    """A computer that is busy with other things makes no reading last."""
+    path = tmp_path / "x.nc"
+    path.write_bytes(b"anything")
+    asked = []
+
+    def start(arguments):
+        asked.append([float(number) for number in arguments[-3:-1]])
+        code = "import sys; sys.path.insert(0, 'bayes_snn'); import hdf5_process as h"
+        code += f"; h.limit({seconds}, {clock}, 2**28)\n{program}"
+        return started([sys.executable, "-P", "-c", code])
+
+    monkeypatch.setattr("bayes_snn.hdf5.start", start)
+    with pytest.raises(UnreadableError, match=says):
         read_hdf5(path)
+    [[_, most]] = asked
+    assert most < 9.0  # with the start of the reader, a small file is done with within 10 s
 
 
 def started(arguments):
