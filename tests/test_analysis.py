@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,6 +152,22 @@ def test_without_results(
     assert "python analysis/figure2.py --run" in capsys.readouterr().err
     assert run(saved, script, "figure2", monkeypatch, "--rum") == 2
     assert "only --run is known" in capsys.readouterr().err
+
+
+def test_rows_of_several_versions_are_said(
+    saved: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same cell has other draws in another version, so that a figure would compare versions."""
+    path = made_up_study(
+        tmp_path / "results" / "figure2.parquet", grid_of(importlib.import_module("figure2")), accuracy
+    )
+    for versions in (["0.1.0"], ["0.1.0", "0.2.0"]):
+        rows = pd.read_parquet(path)
+        rows["versions"] = [json.dumps({"bayes_snn": versions[n % len(versions)]}) for n in range(len(rows))]
+        rows.to_parquet(path)
+        assert len(saved.load("figure2")) == len(rows)
+        said = capsys.readouterr().out
+        assert ("do not compare rows of different versions" in said) == (len(versions) > 1)
 
 
 def test_run_starts_the_sweep_and_saves_its_rows(
