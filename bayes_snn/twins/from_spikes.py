@@ -1,0 +1,105 @@
+"""Learning a twin from a chip that shows the spikes of all its neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from bayes_snn.chips.contract import FloatArray
+from bayes_snn.twins.asking import AskedChip, BudgetSpentError
+from bayes_snn.twins.contract import SPIKES, Learned
+from bayes_snn.twins.lif import LIFTwin
+from bayes_snn.twins.membrane import Floats
+from bayes_snn.twins.recordings import Recordings
+from bayes_snn.twins.teacher import fit_lif
+
+FIRST_BATCH = 64  # presentations
+GROWTH = 0.5  # of what was shown so far, the next batch
+SAMPLES = 8  # shown under one programming
+SMALL = 0.002  # share of wrong counts that is small enough
+MOST = 6_000  # presentations without a budget
+SCALES = (0.3, 0.6, 1.0, 1.0, 1.5)  # of random weights
+JITTER = 0.3  # of given inputs, in their standard deviations
+
+Progress = Callable[[int, float], None]  # told presentations so far, and the share of wrong counts
+
+
+def learn_from_spikes(
+    asked: AskedChip, seed: int, inputs: FloatArray | None = None, progress: Progress | None = None
+) -> tuple[LIFTwin, Recordings]:
+    """Learn a twin, and stop when it is good enough or the budget is spent.
+
+    Each batch is predicted by the twin learned from those before it; how many counts were wrong says how good it was.
+
+    Parameters
+    ----------
+    asked
+        The chip, which counts what it is shown; it must have `spikes`.
+    seed
+        Of the weights and inputs that are shown.
+    inputs
+        (n, n_in) inputs like those that the twin is for; standard normal ones without.
+    progress
+        Told presentations and the share of wrong counts after each batch.
+
+    Raises
+    ------
+    BudgetSpentError
+        When nothing may be shown at all.
+    """
+    rng, recordings = np.random.default_rng([seed, 0x7419]), Recordings(asked.spec)
+    twin, wrong, compared, running = None, float("nan"), 0, 0
+    while running < 2:
+        n = min(max(FIRST_BATCH, int(GROWTH * len(recordings))), asked.left, MOST - len(recordings))
+        if n < 1:
+            break
+        n_wrong, compared = _show_batch(asked, rng, recordings, int(n), inputs, twin)
+        if twin is not None:
+            wrong = n_wrong / compared
+            running = running + 1 if wrong <= SMALL else 0
+            if progress is not None:
+                progress(asked.presentations, wrong)
+        twin = fit_lif(asked.spec, recordings, twin)
+    if twin is None:
+        raise BudgetSpentError
+    learned = Learned(SPIKES, asked.presentations, asked.programmings, wrong, compared, type(asked.chip).__name__)
+    twin.learned = replace(learned, notes=twin.learned.notes)
+    return twin, recordings
+
+
+def _show_batch(
+    asked: AskedChip,
+    rng: np.random.Generator,
+    recordings: Recordings,
+    n: int,
+    inputs: FloatArray | None,
+    twin: LIFTwin | None,
+) -> tuple[int, int]:
+    """Show n samples under random weights: wrong counts of the twin, of how many."""
+    n_wrong = n_counts = 0
+    while n > 0:
+        weights = random_weights(rng, asked.spec.weight_shapes)
+        shown = random_inputs(rng, min(SAMPLES, n), asked.spec.layers[0], inputs)
+        spikes = asked.spikes(weights, shown)
+        if twin is not None:
+            counts = spikes[-1].sum(axis=1)
+            n_wrong += int((twin.run(weights, shown) != counts).sum())
+            n_counts += counts.size
+        recordings.add(weights, shown, spikes)
+        n -= len(shown)
+    return n_wrong, n_counts
+
+
+def random_weights(rng: np.random.Generator, shapes: tuple[tuple[int, int], ...]) -> list[Floats]:
+    """Normal weights of one of several scales, another in each layer."""
+    return [rng.choice(SCALES) * rng.normal(size=shape) for shape in shapes]
+
+
+def random_inputs(rng: np.random.Generator, n: int, n_in: int, inputs: FloatArray | None) -> Floats:
+    """Inputs (n, n_in): standard normal ones, or rows of those that are given, jittered."""
+    if inputs is None:
+        return rng.normal(size=(n, n_in))
+    rows = np.asarray(inputs, np.float64)
+    return rows[rng.integers(len(rows), size=n)] + JITTER * rows.std(axis=0) * rng.normal(size=(n, n_in))

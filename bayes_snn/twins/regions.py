@@ -1,0 +1,75 @@
+"""The firing region of a neuron, from voltages at which it fired and voltages at which it did not.
+
+Along the sorted voltages the labels are those of a union of intervals. The fewest intervals that contradict the fewest
+labels are found by dynamic programming, as a hidden Markov chain of two states is decoded (Viterbi, IEEE Trans. Inf.
+Theory 1967): each contradicted label costs 1, each edge `price`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bayes_snn.twins.membrane import Floats
+
+PRICE = 2.0  # of an edge, in labels: a label that stands alone is taken for wrong
+FAR = -1e6  # an edge below all voltages
+
+
+class Region(NamedTuple):
+    """A union of intervals.
+
+    Attributes
+    ----------
+    edges
+        Ascending; the neuron fires where an odd number of them are <= v.
+    widths
+        (n_edges,) from the innermost voltage below to the one above: an edge lies somewhere between.
+    errors
+        Labels that it contradicts.
+    """
+
+    edges: Floats
+    widths: Floats
+    errors: int
+
+    def cost(self, price: float = PRICE) -> float:
+        """Errors, and what the edges cost."""
+        return self.errors + price * len(self.edges)
+
+
+def find_region(voltages: Floats, fired: NDArray[np.bool_], price: float = PRICE) -> Region:
+    """The region that explains points (n_points,) at the lowest cost."""
+    if not len(voltages):
+        return Region(np.zeros(0), np.zeros(0), 0)
+    order = np.argsort(voltages)
+    v, labels = voltages[order], fired[order]
+    state = np.empty(len(v), np.bool_)
+    _decode(labels, price, state)
+    turns = np.flatnonzero(state[1:] != state[:-1])
+    edges, widths = 0.5 * (v[turns] + v[turns + 1]), v[turns + 1] - v[turns]
+    if state[0]:
+        edges, widths = np.append(FAR, edges), np.append(0.0, widths)
+    return Region(edges, widths, int((state != labels).sum()))
+
+
+@njit(cache=True, error_model="numpy")
+def _decode(labels, price, state):  # type: ignore[no-untyped-def]
+    """Fill the cheapest sequence of states, (n_points,), for labels (n_points,)."""
+    n = labels.shape[0]
+    came = np.empty((n, 2), np.bool_)  # from the other state
+    silent, firing = 0.0, price
+    for i in range(n):
+        came[i, 0], came[i, 1] = firing + price < silent, silent + price < firing
+        silent, firing = min(silent, firing + price), min(firing, silent + price)
+        if labels[i]:
+            silent += 1.0
+        else:
+            firing += 1.0
+    now = firing < silent
+    for i in range(n - 1, -1, -1):
+        state[i] = now
+        now ^= came[i, np.int64(now)]
