@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +25,7 @@ from bayes_snn.files import UnreadableError, check_regular, why
 READER = Path(__file__).with_name("hdf5_process.py")
 SECONDS = 2.0  # of the processor, for a small file; a whole one of 60 MB takes some 0.1 s
 BYTES_PER_SECOND = 20e6  # that a slow disk gives: a large file gets more seconds
-CLOCK = 4.0  # seconds of the clock for one of the processor, on a busy computer
+CLOCK = 4.0  # seconds of the clock for one of the processor, on a busy computer; its start is among them
 START_SECONDS = 60.0  # for Python to start on a busy computer
 SPARE_BYTES = 2**30  # that a file may unpack to, beside 200 times its size
 _MOST_HEADER = 2**28
@@ -57,7 +58,9 @@ def read_hdf5(path: Path, seconds: float = SECONDS, spare_bytes: int = SPARE_BYT
     size = check_regular(path)
     seconds += size / BYTES_PER_SECOND
     clock = CLOCK * seconds
-    arguments = [sys.executable, "-P", str(READER), str(path.absolute()), repr(seconds), repr(clock), str(spare_bytes)]
+    deadline = time.monotonic() + clock
+    arguments = [str(path.absolute()), repr(seconds), repr(deadline), str(spare_bytes)]
+    arguments = [sys.executable, "-P", str(READER), *arguments]
     with start(arguments) as process:
         assert process.stdout is not None  # of this module's own making
         watchdog = threading.Timer(START_SECONDS + clock, process.kill)  # should its own fail

@@ -1,6 +1,6 @@
 """The process in which an HDF5 file of unknown origin is read: run as a script, it writes plain arrays to its output.
 
-    python -P hdf5_process.py FILE SECONDS CLOCK SPARE_BYTES
+    python -P hdf5_process.py FILE SECONDS DEADLINE SPARE_BYTES
 
 The output is the length of a JSON text (8 bytes, little-endian), the text, and the bytes of the arrays that it names,
 in its order. HDF5 trusts what stands in a file: wrong bytes can make it crash, run for ever or ask for any amount of
@@ -16,6 +16,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from typing import Any, BinaryIO
 
 os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # no filter is loaded from a library beside HDF5
@@ -176,11 +177,15 @@ def send(output: BinaryIO, header: dict[str, Any]) -> None:
     output.write(struct.pack("<Q", len(text)) + text)
 
 
-def serve(path: str, seconds: float, clock: float, spare: int, output: BinaryIO) -> None:
-    """Read a file and write what is in it; of what cannot be read, why."""
+def serve(path: str, seconds: float, deadline: float, spare: int, output: BinaryIO) -> None:
+    """Read a file and write what is in it; of what cannot be read, why.
+
+    `deadline` is of the monotonic clock, which this process has in common with the one that started it. However late
+    the start was, there are as many seconds of the clock as of the processor.
+    """
     size = os.path.getsize(path)
     most = spare + 200 * size
-    limit(seconds, clock, 2 * most + 2**28)
+    limit(seconds, max(deadline - time.monotonic(), seconds), 2 * most + 2**28)
     try:
         with h5py.File(path, "r") as file:
             walk = Walk(most)

@@ -288,14 +288,14 @@ class _Forked:
     def __init__(self, arguments: list[str]) -> None:
         from bayes_snn import hdf5_process
 
-        *_, path, seconds, clock, spare = arguments
+        *_, path, seconds, deadline, spare = arguments
         r, w = os.pipe()
         self.returncode = 0
         self.pid = os.fork()
         if self.pid == 0:
             os.close(r)
             with contextlib.suppress(BaseException), os.fdopen(w, "wb") as stream:
-                hdf5_process.serve(path, float(seconds), float(clock), int(spare), stream)
+                hdf5_process.serve(path, float(seconds), float(deadline), int(spare), stream)
             os._exit(0)
         os.close(w)
         self.stdout = os.fdopen(r, "rb")
