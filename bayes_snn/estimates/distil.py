@@ -1,30 +1,30 @@
 """One set of weights that answers as the whole posterior does, trained in the loop: the estimate "distilled".
 
 An ensemble is more accurate than any of its draws, but a chip holds one set of weights at a time. Distillation shows
-many unlabelled inputs to the ensemble and trains a single network to give the same answers (Bucila, Caruana,
-Niculescu-Mizil, KDD 2006; of a posterior: Korattikara, Rathod, Murphy, Welling, NIPS 2015). Here the network is the
-chip, with all its distortions, and it is trained as in a fit, by Metropolis sweeps over single weights. No label is
-used, and no test sample. The start is the member of the ensemble that gives its answers the highest likelihood; its
-readout stays.
+many unlabelled inputs to the ensemble and trains a single network to give the same answers (Bucila, Caruana, Niculescu-
+Mizil, KDD 2006; of a posterior: Korattikara, Rathod, Murphy, Welling, NIPS 2015). Here the network is the chip, with
+all its distortions, and it is trained as in a fit, by the sampler `sitewise`, under a prior that is uniform over the
+chip's range, where the model's own prior lets weights be. No label is used, and no test sample. The start is the member
+of the ensemble that gives its answers the highest likelihood; its readout stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chips.contract import Chip, as_matrices
+from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import check_whole
 from bayes_snn.estimates.predict import ENSEMBLE_SIZE, Draws, Weights, run_draws
 from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.noisy import NoiseChoice
-from bayes_snn.posterior.op import ChipCounts
-from bayes_snn.samplers.shared.jumps import jump, tune_scales
-from bayes_snn.samplers.shared.sweepers import make_sweeper
 from bayes_snn.waiting import tracked
+
+Ends = Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]  # lower and upper, of each layer
 
 JITTER = 0.3  # standard deviation of what is added to a training input, in standard deviations of a feature
 
@@ -48,7 +48,7 @@ def distil(
     n_inputs: int,
     sweeps: int,
     seed: int,
-    support: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
+    support: Ends | None = None,
 ) -> Distilled:
     """Train one set of weights to give the answers of an ensemble; `FitResult.distil` is the way to call it.
 
@@ -85,51 +85,67 @@ def distil(
     fits_best = np.log(np.maximum(each[:, np.arange(len(inputs)), answers], 1e-300)).sum(axis=1).argmax()
     best = int(members[fits_best])
     start, readout = draws[best], draws.readout(best)
-    op = ChipCounts(chip, inputs)
-    op.noise = noise
-    op.presentations = len(members) * noise.repeats * len(inputs)
-    weights = _imitate(op, answers, start, readout, sweeps, rng, support)
-    given = readout.probabilities(op.answers(weights, inputs)).mean(axis=0)
+    shown = len(members) * noise.repeats * len(inputs)
+    lowest, highest, start = _ends(chip, start, support)
+    model = _model(chip, inputs, answers, noise, readout, lowest, highest)
+    weights = _imitate(model, start, sweeps, rng)
+    op = model.likelihood.op
+    given = readout.probabilities(op.run(weights)).mean(axis=0)
     agreed = np.mean(given.argmax(axis=1) == answers)
-    return Distilled(weights, readout, float(agreed), op.presentations)
+    return Distilled(weights, readout, float(agreed), shown + op.presentations)
 
 
-def _imitate(
-    op: ChipCounts,
+def _ends(chip: Chip, start: Weights, support: Ends | None) -> tuple[Weights, Weights, Weights]:
+    """Lower and upper ends of every weight, (n_pre, n_post) for each layer, and the start between them.
+
+    They are equal where a weight stays as it is.
+    """
+    low, high = chip.spec.weight_range
+    lowest, highest, inside = [], [], []
+    allowed = support or [(np.full_like(layer, low), np.full_like(layer, high)) for layer in start]
+    for layer, ends in zip(start, allowed, strict=True):
+        least, most = np.maximum(ends[0], low), np.minimum(ends[1], high)
+        free = least < most  # neither equal nor nan
+        inside.append(np.where(free, np.clip(layer, least, most), layer))
+        lowest.append(np.where(free, least, layer))
+        highest.append(np.where(free, most, layer))
+    return lowest, highest, inside
+
+
+def _model(
+    chip: Chip,
+    inputs: NDArray[np.float64],
     answers: NDArray[np.int64],
-    start: Weights,
+    noise: NoiseChoice,
     readout: Readout,
-    sweeps: int,
-    rng: np.random.Generator,
-    support: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
-) -> Weights:
-    """Metropolis sweeps at the likelihood of the answers, each weight uniform over the chip's range and its support.
+    lowest: Weights,
+    highest: Weights,
+) -> Any:
+    """The PyMC model that is sampled: weights that are uniform between their ends, and the answers as labels."""
+    import pymc as pm  # not needed to read a fit
+
+    from bayes_snn.posterior.build import build_model
+
+    def uniform(chip: Chip) -> list[Any]:
+        ends = zip(chip.spec.weight_names, lowest, highest, strict=True)
+        return [pm.Uniform(name, low, high, default_transform=None) for name, low, high in ends]
+
+    biases = readout.biases(chip.spec.layers[-1])
+    model = build_model(chip, inputs, answers, uniform, readout=lambda chip: (readout.beta, biases))
+    model.likelihood.op.noise = noise
+    return model
+
+
+def _imitate(model: Any, start: Weights, sweeps: int, rng: np.random.Generator) -> Weights:
+    """Where `sitewise` is after so many draws of a warm-up that is not tempered.
 
     Thousands of answers leave a posterior so narrow that the last weights are as good as any.
     """
-    low, high = op.chip.spec.weight_range
-    shapes = op.chip.spec.weight_shapes
-    q = np.concatenate([np.ravel(layer) for layer in start])
-    free = np.ones(len(q), np.bool_)
-    if support is None:
-        lowest, highest = np.full(len(q), low), np.full(len(q), high)
-    else:
-        ends = [np.concatenate([np.ravel(layer[side]) for layer in support]) for side in (0, 1)]
-        lowest, highest = np.maximum(ends[0], low), np.minimum(ends[1], high)
-        free = lowest < highest  # neither equal nor nan
-    q = np.where(free, np.clip(q, np.where(free, lowest, -np.inf), np.where(free, highest, np.inf)), q)
-    sweeper, log_scales = make_sweeper(op, answers, early=True), np.zeros(len(q))
-    if not sweeper.charges_op:  # its first start shows all inputs
-        op.presentations += len(op.inputs)
-    for number in tracked(range(sweeps), "Distilling, sweep by sweep"):
-        sweeper.start(as_matrices(q, shapes), readout)
-        proposals, far = jump(rng, q, np.exp(log_scales))
-        inside = free & (proposals >= lowest) & (proposals <= highest)
-        bounds = np.where(inside, -rng.exponential(size=len(q)), np.inf)
-        sweep = sweeper.sweep(np.where(inside, proposals, q), bounds, rng.permutation(len(q)))
-        q = np.where(sweep.accepted, proposals, q)
-        if not sweeper.charges_op:
-            op.presentations += sweep.presentations
-        # a step wider than the range would seldom stay inside
-        tune_scales(log_scales, number, sweep.accepted, far, largest=np.log(high - low))
-    return as_matrices(q, shapes)
+    from bayes_snn.samplers.sitewise import SitewiseMetropolis
+
+    names = model.likelihood.op.chip.spec.weight_names
+    point = dict(zip(names, start, strict=True))
+    step = SitewiseMetropolis(model.value_vars, model=model, rng=rng, initial_point=point)
+    for _ in tracked(range(sweeps), "Distilling, sweep by sweep"):
+        point, _ = step.step(point)
+    return [point[name] for name in names]

@@ -284,7 +284,7 @@ class FitResult:
         -------
         The weights, (n_pre, n_post) for each layer; also kept in the fit, and saved with it.
         """
-        from bayes_snn.estimates.distil import distil  # its sweepers come with PyMC, which reading a fit does not need
+        from bayes_snn.estimates.distil import distil
 
         kind = self.arguments.get("noise") or PSEUDO_MARGINAL
         noise = NoiseChoice(kind, self.repeats)
@@ -455,34 +455,8 @@ class FitResult:
         return folder
 
 
-
-
 def _own_files(folder: Path) -> tuple[Path, Path]:
     return folder / "posterior.nc", folder / "fit.json"
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def _finite(value: Any) -> Any:

@@ -110,11 +110,13 @@ class ChipCounts(Op):
             self._known.popitem(last=False)
 
     def run(self, weights: Sequence[FloatArray]) -> NDArray[np.int64]:
-        """Run the chip on all training inputs, whatever is remembered."""
-        return self.answers(weights, self.inputs)
+        """Run the chip on all training inputs, whatever is remembered, and charge for it."""
+        counts = self.answers(weights, self.inputs)
+        self.presentations += self.noise.repeats * len(self.inputs)
+        return counts
 
     def answers(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int64]:
-        """Run the chip on some inputs, `noise.repeats` times, and charge for them: counts (n_runs, n, n_classes).
+        """Run the chip on some inputs, `noise.repeats` times: counts (n_runs, n, n_classes). Who asks charges for it.
 
         Raises a `ChipError` when the chip answers nonsense or raises an exception.
         """
@@ -122,7 +124,6 @@ class ChipCounts(Op):
         runs = np.empty((self.noise.repeats, len(inputs), self.chip.spec.layers[-1]), np.int64)
         for counts in runs:
             counts[:] = ask_counts(self.chip, weights, inputs)
-            self.presentations += len(inputs)
         return runs
 
     def keep(self, weights: Sequence[FloatArray]) -> None:

@@ -22,6 +22,7 @@ from pymc.step_methods.state import dataclass_state
 from pytensor.graph.traversal import ancestors
 
 from bayes_snn.chips.contract import as_matrices
+from bayes_snn.chips.sweeper import Sweeper
 from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.shared.jumps import jump, tune_scales
 from bayes_snn.samplers.shared.prior import separable_log_prior
@@ -53,8 +54,6 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
     ----------
     vars
         Value variables of the weights.
-    early
-        Stop showing samples as soon as a proposal is lost; the draws are the same either way.
     """
 
     name = "sitewise_metropolis"
@@ -73,7 +72,6 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self,
         vars: Any = None,
         *,
-        early: bool = True,
         model: pm.Model | None = None,
         rng: Any = None,
         initial_point: Any = None,
@@ -86,18 +84,18 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self.find_op(model)
         self._sites = Sites(model, vars)
         self.log_prior = separable_log_prior(model, vars, shared, point)
-        self._labels, self._early = model.likelihood.labels, early
+        self._labels = model.likelihood.labels
         self._readout = readout_function(model, shared)
-        self._readout_moves = model.likelihood.fixed is None
         # hyperparameters, which are drawn at power 1, would follow the weights out, and the weights them
         own = [model.values_to_rvs[value] for value in vars]
         others = [rv for rv in model.free_RVs if rv not in own]
+        # steps on them, on the readout and on a drifting chip ask for the counts of weights that stay, at no run
+        self._is_asked = bool(others) or not self.op.chip.spec.deterministic
         self._has_hyperparameters = any(rv in ancestors(own) for rv in others)
         self._widest = 1.0 if self._has_hyperparameters else WIDEST
         self._zeros = np.zeros(len(self._sites.swept))
         self._columns = self._sites.columns()
-        self._sweeper: Any = None
-        self._has_begun = False
+        self._sweeper: Sweeper | None = None
         self._last_run: tuple[list[np.ndarray], np.ndarray] = [], np.zeros(0, np.int64)
         self._saved = 0
         self.n_tune = 0
@@ -114,26 +112,24 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         super().setup_chain(rng, tune, draws)
         self.n_tune = tune
         self._saved = 0
-        self._sweeper, self._has_begun = None, False
+        self._sweeper = None
 
     def checkpoint_state(self) -> dict[str, Any]:
-        tell = getattr(self._sweeper, "checkpoint_state", None)
-        return {**super().checkpoint_state(), "saved": self._saved, "sweeper": None if tell is None else tell()}
+        sweeper = None if self._sweeper is None else self._sweeper.checkpoint_state()
+        return {**super().checkpoint_state(), "saved": self._saved, "sweeper": sweeper}
 
     def restore_state(self, state: dict[str, Any]) -> None:
         super().restore_state(state)
         self._saved = int(state["saved"])
-        self._sweeper, self._has_begun = None, True
+        self._sweeper = None
         if state["sweeper"] is not None:
             self._find_sweeper().restore_state(state["sweeper"])
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
         q = np.array(q0.data, dtype=self.dtype)
         sweeper, readout = self._find_sweeper(), self._readout()
+        shown = sweeper.presentations
         log_likelihood = sweeper.start(self._matrices(q), readout)
-        if not sweeper.charges_op and not self._has_begun:  # later starts are where the chip was left
-            self.op.presentations += len(self.op.inputs)
-        self._has_begun = True
         # 0. move whole neurons, where no single weight has any influence
         refreshes = self.op.noise.refreshes
         q, moved = self.shift(q, log_likelihood)
@@ -156,10 +152,9 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         sweep = sweeper.sweep(proposed, *self._sites.visits(bounds, order))
         accepted = sweep.accepted[self._sites.swept]
         q = np.where(accepted, proposals, q)
-        if not sweeper.charges_op:
-            self.op.presentations += sweep.presentations
-            if self._readout_moves:  # steps that move it alone find the counts, and need no run
-                self.op.remember(self._matrices(q), sweeper.counts()[None])
+        self.op.presentations += sweeper.presentations - shown
+        if self._is_asked:
+            self.op.remember(self._matrices(q), sweeper.counts())
         runs = len(q) * self.op.noise.repeats * (2 if refreshes else 1)
         self._saved += runs * len(self.op.inputs) - sweep.presentations
         # 4. in the warm-up alone, tune the step sizes
@@ -174,14 +169,14 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         }
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
-    def _find_sweeper(self) -> Any:
+    def _find_sweeper(self) -> Sweeper:
         if self._sweeper is None:
-            self._sweeper = make_sweeper(self.op, self._labels, self._early)
+            self._sweeper = make_sweeper(self.op, self._labels)
         return self._sweeper
 
     def go_on_from(self, weights: Any, counts: np.ndarray) -> None:
         super().go_on_from(weights, counts)
-        self._find_sweeper().remeasure(counts)
+        self._find_sweeper().accept(weights, counts)
 
     def propose(self, q: np.ndarray, step_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each variable (n_weights,) would jump to, and where that is a far jump: as likely as the jump back."""
@@ -214,8 +209,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         return float(self._readout().log_p(counts, self._labels).sum())
 
     def _accept(self) -> None:
-        if self._sweeper.charges_op:  # a sweeper of the chip's own has the answer at no charge
-            self._sweeper.accept(*self._last_run)
+        self._find_sweeper().accept(*self._last_run)
 
     def step_sizes(self) -> np.ndarray:
         """Standard deviation of each weight's proposal, (n_weights,): its own, but not far beyond its prior's.

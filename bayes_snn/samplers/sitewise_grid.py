@@ -112,9 +112,3 @@ class GridMetropolis(SitewiseMetropolis):
 
     # nothing of its own beside what these tell
     checkpoint_state, restore_state = SitewiseMetropolis.checkpoint_state, SitewiseMetropolis.restore_state
-
-
-
-
-
-

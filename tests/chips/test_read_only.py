@@ -55,7 +55,7 @@ def draws():
 
 
 def swept(chip):
-    sweeper = BlackBoxSweeper(ChipCounts(chip, INPUTS), LABELS, True)
+    sweeper = BlackBoxSweeper(ChipCounts(chip, INPUTS), LABELS)
     sweeper.start(WEIGHTS, PLAIN)
 
 
@@ -163,8 +163,8 @@ def test_a_prior_cannot_change_the_levels_of_a_chip():
 def test_a_sweeper_of_a_chip_gets_labels_that_it_cannot_change():
     seen = []
     chip = SigmoidChip()
-    chip.site_sweeper = lambda inputs, labels, early: seen.extend([inputs, labels])
-    make_sweeper(ChipCounts(chip, INPUTS), LABELS, True)
+    chip.site_sweeper = lambda inputs, labels: seen.extend([inputs, labels])
+    make_sweeper(ChipCounts(chip, INPUTS), LABELS)
     assert len(seen) == 2
     assert not any(array.flags.writeable for array in seen)
 
@@ -182,7 +182,7 @@ def test_kernels_are_compiled_for_one_kind_of_array():
     known = [set(kernel.signatures) for kernel in kernels]
     op = ChipCounts(chip, frozen(inputs))
     PLAIN.log_p(op.evaluate([frozen(w) for w in weights]), frozen(labels))
-    sweeper = make_sweeper(op, labels, True)
+    sweeper = make_sweeper(op, labels)
     sweeper.start([frozen(w) for w in weights], Readout(0.7, frozen([0.1, 0.2])))
     sweeper.sweep(np.zeros(12), np.full(12, np.inf), np.arange(12))
     assert [set(kernel.signatures) for kernel in kernels] == known

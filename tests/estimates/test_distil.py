@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from bayes_snn.chips.lif.chip import LIFChip
-from bayes_snn.chips.sweeper import Sweep
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.distil import JITTER, distil
 from bayes_snn.estimates.predict import ESTIMATES, Draws
@@ -15,7 +14,7 @@ from bayes_snn.inference.estimator import BayesSNNClassifier
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.posterior.noisy import MCWM, NoiseChoice
-from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
+from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from tests.helpers.fits import CountingChip, hand_made_fit
 
 X = np.random.default_rng(0).normal(size=(30, 8))
@@ -67,9 +66,9 @@ def test_it_starts_at_the_member_that_answers_most_like_the_ensemble():
     layers = [np.zeros((10, 8, 6)), np.zeros((10, 6, 2))]
     layers[0][4], layers[1][4] = rng.normal(0.0, 2.0, (8, 6)), rng.normal(1.0, 2.0, (6, 2))
     assert (np.ptp(chip.run([layer[4] for layer in layers], X), axis=1) > 0).mean() > 0.3
-    # sweeps that accept nothing: what comes back is the start
+    # steps that stay where they are: what comes back is the start
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BlackBoxSweeper, "sweep", lambda self, q, *_: Sweep(np.zeros(len(q), bool), 0.0, 0))
+        patch.setattr(SitewiseMetropolis, "step", lambda self, point: (point, []))
         draws = Draws(layers, np.zeros(10))
         found = distil(CountingChip(chip), draws, X, NoiseChoice(), n_inputs=50, sweeps=1, seed=0)
     for layer, kept in zip(layers, found.weights, strict=True):

@@ -97,7 +97,7 @@ def carried(step, weights, labels):
     if isinstance(step, JointMetropolis) and step.log_likelihood._last is not None:
         return step.log_likelihood._last[1]
     sweeper = getattr(step, "_sweeper", None)
-    counts = step.op.known(weights) if sweeper is None else sweeper._counts
+    counts = step.op.known(weights) if sweeper is None else sweeper.counts()
     return float("nan") if counts is None else float(PLAIN.log_p(counts, labels).sum())
 
 

@@ -21,7 +21,7 @@ from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.metropolis import StockMetropolis
 from bayes_snn.samplers.shared.prior import why_not_separable
 from bayes_snn.samplers.shared.shift import later_columns, shift_neurons
-from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
+from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper, make_sweeper
 from bayes_snn.samplers.sitewise import COLDEST, WIDEST, SitewiseMetropolis
 from tests.chips.lif.test_chip import STRENGTHS, random_network
 from tests.helpers.toys import INPUTS, LABELS, HiddenChip, SigmoidChip, independent, quadrature, z_scores
@@ -90,7 +90,7 @@ def test_incremental_runs_equal_full_runs(layers, names, n_samples, n_steps, bet
         counts = chip.run(unravel(q, chip.spec.weight_shapes), inputs)
         full = readout.log_p([counts], labels).sum()
         np.testing.assert_allclose(sweep.log_likelihood, full, rtol=1e-12, atol=1e-9)
-    np.testing.assert_array_equal(sweeper.counts(), counts)
+    np.testing.assert_array_equal(sweeper.counts(), counts[None])
     # the state left behind is, spike by spike and sum by sum, that of a full run
     trains, sums, order = sweeper._state.trains.copy(), sweeper._state.sums.copy(), sweeper._order.copy()
     spikes = chip.spikes(unravel(q, chip.spec.weight_shapes), inputs[order])
@@ -126,36 +126,34 @@ def test_stopping_early_changes_no_decision(layers):
     chip, weights, inputs, labels = problem(layers, 400, 9, ["comparator"], flipped=0.02)
     q = np.concatenate([w.ravel() for w in weights])
     readouts = PLAIN, Readout(0.6, np.linspace(-0.4, 0.9, layers[-1])), Readout(0.3, np.linspace(0, 50, layers[-1]))
+    whole_runs = BlackBoxSweeper(ChipCounts(Plain(chip), inputs), labels)  # which shows all samples, or none
     paths = [
-        sweep_along(
-            *(chip.site_sweeper(inputs, labels, early), q, chip.spec.weight_shapes, np.random.default_rng(1), 12),
-            readouts=readouts,
-        )
-        for early in (True, False)
+        sweep_along(*(sweeper, q, chip.spec.weight_shapes, np.random.default_rng(1), 12), readouts=readouts)
+        for sweeper in (chip.site_sweeper(inputs, labels), whole_runs)
     ]
     for (a, early), (b, whole) in zip(*paths, strict=True):
         np.testing.assert_array_equal(a, b)
-        assert early.log_likelihood == whole.log_likelihood
+        assert early.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-12)
         assert early.presentations <= whole.presentations
+        assert whole.presentations % len(inputs) == 0
     assert sum(s.presentations for _, s in paths[0]) < sum(s.presentations for _, s in paths[1])
 
 
 @pytest.mark.parametrize("subsets", [False, True])
 def test_a_black_box_is_swept_to_the_same_draws(subsets):
     chip, weights, inputs, labels = problem((4, 5, 2), 300, 4, ["comparator"], flipped=0.02)
-    plain = Plain(chip, subsets)
-    op = ChipCounts(plain, inputs)
+    plain, whole_runs = Plain(chip, subsets), Plain(chip)
     q = np.concatenate([w.ravel() for w in weights])
     shapes = chip.spec.weight_shapes
     own = sweep_along(chip.site_sweeper(inputs, labels), q, shapes, np.random.default_rng(2), 6)
-    box = sweep_along(BlackBoxSweeper(op, labels, True), q, shapes, np.random.default_rng(2), 6)
-    whole = sweep_along(BlackBoxSweeper(op, labels, False), q, shapes, np.random.default_rng(2), 6)
+    boxes = [BlackBoxSweeper(ChipCounts(each, inputs), labels) for each in (plain, whole_runs)]
+    box, whole = (sweep_along(each, q, shapes, np.random.default_rng(2), 6) for each in boxes)
     for (a, _), (b, stopped), (c, full) in zip(own, box, whole, strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(b, c)
-        assert stopped.log_likelihood == full.log_likelihood
+        assert stopped.log_likelihood == pytest.approx(full.log_likelihood, rel=1e-12)
         assert (stopped.presentations < full.presentations) == subsets
-    assert plain.shown == op.presentations
+    assert [plain.shown, whole_runs.shown] == [each.presentations for each in boxes]
 
 
 def sitewise_draws(model, draws):
@@ -368,17 +366,50 @@ def test_a_noisy_chip_is_swept_as_a_black_box():
 def test_an_accepted_shift_costs_no_second_run_and_keeps_its_answer():
     chip, weights, inputs, labels = problem((3, 4, 2), 30, 2, ["noise"])
     op = ChipCounts(chip, inputs)
-    sweeper = BlackBoxSweeper(op, labels, True)
+    sweeper = BlackBoxSweeper(op, labels)
     sweeper.start(weights, PLAIN)
     shifted = [weights[0], weights[1] + 0.5]
     counts = op.run(shifted)
     sweeper.accept([weights[0], weights[1] - 0.5], counts + 1)  # an earlier shift, accepted too
     sweeper.accept(shifted, counts)
-    before = op.presentations
+    before = sweeper.presentations
     for readout in (PLAIN, PLAIN, Readout(0.9, np.array([0.4, 0.0]))):
         expected = readout.log_p(counts, labels).sum()
         assert sweeper.start(shifted, readout) == pytest.approx(expected, rel=1e-12)
-    assert op.presentations == before
+    assert sweeper.presentations == before
+
+
+@pytest.mark.parametrize("box", [False, True])
+def test_a_start_counts_what_it_shows(box):
+    """The training set, but nothing where the chip was left, at weights that were accepted, or brought back to."""
+    chip, weights, inputs, labels = problem((3, 4, 2), 30, 2)
+    op = ChipCounts(Plain(chip) if box else chip, inputs)
+    sweeper, shifted = make_sweeper(op, labels), [weights[0], weights[1] + 0.5]
+    assert isinstance(sweeper, BlackBoxSweeper) == box
+
+    def shown(sweeper, weights):
+        before = sweeper.presentations
+        sweeper.start(weights, PLAIN)
+        return sweeper.presentations - before
+
+    assert shown(sweeper, weights) == 30
+    assert shown(sweeper, weights) == 0
+    assert shown(sweeper, shifted) == 30
+    sweeper.accept(weights, op.answers(weights, inputs))
+    assert shown(sweeper, weights) == 0
+    assert shown(sweeper, shifted) == 30  # an answer is accepted once
+    before = sweeper.presentations
+    proposals = np.concatenate([w.ravel() for w in weights])
+    sweep = sweeper.sweep(proposals, np.full(20, -np.inf), np.arange(20))
+    assert sweep.accepted.all()
+    assert sweep.presentations == sweeper.presentations - before > 0
+    np.testing.assert_array_equal(sweeper.counts(), op.answers(weights, inputs))
+    other = make_sweeper(op, labels)
+    other.restore_state(sweeper.checkpoint_state())
+    assert shown(sweeper, weights) == shown(other, weights) == 0
+    with pytest.raises(ValueError, match="another chip"):
+        other.restore_state({**sweeper.checkpoint_state(), "weights": [np.zeros((2, 2))] if box else np.zeros(4)})
+    assert op.presentations == 0  # who calls a sweeper charges
 
 
 @pytest.mark.slow

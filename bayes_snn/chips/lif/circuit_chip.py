@@ -18,6 +18,7 @@ from bayes_snn.chips.lif.forward import group_inputs, run_group, run_groups
 from bayes_snn.chips.lif.lanes import GROUP
 from bayes_snn.chips.lif.state import new_run
 from bayes_snn.chips.rounding import level_step
+from bayes_snn.chips.sweeper import Sweeper
 from bayes_snn.errors import InputError
 
 _CACHED_INPUTS = 4  # training and test inputs, and two more
@@ -73,18 +74,18 @@ class CircuitChip:
         fired = fired.transpose(0, 3, 1, 2).reshape(len(groups) * GROUP, len(steps), -1)[: len(inputs)]
         return np.split(fired.astype(np.bool_), np.cumsum(self.spec.layers[1:-1]), axis=2)
 
-    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], early: bool = True) -> Any:
+    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64]) -> Sweeper | None:
         """Metropolis sweeps over single weights that re-run only what a weight touches; see `LIFSweeper`.
 
         An optional capability, for training inputs (n_samples, n_in) and labels (n_samples,). None on a noisy chip,
-        whose earlier answers cannot be built on. `early` stops showing samples once a proposal is lost.
+        whose earlier answers cannot be built on.
         """
         if not self.spec.deterministic:
             return None
         from bayes_snn.chips.lif.sweep import LIFSweeper
 
         checked = check_inputs(inputs, self.spec.layers[0])
-        return LIFSweeper(self.circuit, self._program, checked, labels, early)
+        return LIFSweeper(self.circuit, self._program, checked, labels)
 
     def effective_weights(self, weights: Sequence[FloatArray]) -> list[NDArray[np.float32]]:
         """The weights that the circuit computes with: saturated, quantised, mismatched, stuck, on its grid."""

@@ -32,7 +32,7 @@ from bayes_snn.chips.lif.labels import (
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
 from bayes_snn.chips.lif.rerun import keep, propose, sum_up
 from bayes_snn.chips.lif.state import Site, empty_state
-from bayes_snn.chips.sweeper import Sweep
+from bayes_snn.chips.sweeper import Charging, Sweep
 from bayes_snn.likelihood import Readout
 
 
@@ -49,7 +49,7 @@ def prepare(circuit, state, scratch, inputs, labels):  # type: ignore[no-untyped
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def sweep_sites(  # type: ignore[no-untyped-def]
-    circuit, state, scratch, inputs, labels, sites, order, new_weights, bounds, early, accepted
+    circuit, state, scratch, inputs, labels, sites, order, new_weights, bounds, accepted
 ):
     """Visit the sites of `order`, each with its own proposal; returns the number of samples shown.
 
@@ -69,8 +69,6 @@ def sweep_sites(  # type: ignore[no-untyped-def]
         Sites in the order in which they are visited.
     new_weights, bounds
         (n_weights,) for each site.
-    early
-        Stop showing samples once a proposal is lost.
     accepted
         (n_weights,) bool, filled.
     """
@@ -103,7 +101,7 @@ def sweep_sites(  # type: ignore[no-untyped-def]
                 new_terms[group] = group_log_likelihood(proposed, group, labels, scratch.places, scratch.counts)
             total += new_terms[group]
             passed = total > threshold
-            if early and not passed:
+            if not passed:
                 break
         if not passed:
             columns[place] = site.w_old
@@ -115,13 +113,8 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     return shown
 
 
-class LIFSweeper:
-    """Site sweeps on one chip and one training set; `LIFChip.site_sweeper` makes it.
-
-    Sites are numbered as `np.concatenate([w.ravel() for w in weights])` lays the weights out.
-    """
-
-    charges_op = False  # its runs do not go through the Op
+class LIFSweeper(Charging):
+    """The `Sweeper` of a simulated chip; `LIFChip.site_sweeper` makes it."""
 
     def __init__(
         self,
@@ -129,13 +122,13 @@ class LIFSweeper:
         program: Callable[[Sequence[FloatArray]], NDArray[np.float32]],
         inputs: NDArray[np.float64],
         labels: NDArray[np.int64],
-        early: bool,
     ) -> None:
-        self._circuit, self._program, self._early = circuit, program, early
+        self._circuit, self._program = circuit, program
         # writable copies: the kernels would be compiled a second time for read-only arrays
         self._inputs, self._labels = inputs.astype(np.float32), np.array(labels)
         layers = circuit.layers
         self._shapes = [(int(a), int(b)) for a, b in itertools.pairwise(layers)]
+        super().__init__(self._shapes, len(inputs))
         self._index_sites()
         self._state, self._scratch = empty_state(circuit, len(inputs))
         self._groups = aligned_zeros((len(self._state.terms), inputs.shape[1], GROUP), np.float32)
@@ -155,10 +148,8 @@ class LIFSweeper:
         self._place_of = np.argsort(self._site_of)
 
     def start(self, weights: Sequence[FloatArray], readout: Readout) -> float:
-        """Take these as current weights and readout, order the samples by their loss, and give log L.
-
-        Not charged for: a chip that was swept knows where it is, and what is run here is only for the order.
-        """
+        """Take these as current weights and readout, order the samples by their loss, and give log L."""
+        self._arrive(weights)
         columns = self._program(weights)
         self._ordered = with_readout(self._ordered, readout)
         if not np.array_equal(columns, self._state.columns):
@@ -170,9 +161,9 @@ class LIFSweeper:
         return float(self._state.terms.sum())
 
     def counts(self) -> NDArray[np.int64]:
-        """Spike counts (n_samples, n_classes) of the weights as the last sweep left them."""
-        counts = np.empty((len(self._inputs), int(self._circuit.layers[-1])), np.int64)
-        counts_of(self._state.trains, self._order, counts)
+        """Spike counts (1, n_samples, n_classes) of the weights as the last sweep left them."""
+        counts = np.empty((1, len(self._inputs), int(self._circuit.layers[-1])), np.int64)
+        counts_of(self._state.trains, self._order, counts[0])
         return counts
 
     def _prepare(self, order: NDArray[np.int64]) -> None:
@@ -182,11 +173,7 @@ class LIFSweeper:
         prepare(self._circuit, self._state, self._scratch, self._groups, self._ordered)
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
-        """Visit all sites in this order; see `sweep_sites`.
-
-        Parameters: proposals (n_weights,), a new value for each site; bounds (n_weights,), what log L must gain at
-        least for it to be accepted (-inf for always, +inf for never); order (n_weights,) a permutation of the sites.
-        """
+        """Visit all sites in this order; see `Sweeper`."""
         proposed = self._program(as_matrices(proposals, self._shapes))
         accepted = np.zeros(len(proposals), np.bool_)
         shown = sweep_sites(
@@ -199,7 +186,6 @@ class LIFSweeper:
             self._place_of[order],
             proposed,
             bounds[self._site_of],
-            self._early,
             accepted,
         )
-        return Sweep(accepted[self._place_of], float(self._state.terms.sum()), int(shown))
+        return self._report(proposals, accepted[self._place_of], float(self._state.terms.sum()), int(shown))

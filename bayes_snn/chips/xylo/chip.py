@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import ChipSpec, FloatArray, Parameter, check_inputs
 from bayes_snn.chips.rounding import clip_and_round
+from bayes_snn.chips.sweeper import Sweeper
 from bayes_snn.chips.xylo.core import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
 from bayes_snn.errors import InputError, check_whole, unknown_name
 
@@ -147,13 +148,13 @@ class XyloChip:
             self._prepared = [(inputs, *made), *self._prepared[:3]]
         return made
 
-    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64], early: bool = True) -> Any:
+    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64]) -> Sweeper | None:
         """Metropolis sweeps that re-run only what a parameter reaches; None where xylosim itself is to be run."""
         if self.backend != "kernel":
             return None
         from bayes_snn.chips.xylo.sweep import XyloSweeper
 
-        return XyloSweeper(self, inputs, labels, early)
+        return XyloSweeper(self, inputs, labels)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepared": []}

@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
-from bayes_snn.chips.sweeper import Sweep
+from bayes_snn.chips.sweeper import Charging, Sweep
 from bayes_snn.chips.xylo.core import (
     GROUP,
     MOST_HIDDEN,
@@ -139,7 +139,6 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     order,
     values,
     bounds,
-    early,
     accepted,
 ):
     """Visit the sites of `order`, each with a proposed value; returns the number of samples shown.
@@ -174,7 +173,7 @@ def sweep_sites(  # type: ignore[no-untyped-def]
             shown += (labels[g] >= 0).sum()
             total += new_terms[g]
             passed = total > threshold
-            if early and not passed:
+            if not passed:
                 break
         if not passed:
             set_site(w_1, w_2, thresholds, site, old)
@@ -186,13 +185,12 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     return shown
 
 
-class XyloSweeper:
+class XyloSweeper(Charging):
     """Site sweeps over all parameters, as `LIFSweeper` makes them; the simulated core is left as the draw has it."""
 
-    charges_op = False
-
-    def __init__(self, chip: Any, inputs: FloatArray, labels: NDArray[np.int64], early: bool) -> None:
-        self._chip, self._labels, self._early = chip, labels, early
+    def __init__(self, chip: Any, inputs: FloatArray, labels: NDArray[np.int64]) -> None:
+        super().__init__(chip.spec.weight_shapes, len(labels))
+        self._chip, self._labels = chip, labels
         self._events = chip.events(inputs)
         n_groups, layers = -(-len(labels) // GROUP), chip.spec.layers
         self._state = empty_state(n_groups, chip.spec.n_steps, *layers[1:])
@@ -202,18 +200,19 @@ class XyloSweeper:
 
     def start(self, weights: Sequence[FloatArray], readout: Readout) -> float:
         """Take these as current parameters and readout, order the samples by their loss, and give log L."""
+        self._arrive(weights)
         self._integers = self._chip.integers(weights)
         self._beta, self._bias = float(readout.beta), readout.biases(self._chip.spec.layers[-1])
         self._prepare()
-        self._order = np.argsort(readout.log_p([self.counts()], self._labels), kind="stable")
+        self._order = np.argsort(readout.log_p(self.counts(), self._labels), kind="stable")
         self._prepare()
         return float(self._terms.sum())
 
     def counts(self) -> NDArray[np.int64]:
-        """Spike counts (n_samples, n_classes) of the parameters as the last sweep left them."""
+        """Spike counts (1, n_samples, n_classes) of the parameters as the last sweep left them."""
         shown = self._state[4].astype(np.int64).transpose(0, 2, 1).reshape(-1, self._chip.spec.layers[-1])
-        counts = np.empty((len(self._order), shown.shape[1]), np.int64)
-        counts[self._order] = shown[: len(self._order)]
+        counts = np.empty((1, len(self._order), shown.shape[1]), np.int64)
+        counts[0, self._order] = shown[: len(self._order)]
         return counts
 
     def _prepare(self) -> None:
@@ -226,7 +225,7 @@ class XyloSweeper:
         self._terms = np.array([group_log_likelihood(out, labels, self._beta, self._bias) for out, labels in pairs])
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
-        """Visit all sites in this order; see `LIFSweeper.sweep`."""
+        """Visit all sites in this order; see `Sweeper`."""
         matrices = as_matrices(proposals, self._chip.spec.weight_shapes)
         values = np.concatenate([m.ravel() for m in self._chip.integers(matrices)])
         accepted = np.zeros(len(proposals), np.bool_)
@@ -245,7 +244,6 @@ class XyloSweeper:
             order,
             values,
             bounds,
-            self._early,
             accepted,
         )
-        return Sweep(accepted, float(self._terms.sum()), int(shown))
+        return self._report(proposals, accepted, float(self._terms.sum()), int(shown))

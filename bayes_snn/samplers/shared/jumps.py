@@ -1,4 +1,4 @@
-"""Jumps of single weights, and how their widths are tuned: what `sitewise` and distillation have in common."""
+"""Jumps of single weights, and how their widths are tuned: what `sitewise` has in common with its form on a grid."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ def jump(rng: np.random.Generator, q: np.ndarray, step_sizes: np.ndarray) -> tup
     return q + step_sizes * np.where(far, FAR, 1.0) * rng.normal(size=len(q)), far
 
 
-def tune_scales(
-    log_scales: np.ndarray, n_sweeps: int, accepted: np.ndarray, far: np.ndarray, largest: float = 3.0
-) -> None:
+def tune_scales(log_scales: np.ndarray, n_sweeps: int, accepted: np.ndarray, far: np.ndarray) -> None:
     """Change log step sizes (n_weights,) in place by Robbins and Monro's rule, after `n_sweeps` sweeps and one more."""
     rate = min(1.0, 3.0 * (n_sweeps + 1) ** -0.6)
     log_scales += rate * np.where(far, 0.0, accepted - TARGET_ACCEPTANCE)
-    np.clip(log_scales, -12.0, largest, out=log_scales)
+    np.clip(log_scales, -12.0, 3.0, out=log_scales)

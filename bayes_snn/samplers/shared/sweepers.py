@@ -1,9 +1,4 @@
-"""How a chip is swept: the black-box way, one run a proposal, for chips that do not offer their own sweeper.
-
-A sweeper has `start(weights, readout)`, which takes the current weights and readout, `sweep(proposals, bounds, order)`,
-which visits every single weight; a chip's own, as `bayes_snn.chips.lif.sweep.LIFSweeper` that the simulated chip offers
-under the name `site_sweeper`, also has `counts()`, the spike counts of the weights that it is at.
-"""
+"""How a chip is swept: by its own sweeper, or, where it offers none, the black-box way, one run a proposal."""
 
 from __future__ import annotations
 
@@ -14,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, frozen
-from bayes_snn.chips.sweeper import Sweep
+from bayes_snn.chips.sweeper import Sweep, Sweeper
 from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.op import ChipCounts
 
 
-def make_sweeper(op: ChipCounts, labels: NDArray[np.int64], early: bool) -> Any:
+def make_sweeper(op: ChipCounts, labels: NDArray[np.int64]) -> Sweeper:
     """The chip's own sweeper, or a black-box one: earlier answers of a noisy chip cannot be built on."""
     offered = getattr(op.chip, "site_sweeper", None) if op.chip.spec.deterministic else None
-    sweeper = offered(op.inputs, frozen(labels), early) if offered is not None else None
-    return BlackBoxSweeper(op, labels, early) if sweeper is None else sweeper
+    sweeper = offered(op.inputs, frozen(labels)) if offered is not None else None
+    return BlackBoxSweeper(op, labels) if sweeper is None else sweeper
 
 
 HARDEST = 96  # samples of the first block: they carry nearly all of the loss once a chain has settled
@@ -51,10 +46,8 @@ class BlackBoxSweeper:
     proposal, as `op.noise` says.
     """
 
-    charges_op = True  # its runs go through the Op, which counts them
-
-    def __init__(self, op: ChipCounts, labels: NDArray[np.int64], early: bool) -> None:
-        self._op, self._labels, self._early = op, labels, early
+    def __init__(self, op: ChipCounts, labels: NDArray[np.int64]) -> None:
+        self._op, self._labels, self.presentations = op, labels, 0
         self._in_blocks = bool(getattr(op.chip, "subsets", False)) and op.chip.spec.deterministic
         self._readout = Readout()
         self._weights: list[NDArray[np.float64]] = []
@@ -63,16 +56,8 @@ class BlackBoxSweeper:
         self._part([])
 
     def accept(self, weights: Sequence[FloatArray], counts: NDArray[np.int64]) -> None:
-        """Weights that were accepted elsewhere, and what a run has answered: `start` has them, with no second run.
-
-        Of rejected weights nothing may be said here: on a grid they may be the current ones of a later draw, and an
-        estimate of log L that was not accepted must not become the current one.
-        """
+        """See `Sweeper`; of the current weights, their answer to a later run."""
         self._accepted = (weights, counts)
-
-    def remeasure(self, counts: NDArray[np.int64]) -> None:
-        """Take these counts for those of the current weights, which were run again elsewhere."""
-        self._counts = counts.copy()
 
     def checkpoint_state(self) -> dict[str, Any]:
         """The current weights and the chip's answer to them."""
@@ -86,12 +71,12 @@ class BlackBoxSweeper:
         self._weights, self._counts, self._accepted = weights, counts, None
 
     def start(self, weights: Sequence[FloatArray], readout: Readout) -> float:
-        """Take these as current weights and readout, and give log L; costs a run when other weights were left."""
+        """See `Sweeper`."""
         known = self._accepted, (self._weights, self._counts) if self._weights else None
         # on a chip that answers differently each time, an accepted answer stands until the next is accepted
         found = [seen[1] for seen in known if seen is not None and all(map(np.array_equal, weights, seen[0]))]
         self._weights = [np.array(w, np.float64) for w in weights]
-        self._counts = found[0].copy() if found else self._op.run(self._weights)
+        self._counts = found[0].copy() if found else self._show(self._op.inputs)
         self._readout, self._accepted = readout, None
         self._terms = readout.log_p(self._counts, self._labels)
         parts = [np.arange(len(self._labels))]
@@ -102,14 +87,14 @@ class BlackBoxSweeper:
         return self._total(self._terms)
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
-        """Visit all sites in this order; see `LIFSweeper.sweep`."""
+        """Visit all sites in this order; see `Sweeper`."""
         accepted = np.zeros(len(proposals), np.bool_)
-        before = self._op.presentations
+        before = self.presentations
         places = [(w, index) for w in self._weights for index in np.ndindex(w.shape)]
         new_counts, new_terms = np.empty_like(self._counts), np.empty_like(self._terms)
         for site in order:
             if self._op.noise.refreshes and bounds[site] < np.inf:
-                self._counts = self._op.run(self._weights)
+                self._counts = self._show(self._op.inputs)
                 self._terms = self._readout.log_p(self._counts, self._labels)
             threshold = self._total(self._terms) + bounds[site]
             if not threshold < 0.0:  # log L <= 0 cannot pass it
@@ -119,11 +104,11 @@ class BlackBoxSweeper:
             matrix[index] = proposals[site]
             total, passed = 0.0, True
             for part, inputs, labels in self._blocks:
-                new_counts[:, part] = self._op.answers(self._weights, inputs)
+                new_counts[:, part] = self._show(inputs)
                 new_terms[part] = self._readout.log_p(new_counts[:, part], labels)
                 total += float(new_terms[part].sum())
                 passed = total > threshold
-                if not passed and self._early:
+                if not passed:
                     break
             if passed:
                 accepted[site] = True
@@ -131,9 +116,17 @@ class BlackBoxSweeper:
                 self._terms, new_terms = new_terms, self._terms
             else:
                 matrix[index] = kept
-        # steps on hyperparameters and readout leave the weights where they are, and need no run of their own
-        self._op.remember(self._weights, self._counts)
-        return Sweep(accepted, self._total(self._terms), self._op.presentations - before)
+        return Sweep(accepted, self._total(self._terms), self.presentations - before)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Spike counts (n_runs, n_samples, n_classes) of the current weights."""
+        return self._counts.copy()
+
+    def _show(self, inputs: FloatArray) -> NDArray[np.int64]:
+        """Counts of these inputs under the current weights, (n_runs, n, n_classes)."""
+        counts = self._op.answers(self._weights, inputs)
+        self.presentations += len(counts) * len(inputs)
+        return counts
 
     def _part(self, parts: Sequence[NDArray[np.int64]]) -> None:
         """Show the samples, and sum their terms, in these parts."""
