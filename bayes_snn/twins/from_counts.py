@@ -1,0 +1,224 @@
+"""A chip is learned from its output counts alone, by experiments that are designed as they go.
+
+1. Hidden neurons are switches (bench.py). Outputs see constant drives, and their counts map their firing sets.
+2. Outputs that are known relay what hidden neurons do (relays.py), whose firing sets are mapped in the same way.
+3. Random presentations, of the kind that a fit shows, tell where the twin errs, and more is asked there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.chips.lif.circuit import TabulatedLayer
+from bayes_snn.chips.lif.distortion import current_step
+from bayes_snn.errors import InputError
+from bayes_snn.twins.asking import AskedChip, BudgetSpentError
+from bayes_snn.twins.bench import Bench
+from bayes_snn.twins.contract import COUNTS, Learned
+from bayes_snn.twins.lif import LIFTwin
+from bayes_snn.twins.membership import FiringSet, Mask
+from bayes_snn.twins.relays import Question, Relays
+
+ALPHA = 0.9
+DRIVEN = 60.0  # largest drive that a twin shall serve, in units of the threshold
+PER_ROUND = 8  # questions to a neuron before its answers are looked at
+MOST_ROUNDS = 60
+CHECKED, SAMPLES = 400, 16  # random presentations that a twin is held to, and of these with the same weights
+MOST_CHECKS, MOST_DOUBTS = 8, 12
+SCALES = (0.5, 1.0, 2.0)  # standard deviation of random weights
+
+
+def learn_from_counts(asked: AskedChip, seed: int, inputs: NDArray[np.float64] | None = None) -> LIFTwin:
+    """The twin of a chip, from its counts alone.
+
+    Parameters
+    ----------
+    asked
+        The chip, and what it may be shown.
+    seed
+        Decides what is asked where any question would do.
+    inputs
+        (n_samples, n_in) of which alone the chip can be shown; None where its inputs can be chosen freely.
+
+    Raises
+    ------
+    InputError
+        For a chip that cannot be learned in this way.
+    """
+    _refuse(asked, inputs)
+    bench = Bench(asked, np.random.default_rng(seed))
+    learner = _Learner(bench)
+    try:
+        learner.learn()
+    except BudgetSpentError:
+        learner.notes.append("The budget was spent before the twin was good enough.")
+    return learner.twin()
+
+
+def _refuse(asked: AskedChip, inputs: NDArray[np.float64] | None) -> None:
+    """An `InputError` for a chip that cannot be learned in this way."""
+    spec = asked.spec
+    instead = "fit it without a twin (sampler='sitewise'), or learn it from spikes"
+    if len(spec.layers) != 3 or len(spec.weight_shapes) != 2:
+        raise InputError(
+            f"The chip has {len(spec.weight_shapes)} layers of weights, but counts alone teach a twin of 2: {instead}."
+        )
+    if spec.layers[1] > spec.layers[0]:
+        raise InputError(
+            f"The chip has {spec.layers[1]} hidden neurons and {spec.layers[0]} inputs, but counts alone teach a twin "
+            f"only where each hidden neuron has an input of its own: {instead}."
+        )
+    if not spec.deterministic:
+        raise InputError(f"The chip answers differently each time, which counts alone do not teach a twin: {instead}.")
+    if inputs is not None:
+        raise InputError(f"Only given inputs may be shown, but counts alone need inputs of their own: {instead}.")
+
+
+class Shown(NamedTuple):
+    """A presentation: weights, inputs (n_in,), and at which outputs (n_out,) the twin was wrong."""
+
+    weights: list[NDArray[np.float64]]
+    inputs: NDArray[np.float64]
+    differs: Mask
+
+
+class _Learner:
+    """What is known of a chip, and how more is found out."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        most = float(max(-bench.low, bench.high) * bench.n_hidden)
+        self.outputs = [FiringSet(bench.n_steps, ALPHA, DRIVEN, most) for _ in range(bench.n_out)]
+        self.hidden = [FiringSet(bench.n_steps, ALPHA, DRIVEN) for _ in range(bench.n_hidden)]
+        self.first_gain = np.ones((bench.n_in, bench.n_hidden))
+        self.notes: list[str] = []
+        self.wrong, self.compared = 0, 0
+
+    def learn(self) -> None:
+        """All of it, in turn."""
+        self._map_outputs()
+        self._map_hidden([])
+        for _ in range(MOST_CHECKS):
+            wrong = self._check()
+            if not wrong:
+                return
+            doubts = self._doubts(wrong)
+            if not self._map_hidden(doubts):
+                self._ask_outputs(self._visited(wrong))
+            self._map_outputs()
+
+    def _check(self) -> list[Shown]:
+        """Random presentations of the kind that fits show; those that the twin is wrong about."""
+        bench, twin = self.bench, self.twin()
+        wrong: list[Shown] = []
+        self.wrong = self.compared = 0
+        for _ in range(CHECKED // SAMPLES):
+            scale = bench.rng.choice(SCALES)
+            weights = [scale * bench.rng.normal(size=shape) for shape in bench.spec.weight_shapes]
+            inputs = bench.rng.normal(size=(SAMPLES, bench.n_in))
+            counts, said = bench.run(weights[0], weights[1], inputs), twin.run(weights, inputs)
+            self.compared += counts.size
+            self.wrong += int((counts != said).sum())
+            rows = np.flatnonzero((counts != said).any(1))
+            wrong += [Shown(weights, inputs[row], counts[row] != said[row]) for row in rows]
+        return wrong
+
+    def _doubts(self, wrong: list[Shown]) -> list[Question]:
+        """Questions to the hidden neurons at the drives that they had where the twin was wrong."""
+        doubts = []
+        for shown in wrong[:MOST_DOUBTS]:
+            drives = shown.inputs @ (self.first_gain * self.bench.written(shown.weights[0]))
+            doubts += [Question(j, *self.hidden[j].at(float(drive))) for j, drive in enumerate(drives)]
+        return doubts
+
+    def _visited(self, wrong: list[Shown]) -> list[list[float]]:
+        """Drives that bring outputs to the least known voltages that they had where the twin was wrong."""
+        twin = self.twin()
+        wanted: list[list[float]] = [[] for _ in self.outputs]
+        for shown in wrong[:MOST_DOUBTS]:
+            spikes = twin.spikes(shown.weights, shown.inputs[None])
+            drives = spikes[0][0] @ (self.bench.gain * self.bench.written(shown.weights[1]))
+            for out in np.flatnonzero(shown.differs):
+                known, v = self.outputs[out], 0.0
+                visited = []
+                for step, drive in enumerate(drives[:, out]):
+                    v = known.alpha * v + drive
+                    visited.append(v)
+                    v = 0.0 if spikes[1][0, step, out] else v
+                wanted[out] += known.least_known(visited, PER_ROUND)
+        return wanted
+
+    def _map_outputs(self) -> None:
+        for _ in range(MOST_ROUNDS):
+            wanted = [[drive for drive, _ in known.wanted(PER_ROUND)] for known in self.outputs]
+            if not any(wanted):
+                return
+            self._ask_outputs(wanted)
+
+    def _ask_outputs(self, wanted: list[list[float]]) -> None:
+        waiting = [sorted(each) for each in wanted]
+        while any(waiting):
+            on, second = self.bench.ladder(waiting)
+            if not len(on):
+                waiting = [each[1:] for each in waiting]
+                continue
+            seen, counts = self.bench.constant(on, second), self.bench.switched(on, second)
+            for out, known in enumerate(self.outputs):
+                n = min(len(on), len(waiting[out]))
+                known.add(seen[:n, out].tolist(), [self._direct(int(count)) for count in counts[:n, out]])
+                waiting[out] = waiting[out][n:]
+
+    def _direct(self, count: int) -> Mask:
+        """Periods at which a neuron under a constant drive shows a count."""
+        n_steps = self.bench.n_steps
+        periods = np.arange(n_steps + 1)
+        return np.asarray(np.where(periods > 0, n_steps // np.maximum(periods, 1), 0) == count)
+
+    def _map_hidden(self, first: list[Question]) -> int:
+        """Ask these questions, and on until all is known: how many of the first ones were answered otherwise."""
+        relays, n_surprises = Relays(self.bench, self.outputs), 0
+        for _ in range(MOST_ROUNDS):
+            questions = first or [
+                Question(j, drive, weights)
+                for j, known in enumerate(self.hidden)
+                for drive, weights in known.wanted(PER_ROUND)
+            ]
+            if not questions:
+                break
+            masks = relays.ask(questions)
+            if first:
+                believed = [int(self.hidden[j].periods(np.array([drive]))[0]) for j, drive, _ in first]
+                n_surprises = sum(not mask[period] for mask, period in zip(masks, believed, strict=True))
+                first = []
+            for j, known in enumerate(self.hidden):
+                mine = [n for n, question in enumerate(questions) if question.neuron == j]
+                known.add([questions[n].drive for n in mine], [masks[n] for n in mine])
+        return n_surprises
+
+    def twin(self) -> LIFTwin:
+        """The twin, as far as it is known."""
+        asked = self.bench.asked
+        mismatch = self.wrong / self.compared if self.compared else float("nan")
+        learned = Learned(
+            COUNTS,
+            asked.presentations,
+            asked.programmings,
+            mismatch,
+            self.compared,
+            type(asked.chip).__name__,
+            tuple(self.notes),
+        )
+        layers = [_layer(self.hidden, self.first_gain, None), _layer(self.outputs, self.bench.gain, self.bench.spec)]
+        return LIFTwin(asked.spec, layers, learned)
+
+
+def _layer(sets: list[FiringSet], gain: NDArray[np.float64], spec: ChipSpec | None) -> TabulatedLayer:
+    decay = np.array([known.alpha for known in sets], np.float32)
+    edges = [(known.edges * (1.0 - known.alpha)).astype(np.float32) for known in sets]
+    strongest = max(map(abs, spec.weight_range)) * float(gain.max()) if spec is not None else 0.0
+    grid = current_step(len(gain), strongest) if strongest else np.float32(0.0)
+    return TabulatedLayer(decay, edges, gain.astype(np.float32), grid, None, np.zeros(0, np.float32))
