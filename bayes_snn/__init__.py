@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bayes_snn.names import DISTORTIONS as DISTORTIONS
     from bayes_snn.posterior.build import build_model as build_model
     from bayes_snn.reports.write import write_report as write_report
+    from bayes_snn.twins.folder import load_twin as load_twin
+    from bayes_snn.twins.learn import learn_twin as learn_twin
 
 _HOMES = {
     "BayesSNNClassifier": "bayes_snn.inference.estimator",
@@ -48,7 +50,9 @@ _HOMES = {
     "diagnose": "bayes_snn.inference.diagnostics",
     "fit": "bayes_snn.inference.fit",
     "load_data": "bayes_snn.data",
+    "learn_twin": "bayes_snn.twins.learn",
     "load_fit": "bayes_snn.inference.load",
+    "load_twin": "bayes_snn.twins.folder",
     "resume": "bayes_snn.inference.resume",
     "split_data": "bayes_snn.data",
     "to_nir": "bayes_snn.exports.nir",

@@ -15,5 +15,9 @@ REMEASURED = "remeasured"  # the group of what follows
 BEFORE, AFTER, REFERENCE = "remeasured_before", "remeasured_after", "remeasured_reference"
 NOTHING = dict.fromkeys((BEFORE, AFTER, REFERENCE), float("nan"))
 
+# stats of the sampler twin: the chip's answer to the current point, and log L_chip - p log L_twin at what was proposed
+COUNTS, GAP = "counts", "gap"
+PROGRAMMINGS = "programmings"  # stat: times that the chip's weights were written, from the start of the chain
+
 READOUT = "readout"  # attribute of the group posterior: its variables SCALE and BIAS are those of the readout
 SCALE, BIAS = "beta", "bias"

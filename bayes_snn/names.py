@@ -94,23 +94,29 @@ class Sampler(NamedTuple):
         A fit can be stored while it runs.
     discrete
         It moves weights that are whole numbers too.
+    twin
+        It moves on a twin of the chip.
     """
 
     make: Any
     population: bool = False
     resumable: bool = True
     discrete: bool = False
+    twin: bool = False
 
 
 SAMPLERS: dict[str, Sampler] = {
     "sitewise": Sampler("by_name:sitewise_or_stock", discrete=True),
+    "twin": Sampler("twin:TwinMetropolis", discrete=True, twin=True),
     "block": Sampler("block:Block"),
     "pcn": Sampler("pcn:PCN"),
     "pymc": Sampler("metropolis:StockMetropolis", discrete=True),
     "demetropolis": Sampler("demetropolis:StockDEMetropolis"),
     "smc": Sampler("smc:sample_smc", population=True, resumable=False),
 }
+AUTO = "auto"  # in the place of a sampler: twin where the chip can be learned, else sitewise
 DRAWS, TUNE, CHAINS = 1000, 1000, 4
+TWIN_TUNE = 60  # of the sampler twin, whose warm-up begins where its twin's posterior is
 PSEUDO_MARGINAL, MCWM = "pseudo-marginal", "mcwm"
 NOISE_KINDS = (PSEUDO_MARGINAL, MCWM)
 
@@ -118,6 +124,7 @@ BACKPROP = ("backprop-offline", "backprop-outputs", "backprop-spikes", "backprop
 METHODS = ("mh", *BACKPROP, "logistic")  # of a study
 
 CHECKPOINT = "checkpoint"  # folder in a fit folder, while the fit runs and after it was stopped
+TWIN = "twin"  # folder in a fit folder, of the twin that was sampled
 REPORT = "report.html"  # the file of a report
 
 TOKEN = "BAYES_SNN_TOKEN"  # environment variable with the token of a server

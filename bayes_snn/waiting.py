@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 
 from rich.console import Console
@@ -58,3 +58,17 @@ def tracked[T](items: Collection[T], what: str) -> Iterator[T]:
     finally:
         if bar is not None:
             bar.stop()
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """Say what is being done while it is done; the function that it gives adds how far it has come."""
+    console = _console.get()
+    if console is None:
+        yield lambda how_far: None
+    elif console.is_terminal:
+        with console.status(what) as status:
+            yield lambda how_far: status.update(f"{what}: {how_far}")
+    else:
+        console.print(what, highlight=False)
+        yield lambda how_far: None

@@ -82,7 +82,7 @@ def test_the_prior_is_one(tmp_path):
     path = tmp_path / "my_prior.py"
     path.write_text(block_with("def weights(chip)"), encoding="utf-8")
     chip, inputs = LIFChip((3, 2, 2)), np.random.default_rng(0).normal(size=(6, 3))
-    result = fit(chip, inputs, np.arange(6) % 2, path, draws=4, tune=4, chains=1, cores=1)
+    result = fit(chip, inputs, np.arange(6) % 2, path, draws=4, tune=4, chains=1, cores=1, sampler="sitewise")
     assert result.posterior.posterior["scale_w_1"].sizes == {"chain": 1, "draw": 4}
 
 

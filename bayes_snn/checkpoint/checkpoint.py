@@ -40,7 +40,7 @@ MOST_FILE = 2**36  # bytes of the training data
 _MOST_ASKED = 32  # bytes of a number
 _DATA = {"inputs", "labels", "feature_names", "class_names"}
 LOCK_PATIENCE = 10.0  # seconds; the chains' processes outlive a killed fit by up to a draw
-_DESCRIPTION, _LOCK, _FAULTS, _ASKED = "checkpoint.json", "lock", "faults", "asked"
+_DESCRIPTION, _LOCK, _FAULTS, _ASKED, _JOURNAL = "checkpoint.json", "lock", "faults", "asked", "journal"
 
 
 class Checkpoint:
@@ -151,6 +151,14 @@ class Checkpoint:
             raise CheckpointError(str(error.input_error(path))) from None
         except PackingError as error:
             raise CheckpointError(str(UnreadableError(str(error)).input_error(path))) from None
+
+    def journal(self) -> Path:
+        """A file for what a twin is learned from, before the fit begins: the folder is this fit's from then on."""
+        if self._lock is None:
+            self._take_lock()
+        if self._known is None and self.holds_fit and self.replace:
+            self._clear()
+        return self.folder / _JOURNAL
 
     def begin(
         self,
@@ -358,7 +366,7 @@ class Checkpoint:
     def _clear(self) -> None:
         """Delete what a checkpoint consists of, but for the lock and the faults, which the next fit writes to."""
         (self.folder / _DESCRIPTION).unlink(missing_ok=True)  # first: a kill meanwhile leaves no fit with a part lost
-        for name in ("data", _ASKED):
+        for name in ("data", _ASKED, _JOURNAL):
             (self.folder / name).unlink(missing_ok=True)
         for path in self.folder.glob("chain_[0-9]*"):
             shutil.rmtree(path, ignore_errors=True)

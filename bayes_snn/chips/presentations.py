@@ -20,6 +20,7 @@ from bayes_snn.chips.contract import Chip, FloatArray, ask_counts, ask_spikes
 
 MEMORY_BYTES = 64 * 2**20  # some 60,000 answers of two outputs to 400 samples
 NAMES = {
+    "learning": "learning the chip's twin",
     "training": "training, warm-up included",
     "log_likelihood": "likelihood of each draw",
     "prediction": "scores and predictions",
@@ -35,6 +36,8 @@ class Presentations:
 
     Attributes
     ----------
+    learning
+        The chip's twin, learned for this fit, and learned again in the warm-up.
     training
         Warm-up and draws, to the last one.
     log_likelihood
@@ -52,6 +55,7 @@ class Presentations:
     prediction: int = 0
     distilling: int = 0
     checks: int = 0
+    learning: int = 0
 
     @property
     def total(self) -> int:
@@ -148,6 +152,11 @@ class RememberingChip:
             counts = self._ask(weights, inputs)
             self.memory.put(key, counts)
         return counts
+
+    def remember(self, weights: Sequence[FloatArray], inputs: FloatArray, counts: NDArray[Any]) -> None:
+        """Know the answer to these weights and inputs, which was given elsewhere."""
+        if self.spec.deterministic:
+            self.memory.put(self.memory.key(weights, inputs), np.asarray(counts, np.int32))
 
     def spikes(self, weights: Sequence[FloatArray], inputs: FloatArray) -> list[NDArray[Any]]:
         """Spikes of each layer, of a chip that shows them; charged as a run is."""

@@ -18,6 +18,7 @@ from bayes_snn.cli.terminal import option, run_app, show_help, tell_warning
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.files import make_folder
 from bayes_snn.names import (
+    AUTO,
     BUILT_IN,
     CHAINS,
     CHECKPOINT,
@@ -28,6 +29,8 @@ from bayes_snn.names import (
     PSEUDO_MARGINAL,
     SAMPLERS,
     TUNE,
+    TWIN,
+    TWIN_TUNE,
     available_models,
     sigma_units,
 )
@@ -95,9 +98,22 @@ def command(
     model: Annotated[
         str, option(_SAMPLING, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
     ] = "gaussian",
-    sampler: Annotated[str, option(_SAMPLING, "NAME", f"{', '.join(SAMPLERS)}.")] = "sitewise",
-    draws: Annotated[int, option(_SAMPLING, "N", "Draws kept from each chain.")] = DRAWS,
-    tune: Annotated[int, option(_SAMPLING, "N", "Warm-up draws of each chain.")] = TUNE,
+    sampler: Annotated[str, option(_SAMPLING, "NAME", f"{AUTO}, {', '.join(SAMPLERS)}.")] = AUTO,
+    twin: Annotated[
+        str | None, option(_SAMPLING, "PATH", "Folder of the chip's twin. [default: one is learned]")
+    ] = None,
+    budget: Annotated[
+        int | None, option(_SAMPLING, "N", "Presentations to learn a twin and train. [default: 250 passes, or 100000]")
+    ] = None,
+    ms_per_presentation: Annotated[
+        float | None, option(_SAMPLING, "X", "Time that the chip takes for a sample: says how long all takes.")
+    ] = None,
+    draws: Annotated[
+        int | None, option(_SAMPLING, "N", f"Draws kept from each chain. [default: by the budget, or {DRAWS}]")
+    ] = None,
+    tune: Annotated[
+        int | None, option(_SAMPLING, "N", f"Warm-up draws of each chain. [default: {TWIN_TUNE} on a twin, or {TUNE}]")
+    ] = None,
     chains: Annotated[int, option(_SAMPLING, "N", "Chains; at least 2 to check them.")] = CHAINS,
     seed: Annotated[int, option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
     noise: Annotated[
@@ -130,19 +146,23 @@ def command(
         go_on(context, resume, command)
         return
     from bayes_snn.cli.chip_options import chip_for_data, short_name
-    from bayes_snn.cli.summary import tell_fit
+    from bayes_snn.cli.summary import check_pace, tell_fit, told_time
     from bayes_snn.data import check_parts, load_data, split_data
     from bayes_snn.estimates.baselines import baseline_scores
     from bayes_snn.inference.fit import fit
     from bayes_snn.inference.rescue import draws_kept, draws_saved
     from bayes_snn.inference.sampling import Sampling
+    from bayes_snn.inference.twinning import default_budget
     from bayes_snn.posterior.build import build_model
     from bayes_snn.posterior.priors import load_weights
+    from bayes_snn.twins.folder import load_twin
 
     left: Checkpoint | None = context.obj  # that of a stopped fit
     if trust and left is None:
         raise InputError("--trust came without --resume, which names the fit to continue with: give both, or neither.")
-    sampling = Sampling(sampler, draws, tune, chains, seed, None, noise, repeats, remeasure)
+    sampling = Sampling(sampler, draws, tune, chains, seed, None, noise, repeats, remeasure, budget)
+    check_pace(ms_per_presentation)
+    known_twin = None if twin is None else load_twin(twin)
     if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
     weights = load_weights(model)
@@ -181,6 +201,12 @@ def command(
             highlight=False,
             markup=False,
         )
+        if ms_per_presentation is not None and sampling.may_use_twin and draws is None:
+            limit = default_budget(split.n_train) if budget is None else budget
+            console.print(
+                f"A fit with a twin shows the chip {limit:,} samples at most: {told_time(limit, ms_per_presentation)}.",
+                highlight=False,
+            )
         with console.status("Compiling the chip's kernels (the first time, about half a minute)"):
             _compile(chip, split)
         result = fit(
@@ -193,6 +219,7 @@ def command(
             class_names=split.class_names,
             progress=_progress(chains),
             checkpoint=checkpoint,
+            twin=known_twin,
         )
         result.arguments |= asked({"model": model, "data": data, "target": target}, left)
         result.arguments |= {"reading": reading} if reading else {}
@@ -213,7 +240,7 @@ def command(
             _write(result, split, folder)
         if checkpoint is not None and not result.interrupted:
             checkpoint.discard()
-    tell_fit(console, result, split, folder)
+    tell_fit(console, result, split, folder, ms_per_presentation)
 
 
 def asked_reading(
@@ -336,6 +363,8 @@ def _write(result: FitResult, split: Split, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".fit-", dir=folder) as name:
         new = Path(name)
         result.save(new)
+        if hasattr(result.twin, "save"):
+            result.twin.save(folder / TWIN)
         save_figure(draw_trace(result), new / "trace.png")
         if predictions:
             save_figure(draw_reliability(predictions, split.test_labels), new / "reliability.png")

@@ -16,7 +16,7 @@ from bayes_snn.cli.terminal import say_last
 from bayes_snn.errors import CheckpointError, InputError, said
 from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import in_words
-from bayes_snn.names import BUILT_IN, CHECKPOINT, SAMPLERS, available_models
+from bayes_snn.names import AUTO, BUILT_IN, CHECKPOINT, SAMPLERS, available_models
 
 if TYPE_CHECKING:
     from bayes_snn.checkpoint.checkpoint import Checkpoint
@@ -46,8 +46,9 @@ def storing(
             raise InputError(
                 f"{folder} holds a fit that was stopped: continue with --resume {folder}, or --overwrite to begin anew."
             )
+        resumable = sampler == AUTO or SAMPLERS[sampler].resumable
         try:
-            yield checkpoint if SAMPLERS[sampler].resumable else None
+            yield checkpoint if resumable else None
         except BaseException as error:
             checkpoint.close()
             if checkpoint.begun and not checkpoint.is_worth_keeping:
@@ -55,7 +56,7 @@ def storing(
             elif (left is not None or checkpoint.begun) and not isinstance(error, CheckpointError):  # it says it itself
                 say_last(how_to_go_on(folder))
             raise
-        if not SAMPLERS[sampler].resumable:
+        if not resumable:
             checkpoint.discard()  # that of the fit which was overwritten
 
 

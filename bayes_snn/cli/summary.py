@@ -13,15 +13,37 @@ from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
 from bayes_snn.cli.resume import how_to_go_on
 from bayes_snn.data import Split
+from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import accuracy_interval
-from bayes_snn.inference.fit_summary import told_readout
+from bayes_snn.inference.fit_summary import told_readout, told_twin
 from bayes_snn.inference.result import FitResult
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.noisy import told_noise
 
 
-def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) -> None:
+def check_pace(milliseconds: float | None) -> None:
+    """An `InputError` for a time per presentation that no chip can have."""
+    if milliseconds is not None and not 0 < milliseconds < 1e9:
+        raise InputError(
+            f"--ms-per-presentation was {milliseconds:g}, but a number of milliseconds above 0 is expected: try 32."
+        )
+
+
+def told_time(presentations: int, milliseconds: float) -> str:
+    """How long a chip takes for so many presentations, in words."""
+    seconds = presentations * milliseconds / 1e3
+    for unit, length in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit} at {milliseconds:g} ms each"
+    return f"{seconds:,.1f} seconds at {milliseconds:g} ms each"
+
+
+def tell_fit(
+    console: Console, result: FitResult, split: Split, folder: Path, milliseconds: float | None = None
+) -> None:
     """Print scores, verdict and cost of a fit, and where it is."""
+    if result.note:
+        console.print(f"\n{result.note}", highlight=False, markup=False)
     if result.interrupted:
         kept = result.posterior.posterior.sizes
         console.print(
@@ -48,6 +70,10 @@ def tell_fit(console: Console, result: FitResult, split: Split, folder: Path) ->
         cost += f", {share:.1%} fewer than showing every sample for every proposal,"
     compiling = "" if math.isnan(result.compile_seconds) else f", compiling before it {result.compile_seconds:.0f} s"
     console.print(f"{cost} and {result.seconds:.0f} s{compiling}.", highlight=False)
+    if milliseconds is not None:
+        console.print(f"On the chip: {told_time(result.presentations, milliseconds)}.", highlight=False)
+    if told := told_twin(result):
+        console.print(told, highlight=False)
     if (distilled := result.distilled) is not None:
         console.print(
             f"The distilled weights answer {distilled['agreement']:.1%} of the inputs as the ensemble does, and took "

@@ -7,6 +7,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +23,28 @@ from bayes_snn.chips.behaviour import N_INPUTS, N_SETS, Behaviour, check_behavio
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError
-from bayes_snn.groups import ALIKE, OUTPUTS, UNRESPONSIVE
+from bayes_snn.groups import ALIKE, OUTPUTS, PROGRAMMINGS, UNRESPONSIVE
 from bayes_snn.inference.compiling import Compiling, compile_steps
 from bayes_snn.inference.drift import collect
 from bayes_snn.inference.faults import keeping_faults
 from bayes_snn.inference.interleaved import can_take_turns, sample_in_turns
-from bayes_snn.inference.pointwise import add_inputs, evaluate_draws
+from bayes_snn.inference.pointwise import add_inputs, evaluate_draws, take_counts
 from bayes_snn.inference.rehearsal import rehearse
 from bayes_snn.inference.rescue import Traces, draws_kept
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
 from bayes_snn.inference.starts import prior_starts
+from bayes_snn.inference.twinning import MOST_SPREAD, Prepared, affordable_draws, default_budget, prepare_twin
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.likelihood import BETA
-from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
+from bayes_snn.names import AUTO, CHAINS, PSEUDO_MARGINAL, SAMPLERS
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.prior_draws import draw_prior
 from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction, load_readout, load_weights
 from bayes_snn.samplers.by_name import make_step, sample_population
 from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
+from bayes_snn.twins.asking import AskedChip
+from bayes_snn.twins.folder import load_twin
 from bayes_snn.waiting import progress_shown
 
 _FAR = 5.0  # thresholds: a mean or standard deviation that no standardised column has
@@ -54,9 +58,9 @@ def fit(
     labels: IntArray,
     weights: str | Path | WeightsFunction | None = None,
     *,
-    sampler: str = "sitewise",
-    draws: int = DRAWS,
-    tune: int = TUNE,
+    sampler: str = AUTO,
+    draws: int | None = None,
+    tune: int | None = None,
     chains: int = CHAINS,
     seed: int = 0,
     cores: int | None = None,
@@ -69,6 +73,8 @@ def fit(
     class_names: Sequence[str] | None = None,
     progress: bool | str = False,
     checkpoint: str | Path | Checkpoint | None = None,
+    twin: Chip | str | Path | None = None,
+    budget: int | None = None,
 ) -> FitResult:
     """Train a chip: draw from the posterior of its weights given the training data.
 
@@ -81,12 +87,14 @@ def fit(
     weights
         The prior: a function `weights(chip)`, or the name or path of a model file (default "gaussian").
     sampler
-        "sitewise" (one weight at a time, re-running only what it touches), "block" (all weights at once), "pcn" (all
-        at once, for Normal priors), "pymc" and "demetropolis" (PyMC's own steps, one weight and all at a time) or
-        "smc" (a population from prior to posterior); see `bayes_snn.names.SAMPLERS`.
+        "auto" (twin where the chip can be learned, else sitewise), "twin" (draws on a twin of the chip, each checked on
+        the chip), "sitewise" (one weight at a time, re-running only what it touches), "block" (all weights at once),
+        "pcn" (all at once, for Normal priors), "pymc" and "demetropolis" (PyMC's own steps, one weight and all at a
+        time) or "smc" (a population from prior to posterior); see `bayes_snn.names.SAMPLERS`.
     draws, tune, chains
         Draws kept from each chain, warm-up draws before them, and number of chains. For "smc": particles of each
-        population, nothing, and number of populations.
+        population, nothing, and number of populations. By default 1,000 and 1,000; with a twin as many draws as the
+        budget allows, after a warm-up that the chip takes no part in.
     seed
         Of everything random: starting points and steps. The draws do not depend on `cores`.
     cores
@@ -112,6 +120,13 @@ def fit(
     checkpoint
         A folder in which the fit is stored every few seconds while it runs, so that `bayes_snn.resume` can continue
         after a kill or Ctrl-C. A `Checkpoint` says how often.
+    twin
+        With a twin: one that was learned before, or its folder, or any chip that shall stand in for one. By default one
+        is learned.
+    budget
+        With a twin: presentations that the fit may show the chip, learning and draws together; what is predicted later
+        is not limited. By default 250 times the training samples, 100,000 at least; without limit where `draws` are
+        given.
 
     Returns
     -------
@@ -129,10 +144,15 @@ def fit(
         On Ctrl-C before there is a draw to keep, with "smc" at any time; later, the result holds the draws so far and
         says `interrupted`.
     """
-    sampling = Sampling(sampler, draws, tune, chains, seed, cores, noise, repeats, remeasure)
+    sampling = Sampling(sampler, draws, tune, chains, seed, cores, noise, repeats, remeasure, budget)
     started = time.perf_counter()
     choice = sampling.noise_on(check_chip(chip).spec)
     cores = sampling.cores_on(chip)
+    twin = load_twin(twin) if isinstance(twin, str | Path) else twin
+    if twin is not None and not sampling.may_use_twin:
+        raise InputError(
+            f"A twin came with sampler {sampler!r}, which uses none: leave it out, or take sampler 'twin'."
+        )
     function = load_weights(weights)
     feature_names = column_names(inputs) if feature_names is None else feature_names
     readout = load_readout(readout, function)
@@ -146,7 +166,7 @@ def fit(
     _warn_of_scale(model.likelihood.op.inputs, feature_names)
     model.likelihood.op.noise = choice
     compiling = Compiling(started, shown=bool(progress))
-    start_seed, sample_seed, noise_seed = np.random.SeedSequence(seed).spawn(3)
+    start_seed, sample_seed, noise_seed, twin_seed = np.random.SeedSequence(seed).spawn(4)
     if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then continue where the one before them ended
         chip.restart_noise(int(noise_seed.generate_state(1)[0]))
     arguments = {
@@ -154,20 +174,33 @@ def fit(
         **sampling.as_arguments(chip.spec),
         **({} if beta == BETA else {"beta": float(beta)}),
     }
+    note, prepared, learning = "", None, (0, 0)
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+
+    def begin() -> None:
+        if saving is not None:
+            names = {"feature_names": feature_names, "class_names": class_names}
+            saving.begin(chip, model, (function, readout), not callable(weights), starts, arguments, names)
+
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
         try:
             with compiling:
                 starts = prior_starts(model, chains, start_seed)
                 rehearse(model, chip, starts[0], arguments)  # before the first run: no draw is lost at the end
-            if saving is not None:
-                names = {"feature_names": feature_names, "class_names": class_names}
-                saving.begin(chip, model, (function, readout), not callable(weights), starts, arguments, names)
+            if not sampling.may_use_twin:
+                begin()
             behaviour = ask_behaviour(model, chip, model.likelihood.op.inputs)
             if behaviour.contradicts:  # the draws would be wrong
                 raise ChipError(behaviour.sentences()[0])
             for sentence in behaviour.sentences() if progress else ():
                 Console().print(sentence, highlight=False, markup=False)
+            if sampling.may_use_twin:
+                sampling, prepared, learning, note = ready_twin(
+                    model, chip, starts, sampling, twin, twin_seed, saving, compiling, progress, behaviour.presentations
+                )
+                arguments |= sampling.as_arguments(chip.spec)
+                begin()
+            sampler, (draws, tune) = sampling.sampler, sampling.sizes
             rng = np.random.default_rng(sample_seed)
             if SAMPLERS[sampler].population:
                 trace, interrupted = sample_population(sampler, model, draws, chains, rng, bool(progress)), False
@@ -176,9 +209,10 @@ def fit(
                 trace, presentations, interrupted = _sample_chains(
                     model,
                     sampler,
-                    starts,
+                    starts if prepared is None else prepared.starts,
                     saving,
                     compiling,
+                    prepared,
                     draws=draws,
                     tune=tune,
                     chains=chains,
@@ -192,10 +226,13 @@ def fit(
     if choice.remeasure:
         collect(trace, choice.goes_on)
     recording: list[int] = []
+    known, written = take_counts(trace, len(model.likelihood.labels), chip.spec.layers[-1]), None
+    if PROGRAMMINGS in trace.sample_stats:
+        written = learning[1] + int(trace.sample_stats[PROGRAMMINGS].isel(draw=-1).sum())
     with _quiet_pymc(), draws_kept(trace):
         asked = RememberingChip(chip, AnswerMemory(), recording.append)
         with progress_shown(Console() if progress else None):
-            evaluate_draws(trace, model, asked)
+            evaluate_draws(trace, model, asked, known)
     add_inputs(trace, model)
     if behaviour.same_whatever_weights and trace[OUTPUTS].attrs[ALIKE]:
         trace[OUTPUTS].attrs[UNRESPONSIVE] = 1
@@ -204,6 +241,7 @@ def fit(
         posterior=trace,
         arguments=arguments,
         cost=Presentations(
+            learning=learning[0],
             training=presentations,
             log_likelihood=sum(recording),
             checks=behaviour.presentations + (saving.presentations if saving else 0),
@@ -212,6 +250,10 @@ def fit(
         interrupted=interrupted,
         compile_seconds=compiling.seconds,
         behaviour=behaviour.as_dict(),
+        note=note,
+        programmings=written,
+        twin=None if prepared is None else prepared.twin,
+        twin_check=None if prepared is None else prepared.as_dict(),
     )
     result.memory = asked.memory  # the draws that were recorded are those that predict
     return result
@@ -251,6 +293,7 @@ def _sample_chains(
     starts: list[dict[str, Any]],
     saving: Checkpoint | None,
     compiling: Compiling,
+    prepared: Prepared | None,
     **arguments: Any,
 ) -> tuple[xr.DataTree, int, bool]:
     """Chains of a step method: the trace, presentations, and whether Ctrl-C ended them early; `arguments` of PyMC."""
@@ -264,9 +307,8 @@ def _sample_chains(
 
     with guard:
         with compiling:
-            step = make_step(sampler, model)
             # the chip's steps come last, so that their count of presentations includes those of all others
-            steps = [*_other_steps(model, step), step]
+            steps = make_steps(sampler, model) if prepared is None else prepared.steps
             compile_steps(model, steps)
         try:
             steps = steps if saving is None else saving.wrap(steps, model)
@@ -294,6 +336,65 @@ def ask_behaviour(model: pm.Model, chip: Chip, inputs: FloatArray) -> Behaviour:
     drawn = draw_prior(model.likelihood.weights, N_SETS, np.random.default_rng(0))
     chosen = np.unique(np.linspace(0, len(inputs) - 1, min(N_INPUTS, len(inputs))).round().astype(int))
     return check_behaviour(chip, inputs[chosen], [[layer[n] for layer in drawn] for n in range(N_SETS)])
+
+
+def make_steps(sampler: str, model: pm.Model, **options: Any) -> list[Any]:
+    """The steps of a model: those of hyperparameters and readout, and the sampler's."""
+    step = make_step(sampler, model, **options)
+    return [*_other_steps(model, step), step]
+
+
+def ready_twin(
+    model: pm.Model,
+    chip: Chip,
+    starts: list[dict[str, Any]],
+    sampling: Sampling,
+    twin: Any,
+    seed: np.random.SeedSequence,
+    saving: Checkpoint | None,
+    compiling: Compiling,
+    progress: bool | str,
+    spent: int,
+) -> tuple[Sampling, Prepared | None, tuple[int, int], str]:
+    """A twin to sample, where there is one: how to sample then, the twin, its cost, and a sentence that says which.
+
+    The cost is presentations and programmings, of a twin that is not used too; `spent` is what the chip was shown
+    before.
+    """
+    n_samples, budget = len(model.likelihood.op.inputs), sampling.budget
+    limit = (budget if budget is not None else default_budget(n_samples)) - spent
+    asked = AskedChip(chip, journal=None if saving is None else saving.journal())
+
+    def steps(twin: Chip) -> list[Any]:
+        with compiling:
+            return make_steps("twin", model, twin=twin)
+
+    prepared, reason = None, ""
+    try:
+        with progress_shown(Console() if progress else None):
+            prepared = prepare_twin(model, steps, starts, asked, seed, twin, limit)
+        if prepared.spread > MOST_SPREAD:
+            reason = (
+                f"its twin is off by {prepared.spread:.1f} nats where the posterior is, so hardly any check would be "
+                "accepted"
+            )
+    except InputError as error:
+        reason = f"no twin of it can be learned: {str(error)[:1].lower()}{str(error)[1:].rstrip('.')}"
+    cost = asked.presentations, asked.programmings
+    if sampling.sampler == AUTO and reason:
+        if budget is not None or twin is not None:
+            raise InputError(f"The chip cannot be trained within a budget, because {reason}: leave the budget out.")
+        return replace(sampling, sampler="sitewise"), None, cost, f"Sampled by sitewise, because {reason}."
+    if prepared is None:
+        raise InputError(f"Sampler 'twin' cannot be used, because {reason}.")
+    draws = sampling.draws
+    if draws is None or budget is not None:
+        repeats = model.likelihood.op.noise.repeats
+        draws = affordable_draws(limit, asked.presentations, n_samples, sampling.chains, repeats, draws)
+    way = getattr(getattr(prepared.twin, "learned", None), "way", None)
+    learned = "a twin that was given" if twin is not None else f"a twin learned from the chip's {way}"
+    note = f"Sampled on {learned}, each draw checked on the chip."
+    return replace(sampling, sampler="twin", draws=draws), prepared, cost, note
 
 
 def _other_steps(model: pm.Model, step: Any) -> list[Any]:

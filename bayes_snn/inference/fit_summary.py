@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayes_snn.data import shortened
+from bayes_snn.groups import GAP
 from bayes_snn.likelihood import BETA
 
 if TYPE_CHECKING:
@@ -64,3 +65,21 @@ def summarise(result: FitResult) -> pd.DataFrame:
         warnings.simplefilter("ignore")  # of few draws, whose R-hat and effective draws are then missing
         table: pd.DataFrame = az.summary(tree, round_to="none")
     return table
+
+
+def told_twin(result: Any) -> str:
+    """How good a twin was and what it cost, in words; empty for a fit without one."""
+    stats = result.posterior.sample_stats
+    if GAP not in stats:
+        return ""
+    gaps, accepted = stats[GAP].values, float(stats["accept"].mean())
+    spread = float(np.nanstd(gaps, ddof=1)) if np.isfinite(gaps).sum() > 1 else float("nan")
+    text = f"{accepted:.0%} of the draws from the twin were accepted by the chip"
+    if np.isfinite(spread):
+        text += f"; log-likelihoods of the two differ by a standard deviation of {spread:.2f} nats"
+    cost = result.cost
+    if cost.learning:
+        text += f"; {cost.learning:,} presentations taught the twin, {cost.training:,} checked its draws"
+    if result.programmings is not None:
+        text += f"; the weights were written {result.programmings:,} times"
+    return f"{text}."

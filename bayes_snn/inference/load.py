@@ -95,6 +95,9 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
         version,
         float(stored.get("compile_seconds") or "nan"),  # older fits do not say
         stored.get("behaviour"),
+        stored.get("note", ""),
+        twin_check=stored.get("twin"),
+        programmings=stored.get("programmings"),
     )
     result._stamps.add(stamp)
     return result
@@ -105,7 +108,7 @@ def _cost(stored: dict[str, Any], posterior: xr.DataTree) -> Presentations:
     distilling = int(posterior[DISTILLED].attrs["presentations"]) if DISTILLED in posterior.children else 0
     known = stored.get("cost", {"distilling": distilling})
     others = {each.name: known.get(each.name, 0) for each in fields(Presentations)}
-    return Presentations(**{**others, "training": stored["presentations"]})
+    return Presentations(**{**others, "training": max(stored["presentations"] - others["learning"], 0)})
 
 
 def read_description(folder: Path) -> dict[str, Any]:

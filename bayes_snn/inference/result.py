@@ -102,6 +102,13 @@ class FitResult:
         Of bayes_snn that made the fit; None where its folder does not say.
     behaviour
         What `check_behaviour` found before the sampling; None where its folder does not say.
+    note
+        Which sampler was chosen and why, where it was chosen.
+    twin, twin_check
+        The twin that was sampled, None of a fit without one or from a folder; how it was learned, and how far its
+        log-likelihood was from the chip's (`spread`) at draws that were checked before the sampling.
+    programmings
+        Times that the chip's weights were written for learning and training; None where it was not counted.
     """
 
     chip: Chip
@@ -114,13 +121,17 @@ class FitResult:
     version: str | None = __version__
     compile_seconds: float = float("nan")
     behaviour: dict[str, Any] | None = None
+    note: str = ""
+    twin: Any = field(default=None, repr=False, compare=False)
+    twin_check: dict[str, Any] | None = None
+    programmings: int | None = None
     memory: AnswerMemory = field(default_factory=AnswerMemory, init=False, repr=False, compare=False)
     _stamps: set[tuple[int, ...] | None] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
     def presentations(self) -> int:
-        """Samples shown to the chip for training, warm-up included; `cost` has all others."""
-        return self.cost.training
+        """Samples shown for training, warm-up and the learning of a twin included; `cost` has all others."""
+        return self.cost.training + self.cost.learning
 
     @property
     def asked(self) -> RememberingChip:
@@ -378,6 +389,9 @@ class FitResult:
             "compile_seconds": self.compile_seconds,
             "interrupted": self.interrupted,
             **({} if self.behaviour is None else {"behaviour": self.behaviour}),
+            **({"note": self.note} if self.note else {}),
+            **({} if self.twin_check is None else {"twin": self.twin_check}),
+            **({} if self.programmings is None else {"programmings": self.programmings}),
             **({} if self.faults is None else {"faults": self.faults}),
             **({} if self.distilled is None else {"distilled": self.distilled}),
             **self.scores,

@@ -9,7 +9,7 @@ from typing import Any
 
 from bayes_snn.chips.contract import Chip, ChipSpec
 from bayes_snn.errors import InputError, check_whole, unknown_name
-from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE
+from bayes_snn.names import AUTO, CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE, TWIN_TUNE
 from bayes_snn.posterior.noisy import NoiseChoice, choose_noise
 
 
@@ -17,30 +17,49 @@ from bayes_snn.posterior.noisy import NoiseChoice, choose_noise
 class Sampling:
     """The arguments of `fit` that say how to sample; see there. An `InputError` says which cannot be used."""
 
-    sampler: str = "sitewise"
-    draws: int = DRAWS
-    tune: int = TUNE
+    sampler: str = AUTO
+    draws: int | None = None
+    tune: int | None = None
     chains: int = CHAINS
     seed: int = 0
     cores: int | None = None
     noise: str | None = PSEUDO_MARGINAL
     repeats: int = 1
     remeasure: int | None = None
+    budget: int | None = None
 
     def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise unknown_name("sampler", self.sampler, SAMPLERS)
-        least_draws = 2 if SAMPLERS[self.sampler].population else 1  # of one particle nothing can be learned
+        if self.sampler not in (AUTO, *SAMPLERS):
+            raise unknown_name("sampler", self.sampler, (AUTO, *SAMPLERS))
+        population = self.sampler != AUTO and SAMPLERS[self.sampler].population
+        least_draws = 2 if population else 1  # of one particle nothing can be learned
+        if self.budget is not None and not self.may_use_twin:
+            raise InputError(
+                f"A budget came with sampler {self.sampler!r}, which shows the chip what its draws take: leave it out, "
+                "or take sampler 'twin'."
+            )
         for name, least, most, example in (
             ("draws", least_draws, 10**7, DRAWS),
             ("tune", 0, 10**7, TUNE),
             ("chains", 1, 256, CHAINS),  # each is a process
             ("seed", 0, None, 0),
             ("cores", 1, None, 1),
+            ("budget", 1, 10**15, 100_000),
         ):
-            if name != "cores" or self.cores is not None:
+            if getattr(self, name) is not None or name not in ("cores", "draws", "tune", "budget"):
                 check_whole(name, getattr(self, name), least, most, example)
                 object.__setattr__(self, name, int(getattr(self, name)))
+
+    @property
+    def may_use_twin(self) -> bool:
+        """Whether a twin is sampled, or may be."""
+        return self.sampler == AUTO or SAMPLERS[self.sampler].twin
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Kept draws and warm-up draws of each chain, by default where they were left open."""
+        default = TWIN_TUNE if self.may_use_twin else TUNE
+        return DRAWS if self.draws is None else self.draws, default if self.tune is None else self.tune
 
     @classmethod
     def stored(cls, arguments: Mapping[str, Any], cores: int | None = None) -> Sampling:
@@ -50,7 +69,8 @@ class Sampling:
 
     def noise_on(self, spec: ChipSpec) -> NoiseChoice:
         """How chains treat the noise of a chip, or an `InputError` where there is nothing to choose."""
-        return choose_noise(spec, self.sampler, self.noise, self.repeats, self.remeasure)
+        sampler = "twin" if self.sampler == AUTO else self.sampler
+        return choose_noise(spec, sampler, self.noise, self.repeats, self.remeasure)
 
     def cores_on(self, chip: Chip) -> int:
         """Chains that run at once."""
@@ -68,6 +88,8 @@ class Sampling:
     def as_arguments(self, spec: ChipSpec) -> dict[str, Any]:
         """What `fit.json` and a checkpoint hold: all that decides about draws."""
         named = {name: getattr(self, name) for name in ("sampler", "draws", "tune", "chains", "seed")}
+        named["draws"], named["tune"] = self.sizes
+        named |= {} if self.budget is None else {"budget": self.budget}
         return named | self.noise_on(spec).as_dict(spec)
 
     def keywords(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from bayes_snn.checkpoint.schema import Arguments
 from bayes_snn.chips.describe import ChipFields
-from bayes_snn.json_file import Whole
+from bayes_snn.json_file import Text, Whole
 
 
 class ScoreFields(Struct):
@@ -35,6 +35,9 @@ class FitFields(Struct):
     baselines: dict[str, Any] = {}
     sha256: dict[str, str] = {}
     cost: dict[str, Whole] = {}
+    note: Text = ""
+    twin: dict[str, Any] | None = None
+    programmings: Whole | None = None
 
 
 class SpaceFields(Struct):

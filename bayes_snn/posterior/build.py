@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ class ChipLikelihood:
     `op` runs the chip; `weights` are the matrices (n_pre, n_post) that it is programmed with, of the model's variables;
     `label` is the observed variable, and `labels` (n_samples,) its values. `beta` and `bias` (n_classes,) are the
     readout, of the model's variables too, and `fixed` is the same in numbers, None where it is random. `recorded` says
-    whether the posterior holds it.
+    whether the posterior holds it. `on(twin)` makes the same model with another chip in the place of this one, which
+    the prior does not see.
     """
 
     op: ChipCounts
@@ -51,6 +52,7 @@ class ChipLikelihood:
     bias: Any
     fixed: Readout | None
     recorded: bool
+    on: Callable[[Chip], pm.Model]
 
 
 def build_model(
@@ -99,8 +101,26 @@ def build_model(
     labels = check_labels(labels, len(inputs), spec.layers[-1])
     function = load_weights(weights)
     own = load_readout(readout, function)
-    op = ChipCounts(chip, inputs)
     coords = _coordinates(spec, len(inputs), feature_names, class_names)
+
+    def on(shown: Chip) -> pm.Model:
+        return _build(chip, ChipCounts(shown, inputs), labels, function, own, beta, coords, on)
+
+    return on(chip)
+
+
+def _build(
+    chip: Chip,
+    op: ChipCounts,
+    labels: IntArray,
+    function: WeightsFunction,
+    own: ReadoutFunction | None,
+    beta: float,
+    coords: dict[str, Any],
+    on: Callable[[Chip], pm.Model],
+) -> pm.Model:
+    """The model of a chip's prior, with the Op of that chip or of another in its place; all of it checked."""
+    spec, inputs = chip.spec, op.inputs
 
     shapes = spec.weight_shapes
 
@@ -114,12 +134,12 @@ def build_model(
         # labels drawn from the class probabilities of a run, for prior and posterior predictive checks
         *matrices, beta, bias = parameters
         programmed = [matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)]
-        counts = ask_counts(chip, programmed, inputs)
+        counts = ask_counts(op.chip, programmed, inputs)
         op.presentations += len(inputs)
         probabilities = Readout(float(np.ravel(beta)[0]), np.ravel(bias)).probabilities(counts)
         return (rng.random((len(inputs), 1)) > probabilities.cumsum(axis=1)[:, :-1]).sum(axis=1)
 
-    with pm.Model(coords=coords) as model:
+    with pm.Model(coords=coords, model=None) as model:
         matrices = _check_matrices(_call(function, chip), shapes, function)
         scale, bias, fixed = make_readout(own, chip, beta)
         if LABELS in model.named_vars:
@@ -142,7 +162,7 @@ def build_model(
             observed=labels,
             dims="observation",
         )
-    model.likelihood = ChipLikelihood(op, matrices, label, labels, scale, bias, fixed, own is not None)
+    model.likelihood = ChipLikelihood(op, matrices, label, labels, scale, bias, fixed, own is not None, on)
     return model
 
 

@@ -23,15 +23,15 @@ from bayes_snn.samplers.sitewise_grid import GridMetropolis
 STEPS = tuple(name for name, sampler in SAMPLERS.items() if not sampler.population)  # what `make_step` makes
 
 
-def make_step(sampler: str, model: pm.Model) -> Any:
-    """The step method of this name for all weights of `model`; an `InputError` lists the names."""
+def make_step(sampler: str, model: pm.Model, **options: Any) -> Any:
+    """The step method of this name for all weights of `model`, and its options; an `InputError` lists the names."""
     if sampler in SAMPLERS and SAMPLERS[sampler].population:
         raise InputError(f"Sampler {sampler!r} moves a population, by no step method: call fit(sampler={sampler!r}).")
     variables = weight_variables(model)
     make = _maker(sampler, variables)
     if isinstance(make, type) and issubclass(make, Move):
-        return JointMetropolis(variables, move=make(), model=model)
-    return make(variables, model=model)
+        return JointMetropolis(variables, move=make(), model=model, **options)
+    return make(variables, model=model, **options)
 
 
 def sample_population(

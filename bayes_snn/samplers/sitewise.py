@@ -92,13 +92,14 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         # steps on them, on the readout and on a drifting chip ask for the counts of weights that stay, at no run
         self._is_asked = bool(others) or not self.op.chip.spec.deterministic
         self._has_hyperparameters = any(rv in ancestors(own) for rv in others)
-        self._widest = 1.0 if self._has_hyperparameters else WIDEST
+        self.widest = 1.0 if self._has_hyperparameters else WIDEST
         self._zeros = np.zeros(len(self._sites.swept))
         self._columns = self._sites.columns()
         self._sweeper: Sweeper | None = None
         self._last_run: tuple[list[np.ndarray], np.ndarray] = [], np.zeros(0, np.int64)
         self._saved = 0
         self.n_tune = 0
+        self.held_powers: tuple[float, float] | None = None  # in the place of those of the warm-up
         super().__init__(vars, shared, blocked=blocked, rng=rng)
         self.tune = True
         self.reset_tuning()
@@ -132,26 +133,10 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         log_likelihood = sweeper.start(self._matrices(q), readout)
         # 0. move whole neurons, where no single weight has any influence
         refreshes = self.op.noise.refreshes
-        q, moved = self.shift(q, log_likelihood)
+        q, _, moved = self.shift(q, log_likelihood)
         if moved:
             sweeper.start(self._matrices(q), readout)
-        # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
-        step_sizes = self.step_sizes()
-        proposals, far = self.propose(q, step_sizes)
-        order = self.rng.permutation(len(q))
-        # 2. a proposal is accepted where log u < the sum of the log ratios of prior and likelihood, each times its
-        #    power: log u is drawn first, and what is left is a bound on the likelihood; a prior of nan or 0 at the
-        #    proposal is never accepted
-        likelihood_power, prior_power = self.powers()
-        with np.errstate(invalid="ignore"):
-            log_ratio = self.log_prior(proposals) - self.log_prior(q)
-        log_ratio[np.isnan(log_ratio)] = -np.inf
-        bounds = (-self.rng.exponential(size=len(q)) - prior_power * log_ratio) / likelihood_power
-        # 3. visit every weight: the chip is run where a proposal is not lost already
-        proposed = self.weights_of(proposals, bounds < np.inf, q)
-        sweep = sweeper.sweep(proposed, *self._sites.visits(bounds, order))
-        accepted = sweep.accepted[self._sites.swept]
-        q = np.where(accepted, proposals, q)
+        q, sweep, accepted, far, step_sizes = self._visit(q, sweeper)
         self.op.presentations += sweeper.presentations - shown
         if self._is_asked:
             self.op.remember(self._matrices(q), sweeper.counts())
@@ -169,6 +154,71 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         }
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
+    def _visit(
+        self, q: np.ndarray, sweeper: Sweeper
+    ) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray, np.ndarray]:
+        """A sweep over all weights in random order; which of them moved, which jumps were far, and the step sizes."""
+        # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
+        step_sizes = self.step_sizes()
+        proposals, far = self.propose(q, step_sizes)
+        order = self.rng.permutation(len(q))
+        # 2. a proposal is accepted where log u < the sum of the log ratios of prior and likelihood, each times its
+        #    power: log u is drawn first, and what is left is a bound on the likelihood; a prior of nan or 0 at the
+        #    proposal is never accepted
+        likelihood_power, prior_power = self.powers()
+        with np.errstate(invalid="ignore"):
+            log_ratio = self.log_prior(proposals) - self.log_prior(q)
+        log_ratio[np.isnan(log_ratio)] = -np.inf
+        bounds = (-self.rng.exponential(size=len(q)) - prior_power * log_ratio) / likelihood_power
+        # 3. visit every weight: the chip is run where a proposal is not lost already
+        proposed = self.weights_of(proposals, bounds < np.inf, q)
+        sweep = sweeper.sweep(proposed, *self._sites.visits(bounds, order))
+        accepted = sweep.accepted[self._sites.swept]
+        q = np.where(accepted, proposals, q)
+        return q, sweep, accepted, far, step_sizes
+
+    def palindrome(self, q: np.ndarray, powers: tuple[float, float], learn: bool) -> tuple[np.ndarray, float]:
+        """A draw that is reversible with respect to the posterior whose likelihood and prior have these powers.
+
+        Shifts of whole neurons, a sweep in random order, and the shifts again, last neuron first: shifts and a sweep
+        alone would leave that posterior invariant, but going back is another move than going there. (A sweep in random
+        order is reversible: every order is as likely as the opposite one.) Returns the weights and log L there; tunes
+        the step sizes if `learn`.
+        """
+        self.held_powers = powers
+        sweeper, readout = self._find_sweeper(), self._readout()
+        q = np.array(q, dtype=self.dtype)
+        q, _, moved = self.shift(q, sweeper.start(self._matrices(q), readout))
+        if moved:
+            sweeper.start(self._matrices(q), readout)
+        q, sweep, accepted, far, _ = self._visit(q, sweeper)
+        if learn:
+            tune_scales(self.log_scales, self.n_sweeps, accepted, far)
+            self.n_sweeps += 1
+        q, log_likelihood, _ = self.shift(q, sweep.log_likelihood, backwards=True)
+        return q, log_likelihood
+
+    def log_likelihood_at(self, q: np.ndarray) -> float:
+        """log L at q (n_weights,): a run of the chip."""
+        return self._run(q)
+
+    def forget_chain(self) -> None:
+        """Be as before a chain; whatever a copy of this step holds is left alone."""
+        self._sweeper = None
+        self.reset_tuning()
+
+    def forget_answers(self) -> None:
+        """The chip is another one."""
+        self._sweeper = None
+
+    def learned_state(self) -> dict[str, Any]:
+        """What was learned, in plain values."""
+        return {"n_sweeps": self.n_sweeps, "log_scales": self.log_scales.copy()}
+
+    def restore_learned(self, state: dict[str, Any]) -> None:
+        """Take back what `learned_state` returned."""
+        self.n_sweeps, self.log_scales = int(state["n_sweeps"]), np.array(state["log_scales"], np.float64)
+
     def _find_sweeper(self) -> Sweeper:
         if self._sweeper is None:
             self._sweeper = make_sweeper(self.op, self._labels)
@@ -182,12 +232,14 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         """Where each variable (n_weights,) would jump to, and where that is a far jump: as likely as the jump back."""
         return jump(self.rng, q, step_sizes)
 
-    def shift(self, q: np.ndarray, log_likelihood: float) -> tuple[np.ndarray, int]:
-        """Whole neurons moved, and how many."""
-        q, _, moved = shift_neurons(
+    def shift(
+        self, q: np.ndarray, log_likelihood: float, backwards: bool = False
+    ) -> tuple[np.ndarray, float, int]:
+        """Whole neurons moved, from the last one on if `backwards`: the weights, log L there, and how many."""
+        return shift_neurons(
             q,
             log_likelihood,
-            self._columns,
+            self._columns[::-1] if backwards else self._columns,
             self.log_prior,
             self._run,
             self.powers(),
@@ -195,7 +247,6 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
             refreshes=self.op.noise.refreshes,
             accept=self._accept,
         )
-        return q, moved
 
     def weights_of(self, q: np.ndarray, possible: np.ndarray | None = None, otherwise: Any = None) -> np.ndarray:
         """All weights, (n_sites,), of variables q (n_weights,), here the same; of `otherwise` where not possible."""
@@ -222,11 +273,13 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
 
     def powers(self) -> tuple[float, float]:
         """Powers of likelihood and prior: COLDEST and WIDEST at first, 1 from the middle of the warm-up at latest."""
+        if self.held_powers is not None:
+            return self.held_powers
         tempered = min(self.n_tune // 2, TEMPERED)
         if not self.tune or self.n_sweeps >= tempered:
             return 1.0, 1.0
         left = 1.0 - self.n_sweeps / tempered
-        return float(COLDEST**left), float(self._widest**left)
+        return float(COLDEST**left), float(self.widest**left)
 
     def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
         return as_matrices(self.weights_of(q), self._sites.shapes)

@@ -49,8 +49,10 @@ class GridMetropolis(SitewiseMetropolis):
         signs = 2 * self.rng.integers(0, 2, len(q)) - 1
         return q + signs * np.maximum(np.ceil(lengths), 1.0).astype(np.int64), far
 
-    def shift(self, q: np.ndarray, log_likelihood: float) -> tuple[np.ndarray, int]:
-        """Whole neurons moved, and how many: by normals of which the levels are what is left after rounding.
+    def shift(
+        self, q: np.ndarray, log_likelihood: float, backwards: bool = False
+    ) -> tuple[np.ndarray, float, int]:
+        """As in sitewise.py, by normals of which the levels are what is left after rounding.
 
         Let F be a weight's prior distribution function. A normal u rounds to level k where it lies between the normal
         quantiles of F(k - 1) and F(k), which has the prior probability of k. Given the levels, u is drawn anew (a Gibbs
@@ -63,7 +65,7 @@ class GridMetropolis(SitewiseMetropolis):
         mass = masses[q - lowest, sites]
         u = ndtri(tops[q - lowest, sites] - mass * self.rng.random(len(q)))
         if not np.isfinite(u).all() or (mass < SMALLEST_MASS).any():
-            return q, 0  # some level is too improbable to be distinguished by its quantiles
+            return q, log_likelihood, 0  # some level is too improbable to be distinguished by its quantiles
 
         def levels(moved: np.ndarray) -> np.ndarray:
             return np.where(moved == u, q, lowest + (quantiles < moved).sum(axis=0))
@@ -71,10 +73,10 @@ class GridMetropolis(SitewiseMetropolis):
         def run(moved: np.ndarray) -> float:
             return self._run(levels(moved))
 
-        new, _, moved = shift_neurons(
+        new, log_likelihood, moved = shift_neurons(
             u,
             log_likelihood,
-            self._columns,
+            self._columns[::-1] if backwards else self._columns,
             lambda u: -0.5 * u * u,
             run,
             self.powers(),
@@ -82,7 +84,7 @@ class GridMetropolis(SitewiseMetropolis):
             refreshes=self.op.noise.refreshes,
             accept=self._accept,
         )
-        return levels(new), moved
+        return levels(new), log_likelihood, moved
 
     def _find_cells(self, q: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
         """The lowest level, and (n_levels, n_weights) of each level: probability, F, and the normal quantile of F."""

@@ -7,6 +7,7 @@ exact, and is swept as fast.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.circuit import TabulatedLayer
 from bayes_snn.chips.lif.circuit_chip import CircuitChip
 from bayes_snn.twins.contract import SPIKES, Learned, spec_of_twin
+from bayes_snn.twins.recordings import Recordings
+from bayes_snn.twins.writing import save_twin
 
 
 class LIFTwin(CircuitChip):
@@ -28,6 +31,11 @@ class LIFTwin(CircuitChip):
         The parameters of each layer.
     learned
         How they were learned.
+
+    Attributes
+    ----------
+    recordings
+        What the chip has shown, where it was learned from spikes: to learn it again from more.
     """
 
     family = "lif"
@@ -36,6 +44,11 @@ class LIFTwin(CircuitChip):
         super().__init__(spec_of_twin(spec), layers)
         self.layers = tuple(layers)
         self.learned = Learned(SPIKES) if learned is None else learned
+        self.recordings: Recordings | None = None
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to a folder, of which `load_twin` makes it again."""
+        return save_twin(self, path)
 
     @property
     def presentations(self) -> int:

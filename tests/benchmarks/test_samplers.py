@@ -109,7 +109,16 @@ def test_fit_by_chains(benchmark: BenchmarkFixture, chains: int) -> None:
     chip, split = CHIPS["LIFChip"](), split_data(load_data("breast_cancer"))
     benchmark.extra_info.update(label=f"{chains} chains", reference=chains == 1)
     benchmark.pedantic(
-        lambda: fit(chip, split.train_inputs, split.train_labels, draws=700, tune=700, chains=chains, progress=False),
+        lambda: fit(
+            chip,
+            split.train_inputs,
+            split.train_labels,
+            draws=700,
+            tune=700,
+            chains=chains,
+            progress=False,
+            sampler="sitewise",
+        ),
         rounds=3,
         iterations=1,
         warmup_rounds=0,

@@ -58,6 +58,7 @@ def trained():
         cores=1,
         feature_names=["first", "second", "third", "fourth"],
         class_names=["no", "yes"],
+        sampler="sitewise",
     )
 
 

@@ -97,7 +97,7 @@ def test_bits_of_a_grid_are_taken(bits):
 def test_a_chip_of_two_levels_tells_them():
     chip = SigmoidChip()
     chip.weight_levels = [np.array([-2.0, 2.0])]
-    result = fit(chip, INPUTS, LABELS, "grid", draws=20, tune=5, chains=1, cores=1)
+    result = fit(chip, INPUTS, LABELS, "grid", draws=20, tune=5, chains=1, cores=1, sampler="sitewise")
     assert set(np.unique(result.draws.weights[0])) == {-2.0, 2.0}
 
 
@@ -105,7 +105,7 @@ def test_a_chip_that_tells_its_levels_is_believed():
     chip = SigmoidChip()
     chip.weight_levels = [np.array([-1.0, 0.5, 3.0])]
     assert weight_levels(chip)[0].tolist() == [-1.0, 0.5, 3.0]
-    result = fit(chip, INPUTS, LABELS, "grid", draws=5, tune=5, chains=1)
+    result = fit(chip, INPUTS, LABELS, "grid", draws=5, tune=5, chains=1, sampler="sitewise")
     assert set(np.unique(result.draws.weights[0])) <= {-1.0, 0.5, 3.0}
     for wrong in ([], [[1.0, 0.0]], [[[0.0]]], [[np.nan]], [[0.0], [1.0]]):
         chip.weight_levels = wrong
@@ -158,7 +158,7 @@ def test_a_fit_on_a_chip_with_levels_of_its_own_is_loaded_and_refused_by_them(tm
         chip.spec = replace(chip.spec, parameters=(Parameter("w_1", (1, 2), ("pre_1", "post_1"), levels),))
         return chip
 
-    result = fit(chip_with(-1.0, 2.0), INPUTS, LABELS, "grid", draws=3, tune=2, chains=1)
+    result = fit(chip_with(-1.0, 2.0), INPUTS, LABELS, "grid", draws=3, tune=2, chains=1, sampler="sitewise")
     assert set(np.unique(result.draws.weights[0])) <= {-1.0, 2.0}
     result.save(tmp_path)
     assert same_draws(load_fit(tmp_path, chip_with(-1.0, 2.0)), result)
@@ -333,7 +333,7 @@ def test_other_priors_on_whole_numbers_are_swept(prior):
         step = make_step("sitewise", model)
     assert isinstance(step, GridMetropolis)
     assert why_not_on_grid(model, step.vars) is None
-    result = fit(SigmoidChip(), INPUTS, LABELS, prior, draws=20, tune=20, chains=1)
+    result = fit(SigmoidChip(), INPUTS, LABELS, prior, draws=20, tune=20, chains=1, sampler="sitewise")
     posterior = result.posterior.posterior
     name = "level_w_1" if prior == "grid" else "k"
     assert np.issubdtype(posterior[name].dtype, np.integer)
@@ -358,7 +358,18 @@ def test_a_fit_on_the_grid_is_a_fit_like_any_other(tmp_path):
     chip = LIFChip((3, 2, 2), ["comparator", "quantisation"], [3.0, 3])
     rng = np.random.default_rng(0)
     inputs, labels = rng.normal(size=(20, 3)), np.arange(20) % 2
-    result = fit(chip, inputs, labels, "grid", draws=10, tune=10, chains=2, cores=1, feature_names=["a", "b", "c"])
+    result = fit(
+        chip,
+        inputs,
+        labels,
+        "grid",
+        draws=10,
+        tune=10,
+        chains=2,
+        cores=1,
+        feature_names=["a", "b", "c"],
+        sampler="sitewise",
+    )
     posterior = result.posterior.posterior
     assert posterior["w_1"].dims == ("chain", "draw", "pre_1", "post_1")
     assert posterior["w_1"]["pre_1"].values.tolist() == ["a", "b", "c"]

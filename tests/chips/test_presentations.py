@@ -72,7 +72,13 @@ def small_chip():
 
 
 def small_fit(chip, sampler="sitewise", **options):
-    return fit(chip, X, Y, sampler=sampler, **{"draws": 6, "tune": 4, "chains": 2, "seed": 7, "cores": 1, **options})
+    return fit(
+        chip,
+        X,
+        Y,
+        sampler=sampler,
+        **{"sampler": "sitewise", "draws": 6, "tune": 4, "chains": 2, "seed": 7, "cores": 1, **options},
+    )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -137,7 +143,7 @@ def test_a_noisy_chip_is_asked_every_time(noise):
 def test_a_chip_of_subsets_is_in_the_tally():
     chip = Tally(LIFChip((3, 4, 2), "comparator", 3.0, n_steps=16), subsets=True)
     inputs, labels = np.random.default_rng(1).normal(size=(300, 3)), np.arange(300) % 2
-    result = fit(chip, inputs, labels, draws=3, tune=2, chains=1, cores=1)
+    result = fit(chip, inputs, labels, draws=3, tune=2, chains=1, cores=1, sampler="sitewise")
     assert result.presentations_saved > 0
     assert result.cost.total == chip.shown
 

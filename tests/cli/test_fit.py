@@ -479,7 +479,16 @@ def test_an_ensemble_is_distilled_where_that_is_asked_for(run: Run) -> None:
 
 def test_a_real_process_fits_iris(fitted: Path) -> None:
     stored = check_folder(fitted)
-    expected = {"data": "iris", "n_train": 30, "draws": 4, "tune": 2, "chains": 2, "model": "gaussian", "seed": 0}
+    expected = {
+        "sampler": "sitewise",
+        "data": "iris",
+        "n_train": 30,
+        "draws": 4,
+        "tune": 2,
+        "chains": 2,
+        "model": "gaussian",
+        "seed": 0,
+    }
     assert stored["arguments"].items() >= expected.items()
     assert stored["chip"]["distortions"] == {"comparator": 3.0}
     out = (fitted.parent / "out.txt").read_text()

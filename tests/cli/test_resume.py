@@ -23,6 +23,7 @@ from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 ROOT = Path(__file__).parents[2]
 GAUSSIAN = (ROOT / "models" / "gaussian.py").read_text()
 OPTIONS = {
+    "sampler": "sitewise",
     "data": "mine.csv",
     "target": "kind",
     "n-train": 30,

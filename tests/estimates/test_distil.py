@@ -24,7 +24,7 @@ CHIP = LIFChip((8, 6, 2), "comparator", 1.0, 4, 20, weight_range=(-3.0, 2.5))
 
 @pytest.fixture(scope="module")
 def trained():
-    return fit(CHIP, X, Y, draws=60, tune=60, chains=2, seed=0)
+    return fit(CHIP, X, Y, draws=60, tune=60, chains=2, seed=0, sampler="sitewise")
 
 
 @pytest.fixture
@@ -145,7 +145,9 @@ def test_numbers_that_cannot_be_used(result, options, said):
 
 
 def test_the_estimator_distils_where_that_is_its_estimate():
-    made = BayesSNNClassifier(lambda layers: CHIP, 6, draws=20, tune=20, chains=1, estimate="distilled", random_state=0)
+    made = BayesSNNClassifier(
+        lambda layers: CHIP, 6, draws=20, tune=20, chains=1, estimate="distilled", random_state=0, sampler="sitewise"
+    )
     made.fit(X, Y)
     assert made.result_.estimates[-1] == "distilled"
     np.testing.assert_array_equal(made.predict_proba(X), made.result_.predict(X, "distilled"))

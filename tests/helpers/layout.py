@@ -17,7 +17,7 @@ from typing import NamedTuple
 PACKAGE = "bayes_snn"
 ORDER = (
     ("errors", "interrupt", "groups", "version", "names", "waiting", "face"),
-    ("files", "json_file", "hdf5", "hdf5_process", "arrays", "table_file", "data", "likelihood"),
+    ("files", "json_file", "hdf5", "hdf5_process", "npz_file", "arrays", "table_file", "data", "likelihood"),
     ("chips", "twins"),
     ("posterior",),
     ("samplers",),
@@ -29,7 +29,7 @@ ORDER = (
     ("studies",),
     ("reports",),
     ("cli",),
-    ("fit", "sweep", "report", "serve", "export"),
+    ("fit", "sweep", "report", "serve", "export", "twin"),
 )
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 

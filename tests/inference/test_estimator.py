@@ -30,8 +30,8 @@ from bayes_snn.estimates.predict import ESTIMATES
 from tests.helpers.fits import CountingChip, InterruptingChip, same_draws
 
 # enough draws for the accuracy that the checks ask for, few enough for the hundred fits that they make
-CHECKED = BayesSNNClassifier(hidden=8, draws=40, tune=40, chains=2)
-QUICK = {"hidden": 3, "draws": 5, "tune": 5, "chains": 2, "random_state": 0}
+CHECKED = BayesSNNClassifier(hidden=8, draws=40, tune=40, chains=2, sampler="sitewise")
+QUICK = {"sampler": "sitewise", "hidden": 3, "draws": 5, "tune": 5, "chains": 2, "random_state": 0}
 
 INPUTS, LABELS = load_iris(return_X_y=True)
 INPUTS = StandardScaler().fit_transform(INPUTS)[::3]
@@ -76,7 +76,9 @@ def test_no_check_is_switched_off_by_a_tag():
 
 def test_a_pipeline_in_cross_validation():
     inputs, labels = load_breast_cancer(return_X_y=True)
-    model = make_pipeline(StandardScaler(), BayesSNNClassifier(hidden=4, draws=15, tune=25, chains=2, random_state=0))
+    model = make_pipeline(
+        StandardScaler(), BayesSNNClassifier(hidden=4, draws=15, tune=25, chains=2, random_state=0, sampler="sitewise")
+    )
     scores = cross_val_score(model, inputs[:200], labels[:200], cv=3)
     assert scores.shape == (3,)
     assert scores.mean() > 0.8  # the larger class alone is 0.52
@@ -114,7 +116,7 @@ def test_pickled_with_its_fit():
 
 def test_it_is_fit_with_the_random_state_for_a_seed():
     model = BayesSNNClassifier(**QUICK).fit(INPUTS, NAMES[LABELS])
-    result = fit(LIFChip((4, 3, 3)), INPUTS, LABELS, draws=5, tune=5, chains=2, cores=1, seed=0)
+    result = fit(LIFChip((4, 3, 3)), INPUTS, LABELS, draws=5, tune=5, chains=2, cores=1, seed=0, sampler="sitewise")
     assert same_draws(model.result_, result)
     assert model.result_.presentations == result.presentations
     np.testing.assert_array_equal(model.classes_, NAMES)
@@ -165,7 +167,9 @@ def test_names_of_features_and_classes_are_those_of_the_posterior():
 
 def test_hidden_layers():
     for hidden, layers in ((2, (4, 2, 3)), ((), (4, 3)), ([3, 2], (4, 3, 2, 3)), (np.array([2]), (4, 2, 3))):
-        model = BayesSNNClassifier(**QUICK | {"hidden": hidden, "draws": 1, "tune": 0}).fit(INPUTS, LABELS)
+        model = BayesSNNClassifier(**QUICK | {"sampler": "sitewise", "hidden": hidden, "draws": 1, "tune": 0}).fit(
+            INPUTS, LABELS
+        )
         assert model.chip_.spec.layers == layers
 
 

@@ -31,7 +31,13 @@ forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:Depreca
 
 
 def small_fit(chip, sampler="block", **options):
-    return fit(chip, INPUTS, LABELS, sampler=sampler, **{"draws": 6, "tune": 4, "chains": 2, "cores": 1, **options})
+    return fit(
+        chip,
+        INPUTS,
+        LABELS,
+        sampler=sampler,
+        **{"sampler": "sitewise", "draws": 6, "tune": 4, "chains": 2, "cores": 1, **options},
+    )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -232,8 +238,8 @@ def test_a_chip_that_breaks_after_the_sampling():
         ({"draws": "10"}, "draws was '10'"),
         ({"tune": -1}, "tune was -1"),
         ({"tune": False}, "tune was False"),
-        ({"chains": 0}, "chains was 0"),
-        ({"chains": None}, "chains was None"),
+        ({"sampler": "sitewise", "chains": 0}, "chains was 0"),
+        ({"sampler": "sitewise", "chains": None}, "chains was None"),
         ({"seed": -1}, "seed was -1"),
         ({"seed": True}, "seed was True"),
         ({"seed": np.nan}, "seed was nan"),

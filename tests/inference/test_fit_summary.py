@@ -13,7 +13,7 @@ from bayes_snn import LIFChip, fit, load_data, load_fit, split_data
 from bayes_snn.errors import DataWarning
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
-TINY = {"draws": 6, "tune": 2, "chains": 2, "cores": 1}
+TINY = {"sampler": "sitewise", "draws": 6, "tune": 2, "chains": 2, "cores": 1}
 
 
 @pytest.fixture(scope="module")

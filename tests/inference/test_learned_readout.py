@@ -29,7 +29,7 @@ from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 rng = np.random.default_rng(3)
 X, Y = rng.normal(size=(14, 3)), np.arange(14) % 3
 NEW = rng.normal(size=(9, 3))
-SIZES = {"draws": 6, "tune": 4, "chains": 2, "seed": 2}
+SIZES = {"sampler": "sitewise", "draws": 6, "tune": 4, "chains": 2, "seed": 2}
 
 
 def make_chip():

@@ -23,7 +23,7 @@ mpl.use("Agg")
 def result():
     data = split_data(load_data(), n_train=20)
     names = {"feature_names": data.feature_names, "class_names": data.class_names}
-    options = {"draws": 20, "tune": 5, "chains": 2, "cores": 1}
+    options = {"sampler": "sitewise", "draws": 20, "tune": 5, "chains": 2, "cores": 1}
     found = fit(LIFChip((30, 3, 2)), data.train_inputs, data.train_labels, "hierarchical", **options, **names)
     found.add_predictive(draws=30)
     return found

@@ -71,7 +71,7 @@ def named_like_a_default_dim(chip):
 def test_a_model_that_cannot_be_stored_is_refused_before_the_first_run(weights, said):
     chip = CountingChip(LIFChip((3, 2, 2)))
     with pytest.raises(InputError, match=said) as caught:
-        fit(chip, X, Y, weights, draws=3, tune=2, chains=2, cores=1)
+        fit(chip, X, Y, weights, draws=3, tune=2, chains=2, cores=1, sampler="sitewise")
     assert chip.runs == 0
     assert "\n" not in str(caught.value)
 
@@ -88,7 +88,7 @@ def test_a_model_that_cannot_be_stored_is_refused_before_the_first_run(weights, 
 def test_names_that_a_file_cannot_hold_are_refused_before_the_first_run(names):
     chip = CountingChip(LIFChip((3, 2, 2)))
     with pytest.raises(InputError, match="names of features and classes") as caught:
-        fit(chip, X, Y, draws=3, tune=2, chains=2, cores=1, **names)
+        fit(chip, X, Y, sampler="sitewise", draws=3, tune=2, chains=2, cores=1, **names)
     assert chip.runs == 0
     assert "\n" not in str(caught.value)
 

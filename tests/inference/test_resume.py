@@ -40,7 +40,9 @@ def small(chip=None, **options):
     """A fit of two chains."""
     chip = LIFChip((3, 4, 3), "comparator", 3.0, n_steps=8) if chip is None else chip
     inputs, labels = (INPUTS, LABELS) if chip.spec.layers[0] == 1 else (X, Y)
-    return fit(chip, inputs, labels, **{"draws": 6, "tune": 4, "chains": 2, "cores": 1, **options})
+    return fit(
+        chip, inputs, labels, **{"sampler": "sitewise", "draws": 6, "tune": 4, "chains": 2, "cores": 1, **options}
+    )
 
 
 def every_few(folder, draws):

@@ -55,7 +55,7 @@ def test_a_deterministic_chip_leaves_nothing_to_choose():
         ({"draws": 0}, "draws was 0"),
         ({"draws": 1, "sampler": "smc"}, "draws was 1"),
         ({"tune": -1}, "tune was -1"),
-        ({"chains": 257}, "chains was 257"),
+        ({"sampler": "sitewise", "chains": 257}, "chains was 257"),
         ({"seed": 1.5}, "seed was 1.5"),
         ({"cores": 0}, "cores was 0"),
     ],

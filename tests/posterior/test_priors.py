@@ -29,7 +29,7 @@ def test_the_new_prior_fits_and_shows_everywhere(tmp_path):
     inputs[:, 0] += 2 * labels
     chip = LIFChip((3, 2, 2))
     fits = {
-        name: fit(chip, inputs, labels, name, draws=60, tune=60, chains=2, cores=1, seed=0)
+        name: fit(chip, inputs, labels, name, draws=60, tune=60, chains=2, cores=1, seed=0, sampler="sitewise")
         for name in ("student_t", "gaussian")
     }
     posterior = fits["student_t"].posterior["posterior"].dataset

@@ -197,7 +197,18 @@ ALONE = {
 @pytest.mark.parametrize("prior", ALONE)
 def test_where_the_labels_say_nothing_the_posterior_is_the_prior(prior):
     chip = ConstantChip((1, 2))
-    result = fit(chip, np.zeros((2, 1)), np.array([0, 1]), prior, draws=1000, tune=300, chains=4, cores=1, seed=1)
+    result = fit(
+        chip,
+        np.zeros((2, 1)),
+        np.array([0, 1]),
+        prior,
+        draws=1000,
+        tune=300,
+        chains=4,
+        cores=1,
+        seed=1,
+        sampler="sitewise",
+    )
     assert "diverging" not in result.posterior.sample_stats
     assert result.diagnosis.divergences == []
     name, function, law, draw = ALONE[prior]

@@ -296,7 +296,9 @@ def test_a_wide_prior_at_first_finds_what_the_prior_alone_would_not(widest, monk
     """log L is -80 there and 0 here, at a cost of 28 in the prior: far more than a warm-up of this length climbs."""
     monkeypatch.setattr("bayes_snn.samplers.sitewise.WIDEST", widest)
     inputs = np.resize([-1.0, 1.0], (20, 1))
-    result = fit(Unreached(), inputs, (inputs[:, 0] > 0).astype(int), draws=10, tune=100, chains=4, seed=0)
+    result = fit(
+        Unreached(), inputs, (inputs[:, 0] > 0).astype(int), draws=10, tune=100, chains=4, seed=0, sampler="sitewise"
+    )
     found = ~result.posterior["outputs"]["constant"].sel(post_2=1).values
     assert found.all() if widest == WIDEST else not found.any(), found
     told = {"0": 4} if widest == WIDEST else {"0": 4, "1": 4}

@@ -185,7 +185,7 @@ def test_sitewise_sweeps_the_layer_that_is_random(prior, chip):
         warnings.simplefilter("error")
         step = make_step("sitewise", model)
     assert isinstance(step, SitewiseMetropolis)
-    result = fit(chip, X, Y, prior, draws=30, tune=30, chains=2, cores=1, seed=0)
+    result = fit(chip, X, Y, prior, draws=30, tune=30, chains=2, cores=1, seed=0, sampler="sitewise")
     posterior = result.posterior.posterior
     moving, still = ("w_1", "w_2") if prior is fixed else ("w_2", "w_1")
     assert (posterior[moving].std(("chain", "draw")) > 0).all()
@@ -277,7 +277,7 @@ def test_a_constraint_that_no_draw_meets_is_refused_in_a_sentence():
     with pytest.raises(
         InputError, match=r"'positive', 'far'.* at 0 of .* draws from the prior, .*: put the constraint"
     ):
-        fit(TwoLayers(), X, Y, impossible, draws=5, tune=5, chains=2)
+        fit(TwoLayers(), X, Y, impossible, draws=5, tune=5, chains=2, sampler="sitewise")
     with pytest.raises(InputError, match="leave 0 of 20 with a density above 0: put the constraint"):
         sample_smc(build_model(TwoLayers(), X, Y, impossible), 20, 1, np.random.default_rng(0), False)
 

@@ -17,7 +17,7 @@ from bayes_snn.studies.cells import BACKPROP, Cell, canonical
 from bayes_snn.studies.run_cell import SCORES, TIMES, run_cell
 
 SMALL: dict[str, Any] = {"data": "iris", "n_train": 20, "hidden": "2", "n_steps": 8}
-TINY = {**SMALL, "draws": 4, "tune": 2, "chains": 2}
+TINY = {"sampler": "sitewise", **SMALL, "draws": 4, "tune": 2, "chains": 2}
 
 
 def without_times(row: dict[str, Any]) -> dict[str, Any]:

@@ -144,6 +144,43 @@ class JointMetropolis(Carrying, ArrayStepShared):
         stats = {"accept": accepted / self.proposals, "scale": self.move.scale}
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
+    def palindrome(self, q: Any, powers: tuple[float, float], learn: bool) -> tuple[Any, float]:
+        """A draw that is reversible with respect to the posterior whose likelihood and prior have these powers.
+
+        All its proposals are of one reversible kind. Returns the weights and log L there; adapts if `learn`.
+        """
+        prior, likelihood = float(self.log_prior(q)), self.log_likelihood(q)
+        for _ in range(self.proposals):
+            proposal, log_ratio = self.move.propose(q, self.rng)
+            new_prior, new_likelihood = float(self.log_prior(proposal)), self.log_likelihood(proposal)
+            log_ratio += powers[1] * (new_prior - prior) + powers[0] * (new_likelihood - likelihood)
+            if np.log(self.rng.uniform()) < log_ratio:
+                q, prior, likelihood = proposal, new_prior, new_likelihood
+            if learn:
+                self.move.adapt(q, float(np.exp(min(log_ratio, 0.0))) if np.isfinite(log_ratio) else 0.0)
+        return q, likelihood
+
+    def log_likelihood_at(self, q: Any) -> float:
+        """log L at q (n_weights,): a run of the chip, unless it is remembered."""
+        return self.log_likelihood(q)
+
+    def forget_chain(self) -> None:
+        """Be as before a chain; whatever a copy of this step holds is left alone."""
+        self.move = deepcopy(self.move)
+        self.reset_tuning()
+
+    def forget_answers(self) -> None:
+        """The chip is another one."""
+        self.log_likelihood.forget()
+
+    def learned_state(self) -> dict[str, Any]:
+        """What was learned, in plain values."""
+        return deepcopy(self.learned)
+
+    def restore_learned(self, state: dict[str, Any]) -> None:
+        """Take back what `learned_state` returned."""
+        self.learned = deepcopy(state)
+
     @property
     def learned(self) -> dict[str, Any]:
         """What the move has learned, by name."""

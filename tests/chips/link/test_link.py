@@ -50,7 +50,13 @@ def quick_link(chip, timeout=LONG, retries=3, **options):
 
 
 def small_fit(chip, sampler="block", **options):
-    return fit(chip, INPUTS, LABELS, sampler=sampler, **{"draws": 3, "tune": 2, "chains": 2, "cores": 1, **options})
+    return fit(
+        chip,
+        INPUTS,
+        LABELS,
+        sampler=sampler,
+        **{"sampler": "sitewise", "draws": 3, "tune": 2, "chains": 2, "cores": 1, **options},
+    )
 
 
 class ScriptedChip(SigmoidChip):
@@ -372,7 +378,7 @@ def test_ctrl_c_in_a_pause_keeps_the_draws():
 def test_the_draws_are_those_of_the_faultless_chip():
     chip = FaultyChip(SigmoidChip(), dict.fromkeys(SEVEN, 0.05), seed=1)
     link, _ = quick_link(chip, timeout=0.01, retries=30)
-    options = {"draws": 14, "tune": 6, "chains": 1}
+    options = {"sampler": "sitewise", "draws": 14, "tune": 6, "chains": 1}
     result = small_fit(link, **options)
     link.settle()
     assert same_draws(result, small_fit(SigmoidChip(), **options))

@@ -94,7 +94,13 @@ def answer(dealer):
 
 
 def small_fit(chip, sampler="block", **options):
-    return fit(chip, INPUTS, LABELS, sampler=sampler, **{"draws": 2, "tune": 1, "chains": 2, "cores": 1, **options})
+    return fit(
+        chip,
+        INPUTS,
+        LABELS,
+        sampler=sampler,
+        **{"sampler": "sitewise", "draws": 2, "tune": 1, "chains": 2, "cores": 1, **options},
+    )
 
 
 # ---- the same chip

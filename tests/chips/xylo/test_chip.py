@@ -159,7 +159,17 @@ def test_trains_in_the_loop_with_weights_and_thresholds(tmp_path):
     features = rng.normal(size=(60, 2))
     labels = (features[:, 0] > 0).astype(int)
     chip = XyloChip((4, 3, 2), 16)
-    result = fit(chip, on_off(features), labels, "grid", draws=60, tune=120, chains=2, class_names=["no", "yes"])
+    result = fit(
+        chip,
+        on_off(features),
+        labels,
+        "grid",
+        draws=60,
+        tune=120,
+        chains=2,
+        class_names=["no", "yes"],
+        sampler="sitewise",
+    )
     posterior = result.posterior.posterior
     assert posterior["threshold"].dims == ("chain", "draw", "all", "neuron")
     assert posterior["w_2"]["post_2"].values.tolist() == ["no", "yes"]
@@ -194,7 +204,7 @@ def test_recovers_a_posterior_that_is_counted_out():
         logp[i] += log_likelihood(counts, labels, 0.5).sum()
     p = np.exp(logp - logp.max())
     p /= p.sum()
-    result = fit(chip, inputs, labels, "grid", draws=1500, tune=100, chains=4, cores=1)
+    result = fit(chip, inputs, labels, "grid", draws=1500, tune=100, chains=4, cores=1, sampler="sitewise")
     posterior = result.posterior.posterior
     draws = np.concatenate(
         [posterior[name].values.reshape(4, 1500, -1) for name in ("w_1", "w_2", "threshold")], axis=2

@@ -1,0 +1,121 @@
+"""The command `python -m bayes_snn.twin`: learn how a chip answers, and see what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bayes_snn.cli.terminal import option, run_app, show_help
+from bayes_snn.errors import InputError
+from bayes_snn.names import BUILT_IN, DISTORTIONS, IDEAL, sigma_units
+from bayes_snn.waiting import progress_shown
+
+PROGRAM = "python -m bayes_snn.twin"
+PICTURE = "twin.png"
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+console = Console()
+
+_CHIP, _LEARNING, _OUTPUT = "Chip", "Learning", "Output"
+_EXAMPLES = f"""Examples:
+
+{PROGRAM} --sigma 10 --chip-seed 2
+
+{PROGRAM} --chip my_lab:MyChip --budget 5000 --out twins/mine
+"""
+
+
+@app.command(epilog=_EXAMPLES, add_help_option=False)
+def command(
+    data: Annotated[
+        str, option(_CHIP, "NAME", f"Inputs and classes that a simulated chip is made for: {', '.join(BUILT_IN)}.")
+    ] = "breast_cancer",
+    distortion: Annotated[
+        list[str], option(_CHIP, "NAME", f"{IDEAL}, {', '.join(DISTORTIONS)}; several: with commas.")
+    ] = ["comparator"],  # noqa: B006
+    sigma: Annotated[
+        list[str], option(_CHIP, "X", f"Strength: one for all distortions, or one for each. {sigma_units()}.")
+    ] = ["3"],  # noqa: B006
+    chip_seed: Annotated[int, option(_CHIP, "N", "Draws the chip: another seed, another chip.")] = 0,
+    hidden: Annotated[str, option(_CHIP, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
+    steps: Annotated[int, option(_CHIP, "N", "Time steps (ms) of a presentation.")] = 32,
+    own_chip: Annotated[
+        str | None, option(_CHIP, "NAME", "Your own: MODULE:NAME, or tcp://HOST:PORT of a server.", "--chip")
+    ] = None,
+    token_file: Annotated[
+        str | None, option(_CHIP, "PATH", "File with the server's token. [default: $BAYES_SNN_TOKEN]")
+    ] = None,
+    curve: Annotated[str | None, option(_CHIP, "PATH", "File with the public key of an encrypted server.")] = None,
+    way: Annotated[
+        str | None, option(_LEARNING, "NAME", "spikes or counts. [default: spikes where the chip shows them]")
+    ] = None,
+    budget: Annotated[int | None, option(_LEARNING, "N", "Presentations at most. [default: until it is good]")] = None,
+    seed: Annotated[int, option(_LEARNING, "N", "Draws what the chip is shown.")] = 0,
+    ms_per_presentation: Annotated[
+        float | None, option(_LEARNING, "X", "Time that the chip takes for a sample: says how long it took.")
+    ] = None,
+    out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the twin. [default: a new one in twins/]")] = None,
+    overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the twin in --out.", "--overwrite")] = False,
+    show_help: Annotated[
+        bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
+    ] = False,
+) -> None:
+    """Learn a twin of a chip: a simulated chip that answers as it does.
+
+    The folder holds the twin (twin.json, twin.npz), which `python -m bayes_snn.fit --twin FOLDER` uses, and a picture
+    of what is wrong with the chip (twin.png).
+    """
+    from bayes_snn.chips.by_name import find_chip, read_token
+    from bayes_snn.cli.chip_options import make_chip, short_name
+    from bayes_snn.cli.summary import check_pace, told_time
+    from bayes_snn.data import load_data, split_data
+    from bayes_snn.inference.figures import save_figure
+    from bayes_snn.inference.twin_figure import draw_twin
+    from bayes_snn.twins.learn import learn_twin
+    from bayes_snn.twins.writing import DESCRIPTION
+
+    check_pace(ms_per_presentation)
+    chip: Any
+    if own_chip is None:
+        chip = make_chip(split_data(load_data(data)), distortion, sigma, chip_seed, hidden, steps)
+        name = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
+        name += f"-chip{chip_seed}"
+    else:
+        chip, name = find_chip(own_chip, read_token(token_file), curve), short_name(own_chip)
+    folder = _free_folder(name) if out is None else Path(out).expanduser()
+    if out is not None and (folder / DESCRIPTION).exists() and not overwrite:
+        raise InputError(f"{folder} already holds a twin: give another folder, or --overwrite to replace it.")
+    console.print(f"{chip!r}", highlight=False, markup=False)
+    with progress_shown(console):
+        twin = learn_twin(chip, budget, seed, way=way)
+    twin.save(folder)
+    save_figure(draw_twin(twin), folder / PICTURE)
+    learned = twin.learned
+    console.print(
+        f"Learned from its {learned.way}: {learned.presentations:,} presentations, {learned.programmings:,} "
+        f"programmings. Wrong were {learned.mismatch:.2%} of {learned.n_compared:,} counts kept back.",
+        highlight=False,
+    )
+    if ms_per_presentation is not None:
+        console.print(f"On the chip: {told_time(learned.presentations, ms_per_presentation)}.", highlight=False)
+    for note in learned.notes:
+        console.print(note, highlight=False, markup=False)
+    console.print(f"The twin is in {folder}/", highlight=False, markup=False, soft_wrap=True)
+
+
+def _free_folder(name: str) -> Path:
+    """The first folder of this name below twins/ that is not there."""
+    folder, n = Path("twins") / name, 2
+    while folder.exists():
+        folder, n = Path("twins") / f"{name}-{n}", n + 1
+    return folder
+
+
+def main() -> None:
+    """Run the command; what a person can fix is said in one sentence, with exit code 2."""
+    run_app(
+        app, PROGRAM, "Interrupted: no twin was written.", "The twin does not fit into memory: learn a smaller chip."
+    )
