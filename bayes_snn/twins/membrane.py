@@ -53,11 +53,15 @@ class Neuron:
         """Input currents (n_presentations, n_shown) at gains (n_pre,)."""
         return np.asarray(_currents(self.u, self.weights * gain, self.programmed))
 
+    def traces(self, currents: Floats, decay: float) -> tuple[Floats, NDArray[np.bool_]]:
+        """Voltages before a reset and whether they tell something, (n_presentations, n_steps) both."""
+        voltages, seen = np.empty(self.spikes.shape), np.empty(self.spikes.shape, np.bool_)
+        _voltages(currents, self.spikes, decay, self.once, voltages, seen)
+        return voltages, seen
+
     def points(self, currents: Floats, decay: float) -> tuple[Floats, NDArray[np.bool_]]:
         """Voltages before a reset, and whether the neuron fired there, (n_points,) both."""
-        voltages = np.empty(self.spikes.shape)
-        seen = np.empty(self.spikes.shape, np.bool_)
-        _voltages(currents, self.spikes, decay, self.once, voltages, seen)
+        voltages, seen = self.traces(currents, decay)
         return voltages[seen], self.spikes[seen]
 
 

@@ -41,14 +41,14 @@ class Region(NamedTuple):
         return self.errors + price * len(self.edges)
 
 
-def find_region(voltages: Floats, fired: NDArray[np.bool_], price: float = PRICE) -> Region:
-    """The region that explains points (n_points,) at the lowest cost."""
+def find_region(voltages: Floats, fired: NDArray[np.bool_], price: float = PRICE, heavy: float = 1.0) -> Region:
+    """The region that explains points (n_points,) at the lowest cost; a spike that it contradicts costs `heavy`."""
     if not len(voltages):
         return Region(np.zeros(0), np.zeros(0), 0)
     order = np.argsort(voltages)
     v, labels = voltages[order], fired[order]
     state = np.empty(len(v), np.bool_)
-    _decode(labels, price, state)
+    _decode(labels, price, heavy, state)
     turns = np.flatnonzero(state[1:] != state[:-1])
     edges, widths = 0.5 * (v[turns] + v[turns + 1]), v[turns + 1] - v[turns]
     if state[0]:
@@ -57,7 +57,7 @@ def find_region(voltages: Floats, fired: NDArray[np.bool_], price: float = PRICE
 
 
 @njit(cache=True, error_model="numpy")
-def _decode(labels, price, state):  # type: ignore[no-untyped-def]
+def _decode(labels, price, heavy, state):  # type: ignore[no-untyped-def]
     """Fill the cheapest sequence of states, (n_points,), for labels (n_points,)."""
     n = labels.shape[0]
     came = np.empty((n, 2), np.bool_)  # from the other state
@@ -66,7 +66,7 @@ def _decode(labels, price, state):  # type: ignore[no-untyped-def]
         came[i, 0], came[i, 1] = firing + price < silent, silent + price < firing
         silent, firing = min(silent, firing + price), min(firing, silent + price)
         if labels[i]:
-            silent += 1.0
+            silent += heavy
         else:
             firing += 1.0
     now = firing < silent

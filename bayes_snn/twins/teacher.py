@@ -9,18 +9,23 @@ from __future__ import annotations
 from itertools import chain
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.circuit import TabulatedLayer
 from bayes_snn.chips.lif.distortion import current_step
 from bayes_snn.twins.contract import SPIKES, Learned
-from bayes_snn.twins.leaks import cost_of_decay, find_common_decay, find_decay
+from bayes_snn.twins.gains import WIDEST, cost_of, fit_gains, spread_of, whole_gains
+from bayes_snn.twins.leaks import find_common_decay, find_decay
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membrane import Floats, Neuron, neurons_of
 from bayes_snn.twins.recordings import Recordings
 from bayes_snn.twins.regions import PRICE, find_region
+from bayes_snn.twins.scoring import Fit
+from bayes_snn.twins.slopes import STRAIGHT
 
 _FEW_ERRORS = 2  # labels that a region may contradict and still be taken for exact
+_ERRORS = 2  # labels a neuron that may stay unexplained
 
 
 def fit_lif(spec: ChipSpec, recordings: Recordings, start: LIFTwin | None = None) -> LIFTwin:
@@ -36,48 +41,103 @@ def fit_lif(spec: ChipSpec, recordings: Recordings, start: LIFTwin | None = None
         A twin to start from, learned from fewer recordings.
     """
     layers = [neurons_of(recordings, layer) for layer in range(len(spec.layers) - 1)]
-    gains = [np.ones(shape) for shape in spec.weight_shapes]
-    currents = [
-        [neuron.currents(gain[:, n]) for n, neuron in enumerate(neurons)]
-        for neurons, gain in zip(layers, gains, strict=True)
-    ]
-    decays, note = _leaks(list(chain(*layers)), list(chain(*currents)), start)
-    ends = np.cumsum(spec.layers[1:-1])
-    tabulated = [
-        _layer(spec, number, neurons, drives, gain, decay)
-        for number, (neurons, drives, gain, decay) in enumerate(
-            zip(layers, currents, gains, np.split(decays, ends), strict=True)
-        )
-    ]
-    return LIFTwin(spec, tabulated, Learned(SPIKES, len(recordings), len(recordings.weights), notes=(note,)))
+    neurons = list(chain(*layers))
+    with threadpool_limits(1):  # matrices are small
+        fits, notes = _explain(neurons, start)
+    tabulated, first = [], 0
+    for number, size in enumerate(spec.layers[1:]):
+        part = slice(first, first + size)
+        tabulated.append(_layer(spec, number, neurons[part], fits[part]))
+        first += size
+    return LIFTwin(spec, tabulated, Learned(SPIKES, len(recordings), len(recordings.weights), notes=tuple(notes)))
 
 
-def _leaks(neurons: list[Neuron], currents: list[Floats], start: LIFTwin | None) -> tuple[Floats, str]:
-    """alpha of each neuron, and what was found."""
+def _explain(neurons: list[Neuron], start: LIFTwin | None) -> tuple[list[Fit], list[str]]:
+    """The simplest explanation of each neuron, and what was found."""
+    ones = [np.ones(neuron.u.shape[2]) for neuron in neurons]
+    fits = _leaks(neurons, ones, start)
+    notes = [_leaks_in_words(fits)]
+    if start is not None and _total(fits) > _ERRORS * len(neurons):  # what explained so far may do so still
+        known = _leaks(neurons, [gain for layer in start.layers for gain in layer.gain.T.astype(np.float64)], start)
+        if _total(known) <= _ERRORS * len(neurons) and all(np.isin(fit.gain, (0.0, 1.0)).all() for fit in known):
+            return known, [_leaks_in_words(known), _gains_in_words(known, True)]
+    if _total(fits) > _ERRORS * len(neurons):
+        starts = _started(fits, start)
+        spread = WIDEST if starts is fits else spread_of([fit.gain for fit in starts])
+        gained = fit_gains(neurons, fits, starts, spread)
+        whole = _leaks(neurons, whole_gains(gained), start)
+        is_whole = sum(map(cost_of, whole)) <= sum(map(cost_of, gained)) + PRICE * len(fits)
+        gained = whole if is_whole else gained
+        if sum(map(cost_of, gained)) < sum(map(cost_of, fits)):
+            fits = gained
+            notes = [_leaks_in_words(fits), _gains_in_words(fits, is_whole)]
+    if _total(fits) > _ERRORS * len(neurons):
+        notes.append(f"{_total(fits):,} spikes or silences are not explained.")
+    return fits, notes
+
+
+def _total(fits: list[Fit]) -> int:
+    """Labels that are not explained."""
+    return sum(fit.region.errors for fit in fits)
+
+
+def _leaks(neurons: list[Neuron], gains: list[Floats], start: LIFTwin | None) -> list[Fit]:
+    """At given gains: one leak for all, or one each where that explains more."""
+    currents = [neuron.currents(gain) for neuron, gain in zip(neurons, gains, strict=True)]
     before = None if start is None else float(np.median(np.concatenate([layer.decay for layer in start.layers])))
     common = find_common_decay(neurons, currents, before)
-    decays = np.array([find_decay(neuron, drive, common) for neuron, drive in zip(neurons, currents, strict=True)])
-    pairs = list(zip(neurons, currents, strict=True))
-    gained = sum(
-        cost_of_decay(*pair, common) - cost_of_decay(*pair, decay) for pair, decay in zip(pairs, decays, strict=True)
-    )
-    if gained <= PRICE * len(neurons):
-        return np.full(len(neurons), common), f"All neurons have the leak alpha = {common:.4f}."
-    return decays, f"Each neuron has a leak of its own, alpha from {decays.min():.4f} to {decays.max():.4f}."
+    trios = list(zip(neurons, gains, currents, strict=True))
+    tied = [_plain(*trio, common) for trio in trios]
+    own = [_plain(*trio, find_decay(trio[0], trio[2], common)) for trio in trios]
+    gained = sum(map(cost_of, tied)) - sum(map(cost_of, own))
+    return own if gained > PRICE * len(neurons) else tied
 
 
-def _layer(
-    spec: ChipSpec, number: int, neurons: list[Neuron], currents: list[Floats], gain: Floats, decays: Floats
-) -> TabulatedLayer:
+def _plain(neuron: Neuron, gain: Floats, currents: Floats, decay: float) -> Fit:
+    return Fit(gain, decay, STRAIGHT, find_region(*neuron.points(currents, decay)), np.inf)
+
+
+def _started(fits: list[Fit], start: LIFTwin | None) -> list[Fit]:
+    """Fits at the gains and leaks of a twin that was learned before, if it has any."""
+    gains = [] if start is None else [layer.gain for layer in start.layers]
+    if start is None or all(((gain == 0) | (gain == 1)).all() for gain in gains):
+        return fits
+    known = [(layer.gain[:, n], layer.decay[n]) for layer in start.layers for n in range(len(layer.decay))]
+    return [
+        fit._replace(gain=gain.astype(np.float64), decay=float(decay))
+        for fit, (gain, decay) in zip(fits, known, strict=True)
+    ]
+
+
+def _leaks_in_words(fits: list[Fit]) -> str:
+    decays = np.array([fit.decay for fit in fits])
+    if decays.min() == decays.max():
+        return f"All neurons have the leak alpha = {decays[0]:.4f}."
+    return f"Each neuron has a leak of its own, alpha from {decays.min():.4f} to {decays.max():.4f}."
+
+
+def _gains_in_words(fits: list[Fit], whole: bool) -> str:
+    gains = np.concatenate([fit.gain for fit in fits])
+    stuck = f"{int((gains == 0).sum()):,} of {len(gains):,} synapses are stuck at zero"
+    if whole:
+        return f"{stuck}."
+    return f"Each synapse has a gain of its own, of spread {float(gains[gains > 0].std()):.2f}; {stuck}."
+
+
+def _layer(spec: ChipSpec, number: int, neurons: list[Neuron], fits: list[Fit]) -> TabulatedLayer:
     """A layer as the kernels take it."""
     edges = []
-    for neuron, drive, decay in zip(neurons, currents, decays, strict=True):
-        points = neuron.points(drive, float(np.float32(decay)))
+    for neuron, fit in zip(neurons, fits, strict=True):
+        # as the twin will compute, and labels that stand alone are narrow intervals if there are few
+        points = fit._replace(
+            gain=fit.gain.astype(np.float32).astype(np.float64), decay=float(np.float32(fit.decay))
+        ).points(neuron)
         region = find_region(*points)
-        if region.errors <= _FEW_ERRORS:  # labels that stand alone are then narrow intervals
+        if region.errors <= _FEW_ERRORS:
             region = find_region(*points, price=0.0)
         edges.append(region.edges.astype(np.float32))
+    gain = np.stack([fit.gain for fit in fits], axis=1).astype(np.float32)
     largest = max(abs(bound) for bound in spec.weight_range) * max(float(gain.max()), 1e-6)
     grid = current_step(len(gain), largest) if number > 0 else np.float32(0.0)
-    none = np.zeros(0, np.float32)
-    return TabulatedLayer(decays.astype(np.float32), edges, gain.astype(np.float32), grid, None, none)
+    decays = np.array([fit.decay for fit in fits], np.float32)
+    return TabulatedLayer(decays, edges, gain, grid, None, np.zeros(0, np.float32))

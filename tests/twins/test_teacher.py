@@ -52,6 +52,33 @@ def test_leaks_are_found_one_for_all_or_one_each():
     assert "of its own" in twin.learned.notes[0]
 
 
+def test_gains_are_found():
+    chip = LIFChip(LAYERS, ["gain", "leak"], 0.3, seed=103)
+    twin = fit_lif(chip.spec, recorded(chip, 1600))
+    for found, drawn in zip([layer.gain for layer in twin.layers], gains_of(chip), strict=True):
+        # only the ratio of gain and threshold shows
+        assert np.allclose(found / np.median(found / drawn, axis=0), drawn, rtol=0.03)
+    assert share_wrong(chip, twin) < 0.01
+    assert "gain of its own" in twin.learned.notes[1]
+
+
+def test_stuck_synapses_are_found_and_the_others_left_alone():
+    chip = LIFChip(LAYERS, "stuck", 0.3, seed=103)
+    twin = fit_lif(chip.spec, recorded(chip, 800))
+    for layer, drawn in zip(twin.layers, gains_of(chip), strict=True):
+        assert np.array_equal(layer.gain, drawn)
+    n_stuck = sum(int((drawn == 0).sum()) for drawn in gains_of(chip))
+    assert n_stuck > 0
+    assert twin.learned.notes[1] == f"{n_stuck} of 45 synapses are stuck at zero."
+
+
+def gains_of(chip):
+    """(n_pre, n_post) of each layer, as they were drawn."""
+    sizes = [n_pre * n_post for n_pre, n_post in chip.spec.weight_shapes]
+    parts = np.split(chip._gain, np.cumsum(sizes)[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, chip.spec.weight_shapes, strict=True)]
+
+
 def test_silent_neurons_have_no_edges():
     chip = LIFChip(LAYERS, "silent", 0.4, seed=103)
     twin = fit_lif(chip.spec, recorded(chip, 200))

@@ -1,0 +1,75 @@
+"""Gains of synapses, fitted neuron by neuron where leaks alone do not explain a chip; stuck ones have a gain of 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bayes_snn.twins.membrane import Floats, Neuron
+from bayes_snn.twins.regions import PRICE, find_region
+from bayes_snn.twins.scoring import FEW_ERRORS, Fit, score, straight_prior
+
+WIDEST, NARROWEST = 0.5, 0.02  # spread of gains before any is known, and at least
+_SMALL = 0.15  # gains that may be those of stuck synapses
+
+
+def cost_of(fit: Fit) -> float:
+    """Errors and edges of a fit, for comparisons."""
+    return fit.region.cost()
+
+
+def fit_gains(neurons: Sequence[Neuron], plain: Sequence[Fit], starts: Sequence[Fit], spread: float) -> list[Fit]:
+    """Gains, and leaks, of each neuron; one leak for all where that explains as much.
+
+    Parameters: plain, fits without gains; starts, fits with those of an earlier twin, or the same; spread, of the
+    gains over the chip, as far as it is known.
+    """
+    free = [_scored(*each, spread) for each in zip(neurons, plain, starts, strict=True)]
+    common = float(np.median([fit.decay for fit in free]))
+    tied = [_rescored(neuron, fit, common, spread) for neuron, fit in zip(neurons, free, strict=True)]
+    return tied if sum(map(cost_of, tied)) <= sum(map(cost_of, free)) + PRICE * len(neurons) else free
+
+
+def _scored(neuron: Neuron, plain: Fit, start: Fit, spread: float) -> Fit:
+    """From a start, and if that is no good, from nothing."""
+    fit = score(neuron, start.gain, start.decay, start.bend, straight_prior(len(start.gain), spread, True))
+    if start is not plain and fit.region.errors > FEW_ERRORS:
+        again = score(neuron, plain.gain, plain.decay, plain.bend, straight_prior(len(plain.gain), WIDEST, True))
+        fit = min(fit, again, key=cost_of)
+    return _with_stuck(neuron, fit)
+
+
+def _rescored(neuron: Neuron, fit: Fit, decay: float, spread: float) -> Fit:
+    """At a leak that is given, from a fit with one of its own."""
+    prior = straight_prior(len(fit.gain), spread, False)
+    return _with_stuck(neuron, score(neuron, fit.gain, decay, fit.bend, prior))
+
+
+def _with_stuck(neuron: Neuron, fit: Fit) -> Fit:
+    """With those small gains at 0 that explain as much there."""
+    for synapse in np.flatnonzero((fit.gain > 0) & (fit.gain < _SMALL)):
+        gain = fit.gain.copy()
+        gain[synapse] = 0.0
+        tried = with_gain(neuron, fit, gain)
+        if cost_of(tried) <= cost_of(fit):
+            fit = tried
+    return fit
+
+
+def with_gain(neuron: Neuron, fit: Fit, gain: Floats) -> Fit:
+    """The same at other gains, its region found anew."""
+    moved = fit._replace(gain=gain)
+    return moved._replace(region=find_region(*moved.points(neuron)))
+
+
+def whole_gains(fits: Sequence[Fit]) -> list[Floats]:
+    """The gains nearest to fitted ones when each synapse is stuck at 0 or sound."""
+    return [(fit.gain > 0.5 * np.median(fit.gain)).astype(np.float64) for fit in fits]
+
+
+def spread_of(gains: Sequence[Floats]) -> float:
+    """Spread of gains around 1, those of stuck synapses left out."""
+    alive = np.concatenate([gain.ravel() for gain in gains])
+    alive = alive[alive > 0]
+    return float(np.clip(alive.std(), NARROWEST, WIDEST)) if len(alive) else WIDEST
