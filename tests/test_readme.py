@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from bayes_snn import DISTORTIONS, LIFChip, __version__, fit, load_fit
 from bayes_snn.estimates.predict import ALL_ESTIMATES, ESTIMATES
-from bayes_snn.names import DISTORTION_ROWS, SAMPLERS
+from bayes_snn.names import AUTO, DISTORTION_ROWS, SAMPLERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_the_example_does_what_it_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     made = run_block(example)
     assert made["probabilities"].shape == (made["data"].n_test, 2)
-    assert made["result"].arguments["sampler"] == "sitewise"
+    assert made["result"].arguments["sampler"] == "twin"
     loaded = load_fit("fits/first")
     assert loaded.presentations == made["result"].presentations
     assert loaded.scores["test"].keys() == set(ESTIMATES)
@@ -114,7 +114,7 @@ def test_the_chip_is_one():
     ("title", "names"),
     [
         ("Distortions", DISTORTIONS),
-        ("Samplers", SAMPLERS),
+        ("Samplers", (AUTO, *SAMPLERS)),
         ("Estimates", ALL_ESTIMATES),
         ("Priors", [path.stem for path in (ROOT / "models").glob("*.py") if not path.stem.startswith("_")]),
     ],

@@ -10,7 +10,7 @@ from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.lif.distortion import check_distortions
 from bayes_snn.errors import InputError, unknown_name
 
-MODES = ("offline", "outputs", "spikes", "noise-aware")
+MODES = ("offline", "outputs", "spikes", "noise-aware", "twin")
 
 
 def check_mode(mode: str, chip: Chip) -> None:

@@ -1,4 +1,4 @@
-"""Surrogate-gradient training of a chip, the opponent of Metropolis-Hastings: four modes, one result (torch).
+"""Surrogate-gradient training of a chip, the opponent of Metropolis-Hastings: five modes, one result (torch).
 
 offline       the ideal model is trained and its weights are deployed on the chip as they are
 outputs       the chip is in the loop: loss at the chip's spike counts, gradient through the ideal model
@@ -6,6 +6,7 @@ spikes        the chip is in the loop: its spikes, hidden ones too, stand in the
               pass (Cramer et al., PNAS 2022)
 noise-aware   the ideal model, with a fresh random distortion of the chip's family and strength in each batch, as
               Rockpool's mismatch training has it
+twin          as "spikes", on a twin of the chip: the chip is shown what the twin is learned from, and nothing else
 
 The loss is that of the likelihood, the cross-entropy of softmax(beta c + b), and weights stay in the chip's range.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,10 @@ from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import probabilities
 from bayes_snn.likelihood import BETA, PLAIN, Readout, check_readout
+from bayes_snn.twins.contract import check_twin
+from bayes_snn.twins.folder import load_twin
+from bayes_snn.twins.learn import learn_twin
+from bayes_snn.twins.lif import LIFTwin
 
 try:
     import torch
@@ -129,6 +135,8 @@ def train_backprop(
     sigma: float | Sequence[float] | None = None,
     beta: float = BETA,
     bias: Sequence[float] | None = None,
+    twin: LIFTwin | str | Path | None = None,
+    budget: int | None = None,
 ) -> BackpropResult:
     """Train a chip by surrogate gradients in minibatches, with Adam and a cosine schedule.
 
@@ -144,7 +152,7 @@ def train_backprop(
     inputs, labels
         Training data: (n_samples, n_in) standardised floats, and (n_samples,) whole numbers from 0.
     mode
-        "offline", "outputs", "spikes" or "noise-aware", see the module.
+        "offline", "outputs", "spikes", "noise-aware" or "twin", see the module.
     seed
         Of everything random: validation part, starting points, batches and distortions.
     learning_rates
@@ -165,6 +173,9 @@ def train_backprop(
         tells, in a dict `strengths` from name to sigma.
     beta, bias
         The readout, which stays as it is: weight of a spike, and a bias of each class, none by default.
+    twin, budget
+        For "twin": one that was learned before, or its folder, by default one is learned; and the presentations that it
+        may take.
 
     Returns
     -------
@@ -197,16 +208,18 @@ def train_backprop(
     if not 0 < steepness < np.inf:
         raise InputError(f"steepness was {steepness!r}, but a positive number is expected: try 2.")
     strengths = told_strengths(mode, chip, distortion, sigma)
+    shown, presentations = _shown(mode, chip, checked, seed, twin, budget)
     readout = check_readout(beta, bias, chip.spec.layers[-1])
 
     split, start, batch, distort = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     rows, validation_rows = split_validation(codes, validation_size, split)
     part = Part(checked[rows], codes[rows])
     validation = Part(checked[validation_rows], codes[validation_rows])
-    counted = CountedChip(chip)
+    counted = CountedChip(shown)
     bits = int(strengths.get("quantisation", 0)) or chip.spec.weight_bits
     tau_m = float(getattr(chip, "tau_m", TAU_M))
-    trainer = Trainer(counted, mode, tau_m, bits, strengths, Surrogate(surrogate, steepness), distort, readout)
+    trained_in = "spikes" if mode == "twin" else mode
+    trainer = Trainer(counted, trained_in, tau_m, bits, strengths, Surrogate(surrogate, steepness), distort, readout)
     with torch.enable_grad():
         starts = trainer.initial_weights(restarts, part, start)
         trained = trainer.train(starts, rates, part, validation, epochs, patience, batch_size, batch)
@@ -229,7 +242,7 @@ def train_backprop(
             **({} if beta == BETA else {"beta": readout.beta}),
             **({} if bias is None else {"bias": readout.biases(chip.spec.layers[-1]).tolist()}),
         },
-        presentations=counted.presentations,
+        presentations=counted.presentations if presentations is None else presentations,
         n_train=len(checked),
         learning_rate=rates[best // restarts],
         restart=best % restarts,
@@ -238,3 +251,21 @@ def train_backprop(
         seconds=time.perf_counter() - started,
         readout=readout,
     )
+
+
+def _shown(
+    mode: str, chip: Chip, inputs: NDArray[np.float64], seed: int, twin: LIFTwin | str | Path | None, budget: int | None
+) -> tuple[Chip, int | None]:
+    """What is in the loop, and of a twin what the chip was shown for it."""
+    if mode != "twin":
+        if twin is not None or budget is not None:
+            raise InputError(
+                f"A twin or a budget came with mode {mode!r}, which uses none: leave them out, or take mode 'twin'."
+            )
+        return chip, None
+    if isinstance(twin, str | Path):
+        twin = load_twin(twin)
+    if twin is None:
+        twin = learn_twin(chip, budget, seed, inputs=inputs)
+    check_twin(twin, chip)
+    return twin, twin.learned.presentations

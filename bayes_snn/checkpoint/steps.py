@@ -195,12 +195,14 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
     # ---- draws
 
     def _joined(self, point: dict[str, np.ndarray], stats: list[dict[str, Any]]) -> dict[str, Any]:
-        """A draw and its stats as one record; stats that are objects, warnings namely, are not kept."""
+        """A draw and its stats as one record; of stats that are objects, arrays are kept and warnings are not."""
         record: dict[str, Any] = {f"point {name}": value for name, value in point.items()}
         for i, (found, dtypes) in enumerate(zip(stats, self.stats_dtypes, strict=True)):
             for name, value in found.items():
                 if np.dtype(dtypes[name]) != np.dtype(object):
                     record[f"stat {i} {name}"] = np.asarray(value, dtypes[name])
+                elif isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+                    record[f"stat {i} {name}"] = value
         return record
 
     def _check_record(self, record: dict[str, np.ndarray], point: dict[str, np.ndarray]) -> None:
@@ -237,6 +239,8 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
 
 
 def _fits(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
+    if dtype == np.dtype(object):
+        return value.dtype.kind in "iu"
     return value.dtype == dtype and value.size == 1
 
 

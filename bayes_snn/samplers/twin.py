@@ -132,6 +132,8 @@ class TwinMetropolis(Watched, ArrayStepShared):
         self._current: Counts | None = None
         self._written: list[np.ndarray] = []
         self._programmings = 0
+        shape = (self.op.noise.repeats, len(self._labels), self.op.chip.spec.layers[-1])
+        self._nothing = np.full(shape, -1, np.int32)  # the counts of draws that the chip was not shown
         super().__init__(vars, shared, blocked=blocked, rng=rng)
         self.tune = True
         self.n_tune = self.n_done = 0
@@ -199,7 +201,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
             "log_likelihood": float("nan") if known is None else self._log_p(known),
             GAP: gap,
             PROGRAMMINGS: self._programmings,
-            COUNTS: None if known is None else known.astype(np.int32),
+            COUNTS: self._nothing if known is None else known.astype(np.int32),
         }
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
@@ -228,7 +230,9 @@ class TwinMetropolis(Watched, ArrayStepShared):
         if not self._written or not all(map(np.array_equal, weights, self._written)):
             self._written = weights
             self._programmings += 1
-        return self.op.answers(weights, inputs)
+        counts = self.op.answers(weights, inputs)
+        self.op.presentations += len(counts) * len(inputs)
+        return counts
 
     def _warming(self) -> tuple[float, float]:
         """Powers of likelihood and prior at the start of the warm-up, as in sitewise.py."""
