@@ -81,5 +81,3 @@ def _learned(fields: dict[str, Any]) -> Learned:
     mismatch = fields.get("mismatch")
     found = Learned(**{**fields, "notes": tuple(fields.get("notes", ()))})
     return replace(found, mismatch=float("nan") if mismatch is None else float(mismatch))
-
-

@@ -10,13 +10,15 @@ import numpy as np
 from bayes_snn.chips.contract import FloatArray
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
 from bayes_snn.twins.contract import SPIKES, Learned
+from bayes_snn.twins.designs import ask_first, ask_second, known_neurons
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membrane import Floats
 from bayes_snn.twins.recordings import Recordings
 from bayes_snn.twins.teacher import fit_lif
 
 FIRST_BATCH = 64  # presentations
-GROWTH = 0.5  # of what was shown so far, the next batch
+ASKED = 1.0  # questions for each sample under random weights
+GROWTH = 0.25  # of what was shown so far, the next batch
 SAMPLES = 8  # shown under one programming
 SMALL = 0.002  # share of wrong counts that is small enough
 MOST = 6_000  # presentations without a budget
@@ -61,6 +63,8 @@ def learn_from_spikes(
             running = running + 1 if wrong <= SMALL else 0
             if progress is not None:
                 progress(asked.presentations, wrong)
+        if twin is not None and running < 2:
+            _ask(asked, rng, recordings, int(n * ASKED), inputs, twin)
         twin = fit_lif(asked.spec, recordings, twin)
     if twin is None:
         raise BudgetSpentError
@@ -90,6 +94,33 @@ def _show_batch(
         recordings.add(weights, shown, spikes)
         n -= len(shown)
     return n_wrong, n_counts
+
+
+def _ask(
+    asked: AskedChip,
+    rng: np.random.Generator,
+    recordings: Recordings,
+    n: int,
+    inputs: FloatArray | None,
+    twin: LIFTwin,
+) -> None:
+    """Put questions to the neurons of the first two layers, at most n samples."""
+    spec = asked.spec
+    amplitude = float(np.median(np.linalg.norm(inputs, axis=1))) if inputs is not None else np.sqrt(spec.layers[0])
+    gains = [layer.gain.astype(np.float64) for layer in twin.layers]
+    left = int(min(n, asked.left, MOST - len(recordings)))
+    two = len(spec.layers) > 2
+    hidden, behind = known_neurons(recordings, twin, 0), known_neurons(recordings, twin, 1) if two else []
+    turn = 0
+    while left > 0 and amplitude > 0:
+        weights = random_weights(rng, spec.weight_shapes)
+        if two and turn % 3 == 2:
+            size = min(left, spec.layers[0], max(spec.layers[1] - 1, 1))
+            weights[:2], samples = ask_second(rng, spec, hidden, behind, gains[:2], amplitude, size)
+        else:
+            weights[0], samples = ask_first(rng, spec, hidden, gains[0], amplitude, min(left, spec.layers[0]))
+        recordings.add(weights, samples, asked.spikes(weights, samples))
+        left, turn = left - len(samples), turn + 1
 
 
 def random_weights(rng: np.random.Generator, shapes: tuple[tuple[int, int], ...]) -> list[Floats]:

@@ -20,11 +20,10 @@ from bayes_snn.twins.leaks import find_common_decay, find_decay
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membrane import Floats, Neuron, neurons_of
 from bayes_snn.twins.recordings import Recordings
-from bayes_snn.twins.regions import PRICE, find_region
+from bayes_snn.twins.regions import PRICE, find_region, settled_region
 from bayes_snn.twins.scoring import Fit
 from bayes_snn.twins.slopes import STRAIGHT
 
-_FEW_ERRORS = 2  # labels that a region may contradict and still be taken for exact
 _ERRORS = 2  # labels a neuron that may stay unexplained
 
 
@@ -43,7 +42,7 @@ def fit_lif(spec: ChipSpec, recordings: Recordings, start: LIFTwin | None = None
     layers = [neurons_of(recordings, layer) for layer in range(len(spec.layers) - 1)]
     neurons = list(chain(*layers))
     with threadpool_limits(1):  # matrices are small
-        fits, notes = _explain(neurons, start)
+        fits, notes = _explain(neurons, start, spec.deterministic)
     tabulated, first = [], 0
     for number, size in enumerate(spec.layers[1:]):
         part = slice(first, first + size)
@@ -52,11 +51,15 @@ def fit_lif(spec: ChipSpec, recordings: Recordings, start: LIFTwin | None = None
     return LIFTwin(spec, tabulated, Learned(SPIKES, len(recordings), len(recordings.weights), notes=tuple(notes)))
 
 
-def _explain(neurons: list[Neuron], start: LIFTwin | None) -> tuple[list[Fit], list[str]]:
-    """The simplest explanation of each neuron, and what was found."""
+def _explain(neurons: list[Neuron], start: LIFTwin | None, exact: bool) -> tuple[list[Fit], list[str]]:
+    """The simplest explanation of each neuron, and what was found; `exact` where equal questions have equal answers."""
     ones = [np.ones(neuron.u.shape[2]) for neuron in neurons]
     fits = _leaks(neurons, ones, start)
     notes = [_leaks_in_words(fits)]
+    if not exact:
+        if _total(fits):
+            notes.append(f"{_total(fits):,} spikes or silences are against the edges: the twin has no noise.")
+        return fits, notes
     if start is not None and _total(fits) > _ERRORS * len(neurons):  # what explained so far may do so still
         known = _leaks(neurons, [gain for layer in start.layers for gain in layer.gain.T.astype(np.float64)], start)
         if _total(known) <= _ERRORS * len(neurons) and all(np.isin(fit.gain, (0.0, 1.0)).all() for fit in known):
@@ -128,14 +131,11 @@ def _layer(spec: ChipSpec, number: int, neurons: list[Neuron], fits: list[Fit]) 
     """A layer as the kernels take it."""
     edges = []
     for neuron, fit in zip(neurons, fits, strict=True):
-        # as the twin will compute, and labels that stand alone are narrow intervals if there are few
+        # as the twin will compute
         points = fit._replace(
             gain=fit.gain.astype(np.float32).astype(np.float64), decay=float(np.float32(fit.decay))
         ).points(neuron)
-        region = find_region(*points)
-        if region.errors <= _FEW_ERRORS:
-            region = find_region(*points, price=0.0)
-        edges.append(region.edges.astype(np.float32))
+        edges.append(settled_region(*points).edges.astype(np.float32))
     gain = np.stack([fit.gain for fit in fits], axis=1).astype(np.float32)
     largest = max(abs(bound) for bound in spec.weight_range) * max(float(gain.max()), 1e-6)
     grid = current_step(len(gain), largest) if number > 0 else np.float32(0.0)
