@@ -20,7 +20,8 @@ from bayes_snn.samplers.shared.prior import is_discrete, why_not_on_grid, why_no
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 
-STEPS = tuple(name for name, sampler in SAMPLERS.items() if not sampler.population)  # what `make_step` makes
+# what `make_step` makes of a model alone
+STEPS = tuple(name for name, sampler in SAMPLERS.items() if not sampler.population and not sampler.twin)
 
 
 def make_step(sampler: str, model: pm.Model, **options: Any) -> Any:

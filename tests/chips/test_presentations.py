@@ -77,7 +77,7 @@ def small_fit(chip, sampler="sitewise", **options):
         X,
         Y,
         sampler=sampler,
-        **{"sampler": "sitewise", "draws": 6, "tune": 4, "chains": 2, "seed": 7, "cores": 1, **options},
+        **{"draws": 6, "tune": 4, "chains": 2, "seed": 7, "cores": 1, **options},
     )
 
 
