@@ -26,13 +26,13 @@ from bayes_snn.checkpoint.chain_store import STATES, ChainStore
 from bayes_snn.checkpoint.identity import FORMAT, check_same, describe_fit, digest_of, is_signed, sign
 from bayes_snn.checkpoint.packing import PackingError, pack, unpack
 from bayes_snn.checkpoint.schema import CheckpointFields, CheckpointHead
-from bayes_snn.checkpoint.steps import CheckpointedSteps, known_answer
+from bayes_snn.checkpoint.steps import CheckpointedSteps, KnownAnswers
 from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, write_durably
 from bayes_snn.json_file import check, read_json
 from bayes_snn.names import SAMPLERS
-from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
+from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 from bayes_snn.version import written_by
 
 SECONDS = 5.0  # between two saves
@@ -164,7 +164,7 @@ class Checkpoint:
         self,
         chip: Chip,
         model: pm.Model,
-        functions: tuple[WeightsFunction, ReadoutFunction | None],
+        functions: tuple[PriorFunction, ReadoutFunction | None],
         is_named: bool,
         starts: list[dict[str, Any]],
         arguments: dict[str, Any],
@@ -249,10 +249,10 @@ class Checkpoint:
         path, op = self.folder / _ASKED, model.likelihood.op
         with contextlib.suppress(UnreadableError, ValueError):
             self.presentations = max(int(read_file(path, _MOST_ASKED)), 0)
-        before = op.presentations
+        before, known = op.presentations, KnownAnswers(model)
         for state in states:
             try:
-                weights, readout, expected = known_answer(model, state["last"], state["op"])
+                weights, readout, expected = known.last(state["last"], state["op"])
             except (ValueError, TypeError, KeyError, IndexError, AttributeError):
                 raise self._foreign(state["chain"]) from None
             if weights is None:

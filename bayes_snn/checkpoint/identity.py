@@ -5,6 +5,7 @@ It is signed with a secret of the user on this computer, so that one is known th
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import hmac
@@ -12,7 +13,6 @@ import inspect
 import json
 import os
 import platform
-import re
 import secrets
 import sys
 from collections.abc import Callable, Sequence
@@ -28,22 +28,19 @@ from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.errors import CheckpointError, said
 from bayes_snn.names import SAMPLERS
-from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
+from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 from bayes_snn.version import PACKAGES, __version__
 
 FORMAT = 2  # of a checkpoint
 # what draws is in these modules and in what they import; the first alone, for it imports how results are kept too
 _ALONE = "bayes_snn.inference.fit"
 _DRAWING = ("bayes_snn.posterior.build", "bayes_snn.inference.pointwise", "bayes_snn.samplers.by_name")
-_IMPORT = re.compile(
-    r"^[ \t]*(?:from|import)[ \t]+(bayes_snn(?:\.\w+)*)(?:[ \t]+import[ \t]+([\w, \t]+))?", re.MULTILINE
-)
 
 
 def describe_fit(
     chip: Chip,
     model: pm.Model,
-    functions: tuple[WeightsFunction, ReadoutFunction | None],
+    functions: tuple[PriorFunction, ReadoutFunction | None],
     starts: list[dict[str, Any]],
     arguments: dict[str, Any],
     names: dict[str, Sequence[str] | None],
@@ -88,10 +85,20 @@ def code_digests(chip: Chip) -> dict[str, str]:
             continue
         text = path.read_text(encoding="utf-8")
         found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        for module, listed in _IMPORT.findall(text):
-            todo += [module, *(f"{module}.{part.strip()}" for part in listed.split(","))]
+        todo += imported(text)
     found[_ALONE] = hashlib.sha256((root / "inference" / "fit.py").read_bytes()).hexdigest()[:16]
     return dict(sorted(found.items()))
+
+
+def imported(text: str) -> list[str]:
+    """Names of the modules that a source file imports, wherever in it, and of what it imports from them."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
 
 
 def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None:

@@ -12,7 +12,8 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
@@ -244,27 +245,41 @@ def _fits(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
     return value.dtype == dtype and value.size == 1
 
 
-def known_answer(
-    model: pm.Model, record: dict[str, np.ndarray], remembered: Sequence[tuple[bytes, np.ndarray]]
-) -> tuple[list[np.ndarray] | None, Readout, float]:
-    """Weights that the chip of a stored chain was run with, None where none are known, a readout, and log L by it.
+class KnownAnswers:
+    """What the chip of each stored chain of a model has answered last; nothing is compiled before it is asked."""
 
-    Those of its last draw, where the sampler tells log L, else the last ones that the Op remembers, by a plain readout.
-    """
-    shapes = model.likelihood.op.chip.spec.weight_shapes
-    stats = [name for name in record if name.startswith("stat ") and name.endswith(" log_likelihood")]
-    if stats:
+    def __init__(self, model: pm.Model) -> None:
+        self._model = model
+
+    @cached_property
+    def _at(self) -> tuple[Callable[..., Any], Callable[..., Readout]]:
+        """Weights and readout of a point."""
+        model = self._model
         matrices = model.replace_rvs_by_values(model.likelihood.weights)
         weights_of = model.compile_fn(matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")
-        point = {name: record[f"point {name}"] for name in (variable.name for variable in model.value_vars)}
-        weights = [np.asarray(matrix) for matrix in weights_of(point)]
-        return weights, readout_function(model)(point), float(record[stats[-1]])
-    n = sum(int(np.prod(shape)) for shape in shapes)
-    if not remembered:
-        return None, PLAIN, float("nan")
-    key, counts = remembered[-1]
-    expected = float(PLAIN.log_p(model.likelihood.op.check_counts(counts), model.likelihood.labels).sum())
-    return as_matrices(np.frombuffer(key, np.float64, n), shapes), PLAIN, expected
+        return weights_of, readout_function(model)
+
+    def last(
+        self, record: dict[str, np.ndarray], remembered: Sequence[tuple[bytes, np.ndarray]]
+    ) -> tuple[list[np.ndarray] | None, Readout, float]:
+        """Weights that the chip of a chain was run with, None where none are known, a readout, and log L by it.
+
+        Those of its last draw, where the sampler tells log L, else the last ones that the Op remembers, by a plain
+        readout.
+        """
+        likelihood = self._model.likelihood
+        stats = [name for name in record if name.startswith("stat ") and name.endswith(" log_likelihood")]
+        if stats:
+            weights_of, readout_at = self._at
+            point = {variable.name: record[f"point {variable.name}"] for variable in self._model.value_vars}
+            return [np.asarray(matrix) for matrix in weights_of(point)], readout_at(point), float(record[stats[-1]])
+        if not remembered:
+            return None, PLAIN, float("nan")
+        key, counts = remembered[-1]
+        shapes = likelihood.op.chip.spec.weight_shapes
+        n = sum(int(np.prod(shape)) for shape in shapes)
+        expected = float(PLAIN.log_p(likelihood.op.check_counts(counts), likelihood.labels).sum())
+        return as_matrices(np.frombuffer(key, np.float64, n), shapes), PLAIN, expected
 
 
 def _end_with_parent() -> None:

@@ -32,7 +32,7 @@ from bayes_snn.estimates.metrics import accuracy
 from bayes_snn.likelihood import BETA
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.prior_draws import draw_weights
-from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
+from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 
 SURE = 0.95  # a class probability from which an answer is called sure
 
@@ -122,7 +122,7 @@ class PriorPredictive:
 def prior_predictive(
     chip: Chip,
     inputs: FloatArray,
-    weights: str | Path | WeightsFunction | None = None,
+    weights: str | Path | PriorFunction | None = None,
     labels: IntArray | None = None,
     *,
     draws: int = 200,

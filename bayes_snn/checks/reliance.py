@@ -20,7 +20,7 @@ from bayes_snn.estimates.predict import run_draws
 from bayes_snn.inference.result import FitResult
 from bayes_snn.posterior.build import build_model, warn_of_potentials
 from bayes_snn.posterior.prior_draws import draw_prior
-from bayes_snn.posterior.priors import WeightsFunction
+from bayes_snn.posterior.priors import PriorFunction
 
 _RESAMPLES = 2000  # of the interval
 _SMALLEST = float(np.finfo(np.float64).tiny)  # a probability that underflowed still has a logarithm
@@ -107,7 +107,7 @@ def feature_reliance(
 
 def weight_signal(
     result: FitResult,
-    weights: str | Path | WeightsFunction | None = None,
+    weights: str | Path | PriorFunction | None = None,
     *,
     n_prior: int = 1000,
     level: float = LEVEL,
@@ -172,7 +172,7 @@ def weight_signal(
 
 
 def _from_prior(
-    result: FitResult, weights: str | Path | WeightsFunction | None, n_prior: int, seed: int
+    result: FitResult, weights: str | Path | PriorFunction | None, n_prior: int, seed: int
 ) -> NDArray[np.float64]:
     """First-layer weights (n_prior, n_in, n_post) from the prior."""
     weights = result.arguments["model"] if weights is None else weights

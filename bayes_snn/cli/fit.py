@@ -154,7 +154,7 @@ def command(
     from bayes_snn.inference.sampling import Sampling
     from bayes_snn.inference.twinning import default_budget
     from bayes_snn.posterior.build import build_model
-    from bayes_snn.posterior.priors import load_weights
+    from bayes_snn.posterior.priors import load_prior
     from bayes_snn.twins.folder import load_twin
 
     left: Checkpoint | None = context.obj  # that of a stopped fit
@@ -165,7 +165,7 @@ def command(
     known_twin = None if twin is None else load_twin(twin)
     if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
         raise InputError(f"--split-seed was {split_seed}, but a number from 0 to 2**32 - 1 is expected: try 0.")
-    weights = load_weights(model)
+    prior = load_prior(model)
     reading = asked_reading(no_header, separator, decimal, missing)
     split = check_parts(split_data(load_data(data, target, **reading), n_train=n_train, seed=split_seed))
     chip: Any
@@ -183,7 +183,7 @@ def command(
         chip, name = chip_for_data(own_chip, token_file, split, beside, curve), short_name(own_chip)
     sampling.noise_on(chip.spec)
     # faults of the prior are reported before the folder is made and the kernels are compiled
-    checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], weights)
+    checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], prior)
     if check:
         _tell_behaviour(chip, checked, split)
         return
@@ -213,7 +213,7 @@ def command(
             chip,
             split.train_inputs,
             split.train_labels,
-            weights,
+            prior,
             **sampling.keywords(),
             feature_names=split.feature_names,
             class_names=split.class_names,

@@ -108,7 +108,7 @@ def command(
     """
     from bayes_snn.data import load_data, split_data
     from bayes_snn.inference.sampling import Sampling
-    from bayes_snn.posterior.priors import load_weights
+    from bayes_snn.posterior.priors import load_prior
     from bayes_snn.studies.cells import digest_file, make_grid, parse_strengths
 
     if not output.strip():
@@ -121,7 +121,7 @@ def command(
     budgets = [(n, n if tune is None else tune) for n in map(_draws, _listed("--draws", draws))]
     for n_draws, n_tune in budgets:
         Sampling(sampler, n_draws, n_tune, chains, seed)  # for its refusals
-    load_weights(model)
+    load_prior(model)
     names = list(METHODS) if methods == "all" else _listed("--methods", methods)
     for name in names:
         if name not in METHODS:

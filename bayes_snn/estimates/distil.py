@@ -124,16 +124,14 @@ def _model(
     """The PyMC model that is sampled: weights that are uniform between their ends, and the answers as labels."""
     import pymc as pm  # not needed to read a fit
 
-    from bayes_snn.posterior.build import build_model
+    from bayes_snn.posterior.build import make_model
 
     def uniform(chip: Chip) -> list[Any]:
         ends = zip(chip.spec.weight_names, lowest, highest, strict=True)
         return [pm.Uniform(name, low, high, default_transform=None) for name, low, high in ends]
 
     biases = readout.biases(chip.spec.layers[-1])
-    model = build_model(chip, inputs, answers, uniform, readout=lambda chip: (readout.beta, biases))
-    model.likelihood.op.noise = noise
-    return model
+    return make_model(chip, inputs, answers, uniform, lambda chip: (readout.beta, biases), noise=noise)
 
 
 def _imitate(model: Any, start: Weights, sweeps: int, rng: np.random.Generator) -> Weights:

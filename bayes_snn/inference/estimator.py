@@ -20,7 +20,7 @@ from bayes_snn.estimates.predict import DISTILLED, check_estimate
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.sampling import Sampling
 from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, TUNE
-from bayes_snn.posterior.priors import WeightsFunction
+from bayes_snn.posterior.priors import PriorFunction
 
 ChipFactory = Callable[[tuple[int, ...]], Chip]
 
@@ -72,7 +72,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         chip: ChipFactory | None = None,
         hidden: int | Sequence[int] = 16,
         *,
-        weights: str | Path | WeightsFunction = "gaussian",
+        weights: str | Path | PriorFunction = "gaussian",
         sampler: str = "sitewise",
         draws: int = DRAWS,
         tune: int = TUNE,

@@ -38,9 +38,9 @@ from bayes_snn.inference.twinning import MOST_SPREAD, Prepared, affordable_draws
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.likelihood import BETA
 from bayes_snn.names import AUTO, CHAINS, PSEUDO_MARGINAL, SAMPLERS
-from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.build import make_model
 from bayes_snn.posterior.prior_draws import draw_prior
-from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction, load_readout, load_weights
+from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
 from bayes_snn.samplers.by_name import make_step, sample_population
 from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
 from bayes_snn.twins.asking import AskedChip
@@ -56,7 +56,7 @@ def fit(
     chip: Chip,
     inputs: FloatArray,
     labels: IntArray,
-    weights: str | Path | WeightsFunction | None = None,
+    weights: str | Path | PriorFunction | None = None,
     *,
     sampler: str = AUTO,
     draws: int | None = None,
@@ -153,25 +153,24 @@ def fit(
         raise InputError(
             f"A twin came with sampler {sampler!r}, which uses none: leave it out, or take sampler 'twin'."
         )
-    function = load_weights(weights)
+    prior = load_prior(weights)
+    readout = load_readout(readout, prior)
     feature_names = column_names(inputs) if feature_names is None else feature_names
-    readout = load_readout(readout, function)
-    model = build_model(
-        *(chip, inputs, labels, function),
+    model = make_model(
+        *(chip, inputs, labels, prior, readout),
         feature_names=feature_names,
         class_names=class_names,
         beta=beta,
-        readout=readout,
+        noise=choice,
     )
     _warn_of_scale(model.likelihood.op.inputs, feature_names)
-    model.likelihood.op.noise = choice
     compiling = Compiling(started, shown=bool(progress))
     start_seed, sample_seed, noise_seed, twin_seed = np.random.SeedSequence(seed).spawn(4)
     if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then continue where the one before them ended
         chip.restart_noise(int(noise_seed.generate_state(1)[0]))
     arguments = {
-        "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else function.__module__,
-        **sampling.as_arguments(chip.spec),
+        "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else prior.__module__,
+        **sampling.as_arguments(choice.as_dict(chip.spec)),
         **({} if beta == BETA else {"beta": float(beta)}),
     }
     note, prepared, learning = "", None, (0, 0)
@@ -180,7 +179,7 @@ def fit(
     def begin() -> None:
         if saving is not None:
             names = {"feature_names": feature_names, "class_names": class_names}
-            saving.begin(chip, model, (function, readout), not callable(weights), starts, arguments, names)
+            saving.begin(chip, model, (prior, readout), not callable(weights), starts, arguments, names)
 
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
         try:
@@ -198,7 +197,7 @@ def fit(
                 sampling, prepared, learning, note = ready_twin(
                     model, chip, starts, sampling, twin, twin_seed, saving, compiling, progress, behaviour.presentations
                 )
-                arguments |= sampling.as_arguments(chip.spec)
+                arguments |= sampling.as_arguments(choice.as_dict(chip.spec))
                 begin()
             sampler, (draws, tune) = sampling.sampler, sampling.sizes
             rng = np.random.default_rng(sample_seed)

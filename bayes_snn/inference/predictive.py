@@ -18,7 +18,7 @@ from bayes_snn.posterior.prior_draws import check_finite, draw_prior
 
 if TYPE_CHECKING:
     from bayes_snn.inference.result import FitResult
-    from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
+    from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 
 GROUPS = ("posterior_predictive", "prior", "prior_predictive")
 
@@ -27,7 +27,7 @@ def add_predictive(
     result: FitResult,
     draws: int,
     seed: int,
-    weights: str | Path | WeightsFunction | None = None,
+    weights: str | Path | PriorFunction | None = None,
     readout: ReadoutFunction | None = None,
 ) -> None:
     """See `FitResult.add_predictive`."""

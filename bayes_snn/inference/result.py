@@ -71,7 +71,7 @@ from bayes_snn.posterior.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.version import PACKAGES, __version__
 
 if TYPE_CHECKING:
-    from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
+    from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 
 FORMAT = 1  # of a fit folder
 POSTERIOR = "posterior.nc"
@@ -157,7 +157,7 @@ class FitResult:
         self,
         draws: int = ENSEMBLE_SIZE,
         seed: int = 0,
-        weights: str | Path | WeightsFunction | None = None,
+        weights: str | Path | PriorFunction | None = None,
         readout: ReadoutFunction | None = None,
     ) -> None:
         """Add the groups `posterior_predictive`, `prior` and `prior_predictive`, which ArviZ's predictive checks take.

@@ -13,13 +13,13 @@ from bayes_snn.errors import CheckpointError, said
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
-from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction
+from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 
 
 def resume(
     checkpoint: str | Path | Checkpoint,
     chip: Chip | None = None,
-    weights: str | Path | WeightsFunction | None = None,
+    weights: str | Path | PriorFunction | None = None,
     *,
     readout: ReadoutFunction | None = None,
     trust: bool = False,

@@ -85,12 +85,12 @@ class Sampling:
             return self.cores
         return min(self.chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
 
-    def as_arguments(self, spec: ChipSpec) -> dict[str, Any]:
-        """What `fit.json` and a checkpoint hold: all that decides about draws."""
+    def as_arguments(self, noise: Mapping[str, Any]) -> dict[str, Any]:
+        """What `fit.json` and a checkpoint hold, all that decides about draws: with `NoiseChoice.as_dict` of a chip."""
         named = {name: getattr(self, name) for name in ("sampler", "draws", "tune", "chains", "seed")}
         named["draws"], named["tune"] = self.sizes
         named |= {} if self.budget is None else {"budget": self.budget}
-        return named | self.noise_on(spec).as_dict(spec)
+        return named | dict(noise)
 
     def keywords(self) -> dict[str, Any]:
         """The same as keyword arguments of `fit`."""

@@ -24,12 +24,14 @@ from bayes_snn.chips.contract import (
     check_labels,
     frozen,
 )
-from bayes_snn.errors import InputError, in_one_line
+from bayes_snn.errors import InputError
 from bayes_snn.groups import LABELS
 from bayes_snn.likelihood import BETA, Readout
 from bayes_snn.names import available_models as available_models
+from bayes_snn.posterior.model_file import call_function, name_of, record
+from bayes_snn.posterior.noisy import NoiseChoice
 from bayes_snn.posterior.op import ChipCounts
-from bayes_snn.posterior.priors import ReadoutFunction, WeightsFunction, load_readout, load_weights
+from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
 from bayes_snn.posterior.readout import log_p, make_readout
 
 
@@ -59,7 +61,7 @@ def build_model(
     chip: Chip,
     inputs: FloatArray,
     labels: IntArray,
-    weights: str | Path | WeightsFunction | None = None,
+    weights: str | Path | PriorFunction | None = None,
     *,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
@@ -96,24 +98,44 @@ def build_model(
     InputError
         When inputs, labels, or the shapes of prior or readout do not fit the chip.
     """
-    spec = check_chip(chip).spec
+    prior = load_prior(weights)
+    return make_model(
+        *(check_chip(chip), inputs, labels, prior, load_readout(readout, prior)),
+        feature_names=feature_names,
+        class_names=class_names,
+        beta=beta,
+    )
+
+
+def make_model(
+    chip: Chip,
+    inputs: FloatArray,
+    labels: IntArray,
+    prior: PriorFunction,
+    own: ReadoutFunction | None,
+    *,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    beta: float = BETA,
+    noise: NoiseChoice = NoiseChoice(),  # noqa: B008
+) -> pm.Model:
+    """The same of what was checked and loaded already: a chip, a prior, and a readout of its own, if any."""
+    spec = chip.spec
     inputs = frozen(check_inputs(inputs, spec.layers[0]))  # a chip may then prepare them once
     labels = check_labels(labels, len(inputs), spec.layers[-1])
-    function = load_weights(weights)
-    own = load_readout(readout, function)
     coords = _coordinates(spec, len(inputs), feature_names, class_names)
 
-    def on(shown: Chip) -> pm.Model:
-        return _build(chip, ChipCounts(shown, inputs), labels, function, own, beta, coords, on)
+    def on(shown: Chip, noise: NoiseChoice = NoiseChoice()) -> pm.Model:  # noqa: B008
+        return _build(chip, ChipCounts(shown, inputs, noise), labels, prior, own, beta, coords, on)
 
-    return on(chip)
+    return on(chip, noise)
 
 
 def _build(
     chip: Chip,
     op: ChipCounts,
     labels: IntArray,
-    function: WeightsFunction,
+    prior: PriorFunction,
     own: ReadoutFunction | None,
     beta: float,
     coords: dict[str, Any],
@@ -140,7 +162,7 @@ def _build(
         return (rng.random((len(inputs), 1)) > probabilities.cumsum(axis=1)[:, :-1]).sum(axis=1)
 
     with pm.Model(coords=coords, model=None) as model:
-        matrices = _check_matrices(_call(function, chip), shapes, function)
+        matrices = _check_matrices(call_function(prior, chip, "prior"), shapes, prior)
         scale, bias, fixed = make_readout(own, chip, beta)
         if LABELS in model.named_vars:
             raise InputError(
@@ -148,7 +170,7 @@ def _build(
                 "name."
             )
         for name, dims, matrix in zip(spec.weight_names, spec.weight_dims, matrices, strict=True):
-            _record(model, name, dims, matrix)
+            record(name, matrix, dims, "weight matrix that the prior returned for this layer")
         cores = ",".join(f"(i{layer},j{layer})" for layer in range(len(matrices)))
         label = pm.CustomDist(
             LABELS,
@@ -227,24 +249,9 @@ def _coordinates(
     return coords
 
 
-def _call(function: WeightsFunction, chip: Chip) -> Any:
-    """What a prior returns, or an `InputError`; its variables are in the model then."""
-    try:
-        return function(chip)
-    except InputError:
-        raise
-    except Exception as error:
-        code = getattr(function, "__code__", None)
-        where = f" of {code.co_filename}" if code else ""
-        raise InputError(
-            f"The prior {getattr(function, '__name__', function)!r}{where} does not run ({in_one_line(error)}), but "
-            "weights(chip) must return a weight matrix for each layer: fix it; models/gaussian.py shows how."
-        ) from error
-
-
-def _check_matrices(returned: Any, shapes: Sequence[tuple[int, int]], function: Any) -> list[Any]:
+def _check_matrices(returned: Any, shapes: Sequence[tuple[int, int]], function: PriorFunction) -> list[Any]:
     """What a prior returned as tensors: one matrix of the right shape for each layer."""
-    prior = getattr(function, "__name__", function)
+    prior = name_of(function)
     try:
         matrices = [pt.as_tensor_variable(matrix) for matrix in returned]
     except (TypeError, ValueError, NotImplementedError):
@@ -264,15 +271,3 @@ def _check_matrices(returned: Any, shapes: Sequence[tuple[int, int]], function: 
             "sample: leave at least one layer a distribution."
         )
     return matrices
-
-
-def _record(model: pm.Model, name: str, dims: tuple[str, str], matrix: Any) -> None:
-    """See to it that the posterior holds this weight matrix under its name and dims."""
-    if name not in model.named_vars:  # a weight computed from other variables is recorded all the same
-        pm.Deterministic(name, matrix, dims=dims)
-    elif model.named_vars[name] is not matrix:
-        raise InputError(
-            f"The prior has a variable {name!r} which is not the weight matrix that it returned for this layer, so the "
-            f"posterior would hold the wrong one: give that variable another name, for example 'z_{name}'."
-        )
-    model.named_vars_to_dims[name] = dims  # also where the prior gave a shape, not dims

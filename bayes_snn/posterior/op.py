@@ -48,13 +48,13 @@ class ChipCounts(Op):
         Any chip; it is run on `inputs` once for each new set of weights.
     inputs
         (n_samples, n_in) training inputs.
+    noise
+        How a noisy chip is treated: each evaluation makes `noise.repeats` runs.
 
     Attributes
     ----------
     presentations
         Samples shown to the chip so far.
-    noise
-        How a noisy chip is treated: each evaluation makes `noise.repeats` runs.
 
     The last MEMORY evaluations are remembered, by the weights alone. On a noisy chip the steps of this package have all
     but the current point forgotten before each proposal (see `keep`), so that every proposal gets an estimate of its
@@ -63,12 +63,12 @@ class ChipCounts(Op):
 
     __props__ = ()  # two Ops are equal only when they are the same object: each counts for itself
 
-    def __init__(self, chip: Chip, inputs: FloatArray) -> None:
+    def __init__(self, chip: Chip, inputs: FloatArray, noise: NoiseChoice = NoiseChoice()) -> None:  # noqa: B008
         self.chip = chip
         self.inputs = frozen(inputs)
         self._memory = MEMORY
         self.presentations = 0
-        self.noise = NoiseChoice()
+        self.noise = noise
         self._known: OrderedDict[bytes, IntArray] = OrderedDict()
 
     def __eq__(self, other: object) -> bool:

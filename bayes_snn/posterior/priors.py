@@ -14,17 +14,17 @@ from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import InputError, in_one_line, unknown_name
 from bayes_snn.names import available_models as available_models
 
-WeightsFunction = Callable[[Chip], Sequence[Any]]
+PriorFunction = Callable[[Chip], Sequence[Any]]
 ReadoutFunction = Callable[[Chip], tuple[Any, Any]]
 _MODULE = "bayes_snn_model_"  # and the file's name
 
 
-def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:
-    """The function `weights(chip)` of a model file.
+def load_prior(prior: str | Path | PriorFunction | None) -> PriorFunction:
+    """The prior: the function `weights(chip)` of a model file.
 
     Parameters
     ----------
-    model
+    prior
         Name of a file in `models/`, path of a file, the function itself, or None for "gaussian".
 
     Raises
@@ -32,9 +32,9 @@ def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:
     InputError
         When there is no such file, it does not run, or it holds no function `weights`.
     """
-    if callable(model):
-        return model
-    name = "gaussian" if model is None else str(model)
+    if callable(prior):
+        return prior
+    name = "gaussian" if prior is None else str(prior)
     is_path = name.endswith(".py") or "/" in name or "\\" in name
     known = available_models()
     if not is_path and name not in known:
@@ -54,16 +54,16 @@ def load_weights(model: str | Path | WeightsFunction | None) -> WeightsFunction:
     return function  # type: ignore[no-any-return]
 
 
-def load_readout(readout: ReadoutFunction | None, weights: WeightsFunction) -> ReadoutFunction | None:
-    """The function `readout(chip)` that was passed, else that of the model file which `weights` came from, if any.
+def load_readout(readout: ReadoutFunction | None, prior: PriorFunction) -> ReadoutFunction | None:
+    """The function `readout(chip)` that was passed, else that of the model file which the prior came from, if any.
 
     Raises
     ------
     InputError
         When it is no function.
     """
-    if readout is None and str(getattr(weights, "__module__", "")).startswith(_MODULE):
-        readout = getattr(weights, "__globals__", {}).get("readout")
+    if readout is None and str(getattr(prior, "__module__", "")).startswith(_MODULE):
+        readout = getattr(prior, "__globals__", {}).get("readout")
     if readout is not None and not callable(readout):
         raise InputError(
             f"The readout was {readout!r:.60}, but a function `readout(chip)` that returns (beta, bias) is expected: "

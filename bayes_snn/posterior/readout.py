@@ -20,9 +20,10 @@ from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 
 from bayes_snn.chips.contract import Chip
-from bayes_snn.errors import InputError, in_one_line
+from bayes_snn.errors import InputError
 from bayes_snn.groups import BIAS, SCALE
 from bayes_snn.likelihood import BETA, Readout, check_beta
+from bayes_snn.posterior.model_file import call_function, name_of, record
 from bayes_snn.posterior.priors import ReadoutFunction
 
 DRAWS = 32  # of a random beta, to see that it is above 0
@@ -56,9 +57,9 @@ def make_readout(function: ReadoutFunction | None, chip: Chip, beta: float) -> t
         raise InputError(
             f"beta was {beta!r:.60}, but the model has a readout of its own, which gives beta: leave one of them out."
         )
-    scale, bias = _check(_call(function, chip), n_classes, getattr(function, "__name__", function))
-    _record(SCALE, scale, ())
-    _record(BIAS, bias, (f"post_{len(chip.spec.layers) - 1}",))
+    scale, bias = _check(call_function(function, chip, "readout"), n_classes, name_of(function))
+    record(SCALE, scale, (), "beta that the readout returned")
+    record(BIAS, bias, (f"post_{len(chip.spec.layers) - 1}",), "bias that the readout returned")
     random = _is_random([scale, bias])
     fixed = None if random else Readout(float(scale.eval()), np.asarray(bias.eval(), np.float64))
     return scale.astype("float64"), bias.astype("float64"), fixed
@@ -105,19 +106,6 @@ class _At:
         return Readout(float(beta), np.array(bias, np.float64))
 
 
-def _call(function: ReadoutFunction, chip: Chip) -> Any:
-    """What a readout function returns; its variables are in the model then."""
-    try:
-        return function(chip)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"The readout {getattr(function, '__name__', function)!r} does not run ({in_one_line(error)}), but "
-            "readout(chip) must return (beta, bias): see models/learned_readout.py for one that does."
-        ) from error
-
-
 def _check(returned: Any, n_classes: int, name: object) -> tuple[Any, Any]:
     """What a readout function returned as two tensors, a number above 0 and one number for each class."""
     try:
@@ -154,17 +142,3 @@ def _check(returned: Any, n_classes: int, name: object) -> tuple[Any, Any]:
 def _is_random(tensors: list[Any]) -> bool:
     model = pm.modelcontext(None)
     return any(variable in model.free_RVs for variable in ancestors(tensors))
-
-
-def _record(name: str, tensor: Any, dims: tuple[str, ...]) -> None:
-    """See to it that the posterior holds this part of the readout under its name and dims."""
-    model = pm.modelcontext(None)
-    if name not in model.named_vars:
-        pm.Deterministic(name, tensor, dims=dims)
-    elif model.named_vars[name] is not tensor:
-        raise InputError(
-            f"The model has a variable {name!r} which is not the one that its readout returned, so the posterior would "
-            f"hold the wrong one: give that variable another name, for example 'z_{name}'."
-        )
-    if dims:
-        model.named_vars_to_dims[name] = dims

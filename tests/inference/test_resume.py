@@ -279,6 +279,12 @@ def test_other_code_of_the_same_version_is_refused(stopped, monkeypatch):
         resume(stopped, FailingChip())
 
 
+def test_an_import_is_followed_however_it_is_written():
+    lines = ["import a.b", "from c import (", "    d,  # why", "    e as f,", ")", "def g():", "    from h.i import j"]
+    text = "\n".join([*lines, "'from k import l'"])
+    assert set(identity.imported(text)) == {"a.b", "c", "c.d", "c.e", "h.i", "h.i.j"}
+
+
 def test_a_fit_from_elsewhere_runs_its_model_file_only_when_it_is_trusted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (

@@ -36,14 +36,18 @@ def test_its_fields_are_arguments_of_fit_with_the_same_defaults():
 )
 def test_what_a_fit_stores_gives_the_same_sampling(sampler, draws, tune, chains, seed, noise, repeats, remeasure):
     sampling = Sampling(sampler, draws, tune, chains, seed, None, noise, repeats, remeasure)
-    stored = {"model": "gaussian", "beta": 0.7, **sampling.as_arguments(NOISY.spec)}
+    stored = {
+        "model": "gaussian",
+        "beta": 0.7,
+        **sampling.as_arguments(sampling.noise_on(NOISY.spec).as_dict(NOISY.spec)),
+    }
     assert Sampling.stored(stored) == sampling
     assert Sampling.stored(stored, cores=2) == replace(sampling, cores=2)
     assert Sampling.stored(stored).noise_on(NOISY.spec) == sampling.noise_on(NOISY.spec)
 
 
 def test_a_deterministic_chip_leaves_nothing_to_choose():
-    stored = Sampling().as_arguments(IDEAL.spec)
+    stored = Sampling().as_arguments(Sampling().noise_on(IDEAL.spec).as_dict(IDEAL.spec))
     assert stored["noise"] is None
     assert Sampling.stored(stored).noise_on(IDEAL.spec) == Sampling().noise_on(IDEAL.spec)
 

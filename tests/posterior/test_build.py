@@ -16,7 +16,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import _other_steps
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.posterior.build import available_models, build_model, weight_variables
-from bayes_snn.posterior.priors import load_weights
+from bayes_snn.posterior.priors import load_prior
 from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.by_name import make_step
 from tests.helpers.fits import CountingChip
@@ -98,7 +98,7 @@ def test_every_model_file_builds(name):
     readout = readout_function(model)(point)
     assert terms["label"] == pytest.approx(readout.log_p([counts], Y).sum())
     assert (readout.beta, *readout.bias) == (0.5, 0.0, 0.0) or name == "learned_readout"
-    assert load_weights(name).__doc__.startswith("One (n_pre, n_post) matrix for each layer")
+    assert load_prior(name).__doc__.startswith("One (n_pre, n_post) matrix for each layer")
 
 
 def test_log_density_is_prior_plus_chip():
@@ -195,7 +195,7 @@ def swapped_names(chip):
         (one_too_many, "shapes [(3, 2), (2, 2), (2, 2)], but"),
         (transposed, "shapes [(2, 3), (2, 2)], but"),
         (flat, "shapes [(6,), (4,)], but"),
-        (not_the_weight, "'w_1' which is not the weight matrix"),
+        (not_the_weight, "'w_1' which is not the weight matrix that the prior"),
         (swapped_names, "another name, for example 'z_w_1'"),
         (lambda chip: None, "returned None, but a list of PyMC variables is expected"),
         (lambda chip: pm.Normal("w", shape=(3, 2)), "returned w, but a list"),
@@ -271,16 +271,16 @@ def test_model_files_that_are_refused(tmp_path):
         (tmp_path / name).write_text(text)
         return tmp_path / name
 
-    message = refusal(load_weights, "gausian")
+    message = refusal(load_prior, "gausian")
     assert all(name in message for name in MODELS)
     assert "did you mean 'gaussian'?" in message
-    assert "There is no model file" in refusal(load_weights, tmp_path / "absent.py")
-    assert "holds no function `weights(chip)`" in refusal(load_weights, write("empty.py", "x = 1"))
-    assert "holds no function" in refusal(load_weights, write("number.py", "weights = 3"))
-    assert "does not run (ZeroDivisionError: division by zero)" in refusal(load_weights, write("bad.py", "1 / 0"))
-    assert "does not run (SyntaxError" in refusal(load_weights, write("worse.py", "def weights(chip:\n"))
-    assert "does not run (ModuleNotFoundError" in refusal(load_weights, write("lost.py", "import no_such_module_"))
-    assert "ends in .py" in refusal(load_weights, write("model.txt", "def weights(chip): ..."))
+    assert "There is no model file" in refusal(load_prior, tmp_path / "absent.py")
+    assert "holds no function `weights(chip)`" in refusal(load_prior, write("empty.py", "x = 1"))
+    assert "holds no function" in refusal(load_prior, write("number.py", "weights = 3"))
+    assert "does not run (ZeroDivisionError: division by zero)" in refusal(load_prior, write("bad.py", "1 / 0"))
+    assert "does not run (SyntaxError" in refusal(load_prior, write("worse.py", "def weights(chip:\n"))
+    assert "does not run (ModuleNotFoundError" in refusal(load_prior, write("lost.py", "import no_such_module_"))
+    assert "ends in .py" in refusal(load_prior, write("model.txt", "def weights(chip): ..."))
 
 
 def test_a_mistake_in_a_prior_is_told_and_where_it_is(tmp_path):

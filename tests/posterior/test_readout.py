@@ -259,7 +259,7 @@ def test_weights_that_the_readout_is_computed_from_are_not_swept():
         (lambda chip: (0.0, np.zeros(2)), "beta was 0.0, but a number above 0 is expected"),
         (lambda chip: (1.0, [0.0, np.nan]), "biases that are not finite"),
         (lambda chip: (pm.Normal("beta"), np.zeros(2)), "but the weight of a spike is above 0: take pm.LogNormal"),
-        (lambda chip: (2.0 * pm.HalfNormal("beta"), np.zeros(2)), "has a variable 'beta' which is not the one"),
+        (lambda chip: (2.0 * pm.HalfNormal("beta"), np.zeros(2)), "has a variable 'beta' which is not the beta that"),
         (lambda chip: pm.modelcontext(None).there_is_none, "does not run (AttributeError"),
         ("learned", "The readout was 'learned', but a function"),
     ],
