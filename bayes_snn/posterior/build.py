@@ -259,7 +259,7 @@ def _check_matrices(returned: Any, shapes: Sequence[tuple[int, int]], function: 
             f"The prior {prior!r} returned {returned!r:.60}, but a list of PyMC variables is expected, one "
             "weight matrix for each layer: end it as models/gaussian.py does."
         ) from None
-    received = [tuple(map(int, matrix.shape.eval())) for matrix in matrices]
+    received = [tuple(map(int, matrix.shape.eval(mode="FAST_COMPILE"))) for matrix in matrices]
     if received != list(shapes):
         raise InputError(
             f"The prior {prior!r} returned weights of shapes {received}, but this "

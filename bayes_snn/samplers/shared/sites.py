@@ -32,7 +32,7 @@ class Sites:
     def __init__(self, model: pm.Model, variables: Sequence[Any]) -> None:
         rvs = [model.values_to_rvs[value] for value in variables]
         random = [not set(rvs).isdisjoint(ancestors([matrix])) for matrix in model.likelihood.weights]
-        self.shapes = [tuple(map(int, matrix.shape.eval())) for matrix in model.likelihood.weights]
+        self.shapes = [tuple(map(int, matrix.shape.eval(mode="FAST_COMPILE"))) for matrix in model.likelihood.weights]
         sizes = [int(np.prod(shape)) for shape in self.shapes]
         self.swept = np.flatnonzero(np.repeat(random, sizes))
         held = [
