@@ -20,6 +20,8 @@ from bayes_snn.twins.regions import FAR, settled_region
 
 _NARROW = 1e-4  # edges known so well, relative to what they are or to 1, are not asked about
 _SHARE = 0.7  # of the questions, those about edges
+_SHIFTS = (0.0, 0.0, 0.5, 1.0)  # of the drives, in weights of the neurons that are always on
+_TRIED = 6  # drives that are weighed for each that is shown
 _GRID = 401  # drives among which those that switch a neuron on or off are looked for
 
 
@@ -43,12 +45,10 @@ def known_neurons(recordings: Recordings, twin: LIFTwin, layer: int) -> list[Kno
 
 def drives_to_ask(rng: np.random.Generator, neuron: Known, n: int, low: float, high: float, n_steps: int) -> Floats:
     """n constant drives between low and high that tell most about the neuron, in no order."""
-    targets = np.concatenate([_edge_targets(rng, neuron, int(_SHARE * n), low, high), np.zeros(0)])
-    targets = np.append(targets, _scan_targets(rng, neuron, n - len(targets), low, high))
+    targets = _edge_targets(rng, neuron, int(_SHARE * n), low, high)
     drives = np.array([_drive_to(rng, neuron, target, low, high, n_steps) for target in targets])
-    lost = np.isnan(drives)
-    drives[lost] = rng.uniform(low, high, int(lost.sum()))
-    return np.asarray(rng.permutation(drives))
+    drives = drives[~np.isnan(drives)]
+    return np.asarray(rng.permutation(np.append(drives, _scan(rng, neuron, n - len(drives), low, high, n_steps))))
 
 
 def _edge_targets(rng: np.random.Generator, neuron: Known, n: int, low: float, high: float) -> Floats:
@@ -68,16 +68,22 @@ def _edge_targets(rng: np.random.Generator, neuron: Known, n: int, low: float, h
     return (below[chosen, None] + cuts * (above - below)[chosen, None]).ravel()[:n]
 
 
-def _scan_targets(rng: np.random.Generator, neuron: Known, n: int, low: float, high: float) -> Floats:
-    """Voltages in the widest stretches where nothing was seen, cut again and again."""
-    seen = neuron.voltages[(neuron.voltages > low) & (neuron.voltages < high)]
-    places = [low, *seen.tolist(), high]
-    gaps = np.diff(places)
-    # the middle is visited more than the ends
-    weight = gaps / (1.0 + np.abs(np.array(places[:-1]) + 0.5 * gaps) / (0.2 * (high - low)))
-    widest = np.argsort(-weight, kind="stable")[: max(n, 1)]
-    chosen = np.resize(widest, n)
-    return np.array(places)[chosen] + gaps[chosen] * rng.uniform(0.25, 0.75, n)
+def _scan(rng: np.random.Generator, neuron: Known, n: int, low: float, high: float, n_steps: int) -> Floats:
+    """Drives that come to voltages furthest from all that were seen."""
+    drives = rng.uniform(low, high, _TRIED * max(n, 1))
+    voltages = drives[:, None] * (1.0 - neuron.decay ** np.arange(1, n_steps + 1))
+    fired = _fires(neuron.edges, voltages)
+    over = np.cumsum(fired, axis=1) - fired > 0
+    seen, chosen = np.concatenate([[-np.inf], neuron.voltages, [np.inf]]), np.empty(n)
+    right = np.searchsorted(seen, voltages)
+    distance = np.minimum(voltages - seen[right - 1], seen[right] - voltages)
+    distance[over] = 0.0
+    for number in range(n):
+        best = int(distance.max(axis=1).argmax())
+        chosen[number] = drives[best]
+        for voltage in voltages[best][~over[best]]:
+            np.minimum(distance, np.abs(voltages - voltage), out=distance)
+    return chosen
 
 
 def _drive_to(rng: np.random.Generator, neuron: Known, target: float, low: float, high: float, n_steps: int) -> float:
@@ -130,22 +136,23 @@ def ask_second(
     n: int,
 ) -> tuple[list[Floats], Floats]:
     """Weights of two layers and inputs (n, n_in), n <= the neurons of each layer before: in each sample one hidden
-    neuron is on, and one that is on in all of them shifts the drives."""
+    neuron is on, and a few that are on in all of them shift the drives as far as many neurons together would."""
     low, high = spec.weight_range
     switched = [switches(neuron, amplitude * low, amplitude * high, spec.n_steps) for neuron in hidden]
     on, off = (np.array(each) for each in zip(*switched, strict=True))
     n_in, n_hidden = spec.layers[:2]
-    always, *chosen = rng.permutation(n_hidden)[: n + 1] if n_hidden > 1 else (0, 0)
-    rows = rng.permutation(n_in)[: len(chosen)]
-    chosen = chosen[: len(rows)]
+    order = rng.permutation(n_hidden)
+    always, chosen = np.split(order, [n_hidden // 4])
+    rows, chosen = rng.permutation(n_in)[: min(n, len(chosen))], chosen[: min(n, n_in)]
     drives = np.tile(off, (n_in, 1))
     drives[:, always] = on[always]
     drives[rows, chosen] = on[chosen]
     second = np.zeros((n_hidden, len(known)))
     for number, neuron in enumerate(known):
-        shift = rng.choice([low, 0.0, high])
+        each = rng.choice(_SHIFTS) * (high if rng.random() < 0.5 else low)
+        shift = each * len(always)
         asked = drives_to_ask(rng, neuron, len(rows), low + shift, high + shift, spec.n_steps)
-        second[always, number], second[chosen, number] = shift, asked - shift
+        second[always, number], second[chosen, number] = each, asked - shift
     second = np.where(gains[1] > 0, second / np.where(gains[1] > 0, gains[1], 1.0), 0.0)
     return [_weights_for(drives, gains[0], amplitude), second], amplitude * np.eye(n_in)[rows]
 

@@ -21,6 +21,7 @@ ASKED = 1.0  # questions for each sample under random weights
 GROWTH = 0.25  # of what was shown so far, the next batch
 SAMPLES = 8  # shown under one programming
 SMALL = 0.002  # share of wrong counts that is small enough
+LEAST = 600  # presentations before a twin is believed: what a fit visits later is rare at first
 MOST = 6_000  # presentations without a budget
 SCALES = (0.3, 0.6, 1.0, 1.0, 1.5)  # of random weights
 JITTER = 0.3  # of given inputs, in their standard deviations
@@ -60,7 +61,7 @@ def learn_from_spikes(
         n_wrong, compared = _show_batch(asked, rng, recordings, int(n), inputs, twin)
         if twin is not None:
             wrong = n_wrong / compared
-            running = running + 1 if wrong <= SMALL else 0
+            running = running + 1 if wrong <= SMALL and len(recordings) >= LEAST else 0
             if progress is not None:
                 progress(asked.presentations, wrong)
         if twin is not None and running < 2:
@@ -115,7 +116,7 @@ def _ask(
     while left > 0 and amplitude > 0:
         weights = random_weights(rng, spec.weight_shapes)
         if two and turn % 3 == 2:
-            size = min(left, spec.layers[0], max(spec.layers[1] - 1, 1))
+            size = min(left, spec.layers[0])
             weights[:2], samples = ask_second(rng, spec, hidden, behind, gains[:2], amplitude, size)
         else:
             weights[0], samples = ask_first(rng, spec, hidden, gains[0], amplitude, min(left, spec.layers[0]))
@@ -124,8 +125,10 @@ def _ask(
 
 
 def random_weights(rng: np.random.Generator, shapes: tuple[tuple[int, int], ...]) -> list[Floats]:
-    """Normal weights of one of several scales, another in each layer."""
-    return [rng.choice(SCALES) * rng.normal(size=shape) for shape in shapes]
+    """Normal weights of one of several scales, another in each layer; those of a later neuron have a mean in common,
+    as trained ones may: its drives then add up."""
+    weights = [rng.choice(SCALES) * rng.normal(size=shape) for shape in shapes]
+    return weights[:1] + [matrix + rng.normal(size=matrix.shape[1]) for matrix in weights[1:]]
 
 
 def random_inputs(rng: np.random.Generator, n: int, n_in: int, inputs: FloatArray | None) -> Floats:

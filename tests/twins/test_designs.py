@@ -51,8 +51,10 @@ def test_one_hidden_neuron_is_on_beside_the_one_that_always_is():
     weights, inputs = ask_second(np.random.default_rng(0), CHIP.spec, hidden, behind, gains, 8.0, 4)
     rates = CHIP.spikes(weights, inputs)[0].mean(axis=1)
     assert [matrix.shape for matrix in weights] == list(CHIP.spec.weight_shapes)
-    assert (np.sort(rates, axis=1)[:, -2] > 0.5).all()
+    # one of four is always on, and one more in each sample; what is on fires as often as that neuron can
+    assert (np.sort(rates, axis=1)[:, -2] > 0).all()
     assert (np.sort(rates, axis=1)[:, :-2] == 0).mean() > 0.9
+    assert len(set(rates.argsort(axis=1)[:, -2:].sum(axis=1))) == 4
 
 
 def test_questions_narrow_the_edges_more_than_random_samples_do():
