@@ -99,6 +99,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self._last_run: tuple[list[np.ndarray], np.ndarray] = [], np.zeros(0, np.int64)
         self._saved = 0
         self.n_tune = 0
+        self._left_at: np.ndarray | None = None
         self.held_powers: tuple[float, float] | None = None  # in the place of those of the warm-up
         super().__init__(vars, shared, blocked=blocked, rng=rng)
         self.tune = True
@@ -177,25 +178,33 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         q = np.where(accepted, proposals, q)
         return q, sweep, accepted, far, step_sizes
 
-    def palindrome(self, q: np.ndarray, powers: tuple[float, float], learn: bool) -> tuple[np.ndarray, float]:
+    def palindrome(
+        self, q: np.ndarray, powers: tuple[float, float], learn: bool, shifts: bool = True
+    ) -> tuple[np.ndarray, float]:
         """A draw that is reversible with respect to the posterior whose likelihood and prior have these powers.
 
         Shifts of whole neurons, a sweep in random order, and the shifts again, last neuron first: shifts and a sweep
         alone would leave that posterior invariant, but going back is another move than going there. (A sweep in random
-        order is reversible: every order is as likely as the opposite one.) Returns the weights and log L there; tunes
-        the step sizes if `learn`.
+        order is reversible: every order is as likely as the opposite one.) Without `shifts` it is the sweep alone.
+        Returns the weights and log L there; tunes the step sizes if `learn`.
         """
         self.held_powers = powers
         sweeper, readout = self._find_sweeper(), self._readout()
+        left_here = q is self._left_at  # in the midst of a draw: the sweeper is where it left off
         q = np.array(q, dtype=self.dtype)
-        q, _, moved = self.shift(q, sweeper.start(self._matrices(q), readout))
-        if moved:
+        if shifts:
+            q, _, _ = self.shift(q, sweeper.start(self._matrices(q), readout))
+        if shifts or not left_here:
             sweeper.start(self._matrices(q), readout)
         q, sweep, accepted, far, _ = self._visit(q, sweeper)
         if learn:
             tune_scales(self.log_scales, self.n_sweeps, accepted, far)
             self.n_sweeps += 1
+        if not shifts:
+            self._left_at = q
+            return q, sweep.log_likelihood
         q, log_likelihood, _ = self.shift(q, sweep.log_likelihood, backwards=True)
+        self._left_at = None
         return q, log_likelihood
 
     def log_likelihood_at(self, q: np.ndarray) -> float:
@@ -204,12 +213,12 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
 
     def forget_chain(self) -> None:
         """Be as before a chain; whatever a copy of this step holds is left alone."""
-        self._sweeper = None
+        self._sweeper = self._left_at = None
         self.reset_tuning()
 
     def forget_answers(self) -> None:
         """The chip is another one."""
-        self._sweeper = None
+        self._sweeper = self._left_at = None
 
     def learned_state(self) -> dict[str, Any]:
         """What was learned, in plain values."""

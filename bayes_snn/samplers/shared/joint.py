@@ -144,10 +144,13 @@ class JointMetropolis(Carrying, ArrayStepShared):
         stats = {"accept": accepted / self.proposals, "scale": self.move.scale}
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
-    def palindrome(self, q: Any, powers: tuple[float, float], learn: bool) -> tuple[Any, float]:
+    def palindrome(
+        self, q: Any, powers: tuple[float, float], learn: bool, shifts: bool = True
+    ) -> tuple[Any, float]:
         """A draw that is reversible with respect to the posterior whose likelihood and prior have these powers.
 
-        All its proposals are of one reversible kind. Returns the weights and log L there; adapts if `learn`.
+        All its proposals are of one reversible kind, and none is a shift. Returns the weights and log L there; adapts
+        if `learn`.
         """
         prior, likelihood = float(self.log_prior(q)), self.log_likelihood(q)
         for _ in range(self.proposals):

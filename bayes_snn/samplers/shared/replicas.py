@@ -34,8 +34,13 @@ class Mover(Protocol):
     shared: dict[str, Any]
     log_prior: Any
 
-    def palindrome(self, q: Weights, powers: tuple[float, float], learn: bool) -> tuple[Weights, float]:
-        """Weights (n_weights,) drawn from these, and log L there; learns from it if `learn`."""
+    def palindrome(
+        self, q: Weights, powers: tuple[float, float], learn: bool, shifts: bool = True
+    ) -> tuple[Weights, float]:
+        """Weights (n_weights,) drawn from these, and log L there; learns from it if `learn`.
+
+        `shifts` moves whole neurons too, where the mover can.
+        """
         ...
 
     def log_likelihood_at(self, q: Weights) -> float:
@@ -133,13 +138,14 @@ class Replicas:
         heights = [self._height(0, q, values), *self.heights]
         for mover in self.movers:
             mover.rng = rng
-        for _ in range(n_moves):
+        for number in range(n_moves):
+            shifts = number in (0, n_moves - 1)  # the whole is a palindrome again
             for pairs in (0, 1):
                 self._swap(places, heights, pairs, values, rng, learn)
             for k, mover in enumerate(self.movers):
                 self._set(k, values)
                 powers = (self.power * self.ladder[k] * warming[0], warming[1])
-                places[k], heights[k] = mover.palindrome(places[k], powers, learn)
+                places[k], heights[k] = mover.palindrome(places[k], powers, learn, shifts)
             for pairs in (1, 0):
                 self._swap(places, heights, pairs, values, rng, learn)
         self.places, self.heights = places[1:], heights[1:]
