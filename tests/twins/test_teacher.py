@@ -104,6 +104,26 @@ def test_start_is_a_place_to_start_from():
     assert share_wrong(chip, fit_lif(chip.spec, recorded(chip, 2400), start=first)) <= 0.005
 
 
+def test_what_a_chip_showed_since_makes_a_twin_better_there():
+    chip, rng = LIFChip(LAYERS, "comparator", 6.0, seed=106), np.random.default_rng(4)
+    kept = recorded(chip, 96)
+    twin, inputs = fit_lif(chip.spec, kept), 2.0 * rng.normal(size=(60, LAYERS[0]))
+    centre = [2.0 * rng.normal(size=shape) for shape in chip.spec.weight_shapes]
+
+    def visited():
+        return [matrix + 0.2 * rng.normal(size=matrix.shape) for matrix in centre]
+
+    def wrong_there(asked):
+        there = [visited() for _ in range(20)]
+        return np.mean([(asked.run(w, inputs) != chip.run(w, inputs)).mean() for w in there])
+
+    before = wrong_there(twin)
+    for _ in range(10):
+        weights = visited()
+        kept.add(weights, inputs, chip.spikes(weights, inputs))
+    assert wrong_there(fit_lif(chip.spec, kept, start=twin)) < 0.3 * before
+
+
 def test_later_layers_and_words():
     """Three layers of neurons, and more steps than a word has bits or a table of trains serves."""
     chip = LIFChip((4, 5, 4, 2), "comparator", 2.0, seed=103, n_steps=70)
