@@ -56,9 +56,8 @@ def run(rows: list[dict[str, Any]]) -> None:
 def measure(method: str, chip_seed: int, bits: int, split: Split) -> list[dict[str, Any]]:
     """The row of a fit; `float` has the rows of its rounding with it."""
     chip = make_chip(chip_seed, bits)
-    result = fit(
-        chip, split.train_inputs, split.train_labels, "grid" if method == "grid" else "gaussian", cores=1, **SETTINGS
-    )
+    prior = "grid" if method == "grid" else "gaussian"
+    result = fit(chip, split.train_inputs, split.train_labels, prior, sampler="sitewise", cores=1, **SETTINGS)
     rows = [row(result, method, chip_seed, bits, split)]
     if method == "float":
         for fewer in BITS:

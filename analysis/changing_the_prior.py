@@ -64,7 +64,8 @@ print(prior_predictive(chip, data.train_inputs, too_narrow, data.train_labels, d
 # %%
 fits = {}
 for name in PRIORS:
-    fits[name] = fit(chip, data.train_inputs, data.train_labels, name, draws=250, tune=250, chains=4, cores=1, seed=0)
+    settings = {"sampler": "sitewise", "draws": 250, "tune": 250, "chains": 4, "cores": 1, "seed": 0}
+    fits[name] = fit(chip, data.train_inputs, data.train_labels, name, **settings)
 table = compare(fits)
 print(table[["elpd", "se", "elpd_diff", "dse", "weight", "k_high", "k_tied", "mixed"]].round(2).to_string())
 

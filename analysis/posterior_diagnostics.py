@@ -19,7 +19,8 @@ from bayes_snn.reports.chains import rank_shares
 data = split_data(load_data("wine"), n_train=100, seed=0)
 chip = LIFChip((13, 4, 3))  # an ideal chip with four hidden neurons
 names = {"feature_names": data.feature_names, "class_names": data.class_names}
-result = fit(chip, data.train_inputs, data.train_labels, draws=1000, tune=500, chains=4, cores=1, seed=0, **names)
+settings = {"sampler": "sitewise", "draws": 1000, "tune": 500, "chains": 4, "cores": 1, "seed": 0}
+result = fit(chip, data.train_inputs, data.train_labels, **settings, **names)
 posterior = result.posterior["posterior"].dataset
 
 # %% [markdown]

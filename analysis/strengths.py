@@ -26,7 +26,8 @@ N_CHIPS, N_DRAWS = 20, 10
 def main() -> None:
     split = split_data(load_data("breast_cancer"))
     layers = (split.n_features, 16, split.n_classes)
-    ideal = fit(LIFChip(layers), split.train_inputs, split.train_labels, draws=200, tune=200, chains=2, cores=1)
+    settings = {"sampler": "sitewise", "draws": 200, "tune": 200, "chains": 2, "cores": 1}
+    ideal = fit(LIFChip(layers), split.train_inputs, split.train_labels, **settings)
     draws = [ideal.draws[int(i)] for i in ideal.draws.spread(N_DRAWS)]
 
     def mean_accuracy(chips: list[LIFChip]) -> float:

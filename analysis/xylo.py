@@ -64,7 +64,7 @@ def run_mh(split: Split, seed: int) -> dict[str, Any]:
     """Trained in the loop; its test accuracies on the simulator."""
     chip, simulator = XyloChip(), XyloChip(backend="xylosim")
     train, test = components(split)
-    result = fit(chip, train, split.train_labels, "grid", cores=1, seed=seed, **SETTINGS)
+    result = fit(chip, train, split.train_labels, "grid", sampler="sitewise", cores=1, seed=seed, **SETTINGS)
     in_training = result.evaluate(train, split.train_labels)
     chosen = choose_deployable({name: in_training[name]["log_score"] for name in DEPLOYABLE})
     found = {name: probabilities(simulator, result.weights(name), test) for name in DEPLOYABLE}

@@ -72,7 +72,8 @@ draw_prior(before)
 # Four chains, one weight at a time. `presentations` is what a chip on a bench would have had to show.
 
 # %%
-result = fit(chip, data.train_inputs, data.train_labels, draws=300, tune=300, class_names=data.class_names)
+settings = {"sampler": "sitewise", "draws": 300, "tune": 300}
+result = fit(chip, data.train_inputs, data.train_labels, class_names=data.class_names, **settings)
 print(result.diagnosis.verdict)
 print(f"{result.presentations:,} presentations, {result.passes:,.0f} passes of the training set")
 

@@ -19,7 +19,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import DISTILLED, check_estimate
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.sampling import Sampling
-from bayes_snn.names import CHAINS, DRAWS, PSEUDO_MARGINAL, TUNE
+from bayes_snn.names import AUTO, CHAINS, PSEUDO_MARGINAL
 from bayes_snn.posterior.priors import PriorFunction
 
 ChipFactory = Callable[[tuple[int, ...]], Chip]
@@ -43,7 +43,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         Hidden neurons: a number, or one for each hidden layer, () for none.
     weights
         The prior: the name or path of a model file, or a function `weights(chip)`.
-    sampler, draws, tune, chains, cores, noise, repeats, remeasure
+    sampler, budget, draws, tune, chains, cores, noise, repeats, remeasure
         As in `fit`; but `cores` is 1, for scikit-learn's tools run estimators in parallel themselves.
     estimate
         What predicts: "ensemble", "mean", "map" or "medoid"; setting one of these after `fit` needs no new fit. Or
@@ -73,9 +73,10 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         hidden: int | Sequence[int] = 16,
         *,
         weights: str | Path | PriorFunction = "gaussian",
-        sampler: str = "sitewise",
-        draws: int = DRAWS,
-        tune: int = TUNE,
+        sampler: str = AUTO,
+        budget: int | None = None,
+        draws: int | None = None,
+        tune: int | None = None,
         chains: int = CHAINS,
         cores: int | None = 1,
         noise: str = PSEUDO_MARGINAL,
@@ -88,6 +89,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         self.hidden = hidden
         self.weights = weights
         self.sampler = sampler
+        self.budget = budget
         self.draws = draws
         self.tune = tune
         self.chains = chains
@@ -150,6 +152,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
             self.noise,
             self.repeats,
             self.remeasure,
+            self.budget,
         )
         self.result_ = fit(
             self.chip_,

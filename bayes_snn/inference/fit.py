@@ -198,6 +198,7 @@ def fit(
                     model, chip, starts, sampling, twin, twin_seed, saving, compiling, progress, behaviour.presentations
                 )
                 arguments |= sampling.as_arguments(choice.as_dict(chip.spec))
+                arguments |= {"twin": "given"} if twin is not None else {}
                 begin()
             sampler, (draws, tune) = sampling.sampler, sampling.sizes
             rng = np.random.default_rng(sample_seed)

@@ -22,6 +22,7 @@ def resume(
     weights: str | Path | PriorFunction | None = None,
     *,
     readout: ReadoutFunction | None = None,
+    twin: Chip | str | Path | None = None,
     trust: bool = False,
     cores: int | None = None,
     progress: bool | str = False,
@@ -42,6 +43,8 @@ def resume(
         The prior, where it was a function and not the name or path of a model file.
     readout
         The readout, where it was passed as a function.
+    twin
+        The twin, where one was passed: one that the fit learned itself is learned again from what the chip answered.
     trust
         Run the model file that the folder names even where the fit was begun by another user or on another computer.
         Read the file first: it is a program.
@@ -81,8 +84,11 @@ def resume(
             check_model_file(saved.known, weights, saved.folder)
     if chip is None:
         chip = make_chip(saved.known["chip"])
+    if arguments.get("twin") and twin is None:
+        raise CheckpointError(f"The twin of the fit in {saved.folder} was passed, and is not stored: pass twin=.")
     data = saved.data()
     others = {name: arguments[name] for name in ("beta",) if name in arguments} | {"readout": readout}
-    result = fit(chip, **data, weights=weights, **sampling.keywords(), **others, progress=progress, checkpoint=saved)
+    others |= {"twin": twin, "progress": progress, "checkpoint": saved}
+    result = fit(chip, **data, weights=weights, **sampling.keywords(), **others)
     result.arguments["model"] = name
     return result

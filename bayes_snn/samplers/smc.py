@@ -13,7 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pymc as pm
 import xarray as xr
+from pymc.pytensorf import compile as compile_function
+from pymc.pytensorf import reseed_rngs
 from pymc.smc.kernels import MH
+from pytensor.tensor.random.type import RandomGeneratorType
 
 from bayes_snn.errors import InputError
 from bayes_snn.samplers.shared.tally import Tally
@@ -37,6 +40,8 @@ class CountingMH(Tally, MH):
     def __init__(self, *args: Any, model: pm.Model | None = None, **kwargs: Any) -> None:
         super().__init__(*args, model=model, **kwargs)
         self.find_op(model)
+        self._draw, updates = compile_function([], self._prior_expression, random_seed=False, return_updates=True)
+        self._generators = list(updates)
 
     def _initialize_kernel(self) -> None:
         """Particles that the model's other terms rule out are there, but count for nothing from the first stage on."""
@@ -55,6 +60,19 @@ class CountingMH(Tally, MH):
         """Draw a population from the prior; it is run too."""
         self.start_count(rng)
         super().initialize(start, rng)
+
+    def set_rng(self, rng: np.random.Generator) -> None:
+        """PyMC copies the densities for each population, at the cost of compiling them; it is of use to random ones."""
+        densities = (self.prior_logp_func, self.likelihood_logp_func)
+        if any(isinstance(shared.type, RandomGeneratorType) for each in densities for shared in each.get_shared()):
+            super().set_rng(rng)
+        self.rng = rng
+
+    def initialize_population(self) -> dict[str, Any]:
+        """Draws from the prior; PyMC compiles the function that draws them for each population."""
+        reseed_rngs(self._generators, int(self.rng.integers(2**63)))
+        drawn = zip(*(self._draw() for _ in range(self.draws)), strict=True)
+        return dict(zip(self._prior_var_names, map(np.stack, drawn), strict=True))
 
     def mutate(self) -> None:
         """Move every particle."""

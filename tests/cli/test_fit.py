@@ -39,7 +39,7 @@ from bayes_snn.reports.material import gather
 ROOT = Path(__file__).parents[2]
 # draws enough for R-hat, everything else as small as it can be
 TINY = {"--data": "iris", "--n-train": "30", "--hidden": "3", "--steps": "8"}
-TINY |= {"--draws": "4", "--tune": "2", "--chains": "2"}
+TINY |= {"--sampler": "sitewise", "--draws": "4", "--tune": "2", "--chains": "2"}
 SAMPLES = "".join(f"{i % 7},{i * i % 11}.5,{'pqr'[i % 3]}\n" for i in range(60))
 GAUSSIAN = (ROOT / "models" / "gaussian.py").read_text()
 

@@ -58,6 +58,11 @@ class InterruptingChip(SigmoidChip):
         return counts
 
 
+def twin_for(sampler, chip):
+    """What `fit` and `make_step` need beside the name of a sampler: for "twin" a twin, for which any chip can stand."""
+    return {"twin": chip} if sampler == "twin" else {}
+
+
 def hand_made_fit(chip, inputs, labels, chains=2, draws=10, seed=0):
     """A FitResult whose weights are draws from the prior Normal(0, 1)."""
     rng = np.random.default_rng(seed)

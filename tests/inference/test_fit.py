@@ -21,7 +21,7 @@ from bayes_snn.likelihood import log_likelihood
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.build import available_models
 from bayes_snn.samplers.by_name import STEPS
-from tests.helpers.fits import CountingChip, FaultyChip, InterruptingChip, same_draws
+from tests.helpers.fits import CountingChip, FaultyChip, InterruptingChip, same_draws, twin_for
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
 rng = np.random.default_rng(0)
@@ -36,14 +36,15 @@ def small_fit(chip, sampler="block", **options):
         INPUTS,
         LABELS,
         sampler=sampler,
-        **{"sampler": "sitewise", "draws": 6, "tune": 4, "chains": 2, "cores": 1, **options},
+        **{"draws": 6, "tune": 4, "chains": 2, "cores": 1, **options},
     )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_fit_of_three_classes(sampler, tmp_path):
     chip = CountingChip(LIFChip((3, 4, 3), "comparator", 3.0))
-    result = fit(chip, X, Y, sampler=sampler, draws=5, tune=4, chains=2, seed=7, feature_names=list("abc"))
+    options = twin_for(sampler, LIFChip((3, 4, 3), "comparator", 2.5))
+    result = fit(chip, X, Y, sampler=sampler, draws=5, tune=4, chains=2, seed=7, feature_names=list("abc"), **options)
     assert result.cost.checks > 0
     shown = chip.shown - result.cost.checks
     tree, names = result.posterior, chip.spec.weight_names
@@ -122,7 +123,8 @@ def test_a_chip_is_whatever_has_a_spec_and_runs():
 @forks
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_cores_do_not_change_the_draws_and_seeds_do(sampler):
-    options = {"draws": 4, "tune": 22, "sampler": sampler}  # a tuning interval of pm.Metropolis is 20
+    # a tuning interval of pm.Metropolis is 20
+    options = {"draws": 4, "tune": 22, "sampler": sampler, **twin_for(sampler, SigmoidChip())}
     first = small_fit(SigmoidChip(), seed=3, **options)
     again = small_fit(SigmoidChip(), seed=3, cores=2, **options)
     other = small_fit(SigmoidChip(), seed=4, **options)

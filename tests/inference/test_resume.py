@@ -27,7 +27,7 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.inference.resume import resume
 from bayes_snn.names import SAMPLERS
 from bayes_snn.samplers.shared.tally import Tally
-from tests.helpers.fits import InterruptingChip
+from tests.helpers.fits import InterruptingChip, twin_for
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
 rng = np.random.default_rng(0)
@@ -228,21 +228,22 @@ def test_another_chip_or_prior_is_refused(other, stopped):
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "smc"])
 def test_another_chip_of_the_same_description_is_refused(sampler, tmp_path):
     untouched = FailingChip()
-    whole = small(untouched, sampler=sampler)
+    twin = twin_for(sampler, SigmoidChip())
+    whole = small(untouched, sampler=sampler, **twin)
     last = untouched.runs - 2 * 6 - 1  # after it, only the draws are evaluated
     with pytest.raises(ChipError):
-        small(FailingChip(last), sampler=sampler, checkpoint=every_few(tmp_path, 1))
+        small(FailingChip(last), sampler=sampler, checkpoint=every_few(tmp_path, 1), **twin)
     other = FailingChip()
     other.gain = 1.2
     with pytest.raises(CheckpointError, match=r"The chip is not the one .* or has changed: at the weights where chain"):
-        resume(tmp_path, other)
+        resume(tmp_path, other, **twin)
     assert 1 <= other.runs <= 2
     chip = FailingChip()
-    result = resume(tmp_path, chip)
+    result = resume(tmp_path, chip, **twin)
     assert_same(result, whole, tmp_path)
     asked = int((tmp_path / "asked").read_text())
     assert asked == 2 * len(INPUTS)  # a pass for each chain: both had begun
-    assert resume(tmp_path, chip).cost.checks == result.cost.checks + asked  # read again, asked again
+    assert resume(tmp_path, chip, **twin).cost.checks == result.cost.checks + asked  # read again, asked again
 
 
 def test_a_chip_that_is_noisy_cannot_be_asked(tmp_path):

@@ -307,6 +307,6 @@ def test_training_estimates_average_runs_too(noisy_fit):
 def test_a_simulated_chip_is_averaged_too():
     chip = LIFChip((2, 3, 2), "noise", 0.3)
     inputs = np.random.default_rng(0).normal(size=(8, 2))
-    options = {"sampler": "sitewise", "draws": 2, "tune": 1, "chains": 1, "repeats": 2}
+    options = {"draws": 2, "tune": 1, "chains": 1, "repeats": 2}
     result = fit(chip, inputs, np.arange(8) % 2, sampler="sitewise", **options)
     assert result.presentations % 16 == 0

@@ -13,7 +13,6 @@ would not find a bias as small as that of a sweep which takes answers of rejecte
 from __future__ import annotations
 
 import numpy as np
-import pytensor
 import pytest
 from scipy import stats
 
@@ -108,17 +107,16 @@ def trials(sampler, n_replicates=N_REPLICATES, seed=0):
 
 def populations(n_replicates=N_REPLICATES, seed=0):
     """Of smc, all in one run, each of which gives a few of its particles."""
-    with pytensor.config.change_flags(mode="FAST_COMPILE"):  # PyMC compiles anew for each population
-        found = Trials("smc", seed)
-        initialize = CountingMH.initialize
+    found = Trials("smc", seed)
+    initialize = CountingMH.initialize
 
-        def begin(kernel, *arguments):
-            found.begin()
-            return initialize(kernel, *arguments)
+    def begin(kernel, *arguments):
+        found.begin()
+        return initialize(kernel, *arguments)
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(CountingMH, "initialize", begin)
-            tree = sample_smc(found.model, N_PARTICLES, n_replicates, found.rng.spawn(1)[0], False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CountingMH, "initialize", begin)
+        tree = sample_smc(found.model, N_PARTICLES, n_replicates, found.rng.spawn(1)[0], False)
     states = state_of(tree.posterior["z"].values)
     found.draws = found.rng.permuted(states, axis=1)[:, :N_DRAWS]
     return found

@@ -55,7 +55,7 @@ def small_fit(chip, sampler="block", **options):
         INPUTS,
         LABELS,
         sampler=sampler,
-        **{"sampler": "sitewise", "draws": 3, "tune": 2, "chains": 2, "cores": 1, **options},
+        **{"draws": 3, "tune": 2, "chains": 2, "cores": 1, **options},
     )
 
 

@@ -99,7 +99,7 @@ def small_fit(chip, sampler="block", **options):
         INPUTS,
         LABELS,
         sampler=sampler,
-        **{"sampler": "sitewise", "draws": 2, "tune": 1, "chains": 2, "cores": 1, **options},
+        **{"draws": 2, "tune": 1, "chains": 2, "cores": 1, **options},
     )
 
 
