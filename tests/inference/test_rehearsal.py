@@ -128,7 +128,7 @@ def run(monkeypatch, *arguments):
 
 def test_an_outlier_of_the_test_part_is_refused_before_the_sampling(tmp_path, monkeypatch, capsys):
     line = write_outlier(tmp_path / "outlier.csv")
-    options = ["--target", "kind", "--hidden", 3, "--draws", 3, "--tune", 2, "--chains", 2]
+    options = ["--target", "kind", "--hidden", 3, "--draws", 3, "--tune", 2, "--chains", 2, "--sampler", "sitewise"]
     with pytest.raises(SystemExit, match="2"):
         run(monkeypatch, "--data", tmp_path / "outlier.csv", *options, "--out", tmp_path / "fit")
     told = " ".join(capsys.readouterr().err.split())
@@ -146,6 +146,7 @@ def test_a_score_that_fails_does_not_keep_a_fit_from_being_saved(tmp_path, monke
 
     monkeypatch.setattr(FitResult, "evaluate", evaluate)
     options = ["--data", "iris", "--n-train", 15, "--hidden", 3, "--steps", 8, "--draws", 4, "--tune", 2, "--chains", 1]
+    options += ["--sampler", "sitewise"]
     run(monkeypatch, *options, "--out", tmp_path / "fit")
     seen = capsys.readouterr()
     assert "The test scores are missing: The test part cannot be scored." in " ".join(seen.err.split())

@@ -230,14 +230,15 @@ def test_another_chip_of_the_same_description_is_refused(sampler, tmp_path):
     untouched = FailingChip()
     twin = twin_for(sampler, SigmoidChip())
     whole = small(untouched, sampler=sampler, **twin)
-    last = untouched.runs - 2 * 6 - 1  # after it, only the draws are evaluated
+    # after it, only the draws are evaluated, which those of a twin are by their checks
+    last = untouched.runs - 1 - (0 if twin else 2 * 6)
     with pytest.raises(ChipError):
         small(FailingChip(last), sampler=sampler, checkpoint=every_few(tmp_path, 1), **twin)
     other = FailingChip()
     other.gain = 1.2
     with pytest.raises(CheckpointError, match=r"The chip is not the one .* or has changed: at the weights where chain"):
         resume(tmp_path, other, **twin)
-    assert 1 <= other.runs <= 2
+    assert 1 <= other.runs <= (10 if twin else 2)  # with a twin, how the chip behaves is asked first
     chip = FailingChip()
     result = resume(tmp_path, chip, **twin)
     assert_same(result, whole, tmp_path)
