@@ -34,7 +34,7 @@ from bayes_snn.inference.rescue import Traces, draws_kept
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
 from bayes_snn.inference.starts import prior_starts
-from bayes_snn.inference.twinning import MOST_SPREAD, Prepared, affordable_draws, default_budget, prepare_twin
+from bayes_snn.inference.twinning import DOUBTFUL, MOST_SPREAD, Prepared, affordable_draws, default_budget, prepare_twin
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.likelihood import BETA
 from bayes_snn.names import AUTO, CHAINS, PSEUDO_MARGINAL, SAMPLERS
@@ -394,6 +394,11 @@ def ready_twin(
     way = getattr(getattr(prepared.twin, "learned", None), "way", None)
     learned = "a twin that was given" if twin is not None else f"a twin learned from the chip's {way}"
     note = f"Sampled on {learned}, each draw checked on the chip."
+    if twin is not None and prepared.wrong > DOUBTFUL:
+        note += (
+            f" The twin had {prepared.wrong:.0%} of the counts wrong where the posterior is: the chip has changed, or "
+            "the twin was learned from too little, so learn it again."
+        )
     return replace(sampling, sampler="twin", draws=draws), prepared, cost, note
 
 

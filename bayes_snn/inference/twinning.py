@@ -31,6 +31,7 @@ ROUNDS = 4  # of learning again, at most
 WARM_UP, AFTER = 30, 10  # draws on the twin before the first round, and before each other
 MOVES = 5  # to such a draw
 GOOD = 0.5  # standard deviation of log L_chip - log L_twin that is not worth a further round
+DOUBTFUL = 0.02  # share of wrong counts beyond which a twin that was learned before is not one of the chip as it is
 MOST_SPREAD = 4.0  # beyond it hardly any check would be accepted
 
 
@@ -50,6 +51,8 @@ class Prepared:
         s, the standard deviation of log L_chip - log L_twin over the draws that were checked last; nan if none were.
     n_checks
         Draws that were checked.
+    wrong
+        Share of the output counts that the twin had wrong there.
     """
 
     twin: Any
@@ -59,12 +62,13 @@ class Prepared:
     programmings: int
     spread: float
     n_checks: int
+    wrong: float
 
     def as_dict(self) -> dict[str, Any]:
         """What is told of it, in plain values."""
         learned = getattr(self.twin, "learned", None)
         told = {} if learned is None else learned.as_dict()
-        return {**told, "spread": self.spread, "n_checks": self.n_checks}
+        return {**told, "spread": self.spread, "n_checks": self.n_checks, "wrong": self.wrong}
 
 
 def default_budget(n_samples: int) -> int:
@@ -109,10 +113,10 @@ def prepare_twin(
     asked.budget = min(budget, asked.presentations + int(CHECKING * budget))
     made = steps(twin)
     warm = _WarmUp(model, made, starts, chain_seed)
-    spread, n_checks = float("nan"), 0
+    spread, n_checks, wrong = float("nan"), 0, float("nan")
     for round_ in range(ROUNDS):
         warm.run(WARM_UP if round_ == 0 else AFTER, tempered=round_ == 0)
-        gaps = warm.check(asked, learns=not given and twin.learned.way == SPIKES)
+        gaps, wrong = warm.check(asked, learns=not given and twin.learned.way == SPIKES)
         if len(gaps) < 2:
             break
         spread, n_checks = float(np.std(gaps, ddof=1)), n_checks + len(gaps)
@@ -122,7 +126,7 @@ def prepare_twin(
         twin = fit_lif(asked.spec, recordings, twin)
         twin.learned, twin.recordings = learned, recordings
         warm.step.use(twin)
-    return Prepared(twin, made, warm.values(), asked.presentations, asked.programmings, spread, n_checks)
+    return Prepared(twin, made, warm.values(), asked.presentations, asked.programmings, spread, n_checks, wrong)
 
 
 class _WarmUp:
@@ -156,9 +160,12 @@ class _WarmUp:
             self._states[chain]["places"] = []
         step.replicas, step.n_moves = kept
 
-    def check(self, asked: AskedChip, learns: bool) -> list[float]:
-        """log L_chip - log L_twin where each chain is, for as many as the budget allows; the twin's recordings grow."""
-        likelihood, gaps = self.model.likelihood, []
+    def check(self, asked: AskedChip, learns: bool) -> tuple[list[float], float]:
+        """log L_chip - log L_twin where each chain is, for as many as the budget allows; the twin's recordings grow.
+
+        With it the share of counts that the twin had wrong.
+        """
+        likelihood, gaps, wrong = self.model.likelihood, [], []
         for point in self._points:
             weights, readout = self.step.weights_and_readout(point)
             try:
@@ -176,7 +183,8 @@ class _WarmUp:
                 for each in (counts, predicted)
             )
             gaps.append(chip - twin)
-        return gaps
+            wrong.append(float(np.mean(predicted != counts)))
+        return gaps, float(np.mean(wrong)) if wrong else float("nan")
 
     def values(self) -> list[dict[str, Any]]:
         """Where each chain is, by name of random variable."""

@@ -92,6 +92,12 @@ def test_what_cannot_be_is_refused_in_a_sentence(options, message):
         fit(make_chip(), X, Y, **SMALL, **options)
 
 
+def test_a_chip_that_has_changed_is_told(twin):
+    other = LIFChip((3, 4, 2), "comparator", 2.0, seed=101, n_steps=16)
+    result = fit(other, X, Y, twin=twin, sampler="twin", draws=2, **SMALL)
+    assert "the chip has changed" in result.note
+
+
 def test_a_twin_of_another_chip_is_refused(twin):
     with pytest.raises(InputError, match=r"twin of another chip"):
         fit(LIFChip((3, 5, 2), n_steps=16), X, Y, twin=twin, draws=2, **SMALL)
