@@ -19,14 +19,12 @@ from bayes_snn.errors import InputError
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
 from bayes_snn.twins.bench import Bench
 from bayes_snn.twins.contract import COUNTS, Learned
+from bayes_snn.twins.hidden import Hidden
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membership import FiringSet, Mask
-from bayes_snn.twins.relays import Question, Relays
+from bayes_snn.twins.outputs import PER_ROUND, Outputs
+from bayes_snn.twins.relays import Question
 
-ALPHA = 0.9
-DRIVEN = 60.0  # largest drive that a twin shall serve, in units of the threshold
-PER_ROUND = 8  # questions to a neuron before its answers are looked at
-MOST_ROUNDS = 60
 CHECKED, SAMPLES = 400, 16  # random presentations that a twin is held to, and of these with the same weights
 MOST_CHECKS, MOST_DOUBTS = 8, 12
 SCALES = (0.5, 1.0, 2.0)  # standard deviation of random weights
@@ -91,25 +89,23 @@ class _Learner:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        most = float(max(-bench.low, bench.high) * bench.n_hidden)
-        self.outputs = [FiringSet(bench.n_steps, ALPHA, DRIVEN, most) for _ in range(bench.n_out)]
-        self.hidden = [FiringSet(bench.n_steps, ALPHA, DRIVEN) for _ in range(bench.n_hidden)]
-        self.first_gain = np.ones((bench.n_in, bench.n_hidden))
+        self.outputs = Outputs(bench)
+        self.hidden = Hidden(bench, self.outputs)
         self.notes: list[str] = []
         self.wrong, self.compared = 0, 0
 
     def learn(self) -> None:
         """All of it, in turn."""
-        self._map_outputs()
-        self._map_hidden([])
+        self.outputs.learn()
+        self.hidden.learn()
         for _ in range(MOST_CHECKS):
             wrong = self._check()
             if not wrong:
                 return
             doubts = self._doubts(wrong)
-            if not self._map_hidden(doubts):
-                self._ask_outputs(self._visited(wrong))
-            self._map_outputs()
+            if not self.hidden.map(doubts):
+                self.outputs.ask(self._visited(wrong))
+            self.outputs.map()
 
     def _check(self) -> list[Shown]:
         """Random presentations of the kind that fits show; those that the twin is wrong about."""
@@ -131,19 +127,19 @@ class _Learner:
         """Questions to the hidden neurons at the drives that they had where the twin was wrong."""
         doubts = []
         for shown in wrong[:MOST_DOUBTS]:
-            drives = shown.inputs @ (self.first_gain * self.bench.written(shown.weights[0]))
-            doubts += [Question(j, *self.hidden[j].at(float(drive))) for j, drive in enumerate(drives)]
+            drives = shown.inputs @ (self.hidden.gain * self.bench.written(shown.weights[0]))
+            doubts += [Question(j, *self.hidden.known[j].at(float(drive))) for j, drive in enumerate(drives)]
         return doubts
 
     def _visited(self, wrong: list[Shown]) -> list[list[float]]:
         """Drives that bring outputs to the least known voltages that they had where the twin was wrong."""
         twin = self.twin()
-        wanted: list[list[float]] = [[] for _ in self.outputs]
+        wanted: list[list[float]] = [[] for _ in self.outputs.known]
         for shown in wrong[:MOST_DOUBTS]:
             spikes = twin.spikes(shown.weights, shown.inputs[None])
             drives = spikes[0][0] @ (self.bench.gain * self.bench.written(shown.weights[1]))
             for out in np.flatnonzero(shown.differs):
-                known, v = self.outputs[out], 0.0
+                known, v = self.outputs.known[out], 0.0
                 visited = []
                 for step, drive in enumerate(drives[:, out]):
                     v = known.alpha * v + drive
@@ -151,53 +147,6 @@ class _Learner:
                     v = 0.0 if spikes[1][0, step, out] else v
                 wanted[out] += known.least_known(visited, PER_ROUND)
         return wanted
-
-    def _map_outputs(self) -> None:
-        for _ in range(MOST_ROUNDS):
-            wanted = [[drive for drive, _ in known.wanted(PER_ROUND)] for known in self.outputs]
-            if not any(wanted):
-                return
-            self._ask_outputs(wanted)
-
-    def _ask_outputs(self, wanted: list[list[float]]) -> None:
-        waiting = [sorted(each) for each in wanted]
-        while any(waiting):
-            on, second = self.bench.ladder(waiting)
-            if not len(on):
-                waiting = [each[1:] for each in waiting]
-                continue
-            seen, counts = self.bench.constant(on, second), self.bench.switched(on, second)
-            for out, known in enumerate(self.outputs):
-                n = min(len(on), len(waiting[out]))
-                known.add(seen[:n, out].tolist(), [self._direct(int(count)) for count in counts[:n, out]])
-                waiting[out] = waiting[out][n:]
-
-    def _direct(self, count: int) -> Mask:
-        """Periods at which a neuron under a constant drive shows a count."""
-        n_steps = self.bench.n_steps
-        periods = np.arange(n_steps + 1)
-        return np.asarray(np.where(periods > 0, n_steps // np.maximum(periods, 1), 0) == count)
-
-    def _map_hidden(self, first: list[Question]) -> int:
-        """Ask these questions, and on until all is known: how many of the first ones were answered otherwise."""
-        relays, n_surprises = Relays(self.bench, self.outputs), 0
-        for _ in range(MOST_ROUNDS):
-            questions = first or [
-                Question(j, drive, weights)
-                for j, known in enumerate(self.hidden)
-                for drive, weights in known.wanted(PER_ROUND)
-            ]
-            if not questions:
-                break
-            masks = relays.ask(questions)
-            if first:
-                believed = [int(self.hidden[j].periods(np.array([drive]))[0]) for j, drive, _ in first]
-                n_surprises = sum(not mask[period] for mask, period in zip(masks, believed, strict=True))
-                first = []
-            for j, known in enumerate(self.hidden):
-                mine = [n for n, question in enumerate(questions) if question.neuron == j]
-                known.add([questions[n].drive for n in mine], [masks[n] for n in mine])
-        return n_surprises
 
     def twin(self) -> LIFTwin:
         """The twin, as far as it is known."""
@@ -212,7 +161,10 @@ class _Learner:
             type(asked.chip).__name__,
             tuple(self.notes),
         )
-        layers = [_layer(self.hidden, self.first_gain, None), _layer(self.outputs, self.bench.gain, self.bench.spec)]
+        layers = [
+            _layer(self.hidden.known, self.hidden.gain, None),
+            _layer(self.outputs.known, self.bench.gain, self.bench.spec),
+        ]
         return LIFTwin(asked.spec, layers, learned)
 
 

@@ -12,12 +12,15 @@ that may be the right one, labels all voltages before the first of them as silen
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 FAR = 1e7  # in units of the drive: far above here a neuron fires, far below it is silent
 WIDTH = 4e-5  # to which edges are bisected, in units of the drive
 PACE, GROWTH = 0.6, 0.05  # labelled voltages are at most PACE apart near 0, and GROWTH times their size beyond
+COARSE = 3.0  # so many paces apart are voltages while the leak is not known
 MOST_GAPS = 64  # looked at before a round of questions
 LOST = 1e-6  # relative, what float32 may be wrong by
 
@@ -44,7 +47,7 @@ def paces(u: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sign(u) * np.log1p(GROWTH * np.abs(u) / PACE) / GROWTH)
 
 
-def unpaced(place: float) -> float:
+def unpaced(place: Any) -> float:
     """The inverse of `paces`."""
     return float(np.sign(place) * np.expm1(GROWTH * abs(place)) * PACE / GROWTH)
 
@@ -62,6 +65,11 @@ class FiringSet:
         Largest drive that the map shall serve.
     most
         Largest drive that can be asked.
+
+    Attributes
+    ----------
+    first_only
+        Labels come from first steps alone, as long as the leak is not known.
     """
 
     def __init__(self, n_steps: int, alpha: float, reach: float, most: float = FAR) -> None:
@@ -70,40 +78,61 @@ class FiringSet:
         self.masks: list[Mask] = []
         self.set_alpha(alpha)
 
-    def set_alpha(self, alpha: float) -> None:
+    def set_alpha(self, alpha: float, first_only: bool = False) -> None:
         """Read all answers anew with another leak."""
-        self.alpha = alpha
+        self.alpha, self.first_only = alpha, first_only
         self.r = reaches(alpha, self.n_steps)
         self.furthest = self.reach * float(self.r[-1])
-        self._update()
+        self._points, self._labels = [np.array([-FAR, FAR])], [np.array([False, True])]
+        self._read(self.drives, self.masks)
+
+    def rescale(self, factor: float) -> None:
+        """Tell all drives in another unit."""
+        self.drives = [drive * factor for drive in self.drives]
+        self.most *= factor
+        self.reach = min(self.reach, self.most)
+        self.set_alpha(self.alpha, self.first_only)
 
     def add(self, drives: list[float], masks: list[Mask]) -> None:
         """Answers: for each drive the periods, 0 for none, that may be its own."""
         self.drives += drives
         self.masks += masks
-        self._update()
+        self._read(drives, masks)
 
-    def _update(self) -> None:
-        u, label = [np.array([-FAR, FAR])], [np.array([False, True])]
-        for drive, mask in zip(self.drives, self.masks, strict=True):
+    def _read(self, drives: list[float], masks: list[Mask]) -> None:
+        for drive, mask in zip(drives, masks, strict=True):
             may = np.flatnonzero(mask)
             spiking = may[may > 0]
-            before = spiking[0] - 1 if len(spiking) else self.n_steps
-            u.append(self.r[:before] * drive)
-            label.append(np.zeros(before, np.bool_))
-            if len(may) == 1 and len(spiking):
-                u.append(self.r[before : before + 1] * drive)
-                label.append(np.ones(1, np.bool_))
-        joined = np.concatenate(u)
-        order = np.argsort(joined, kind="stable")
-        self.u, self.label = joined[order], np.concatenate(label)[order]
+            before = int(spiking[0]) - 1 if len(spiking) else self.n_steps
+            fires = before < self.n_steps and len(may) == 1
+            if self.first_only:
+                before, fires = min(before, 1), fires and before == 0
+            self._points.append(self.r[: before + fires] * drive)
+            self._labels.append(np.arange(before + fires) == before)
+        u, label = np.concatenate(self._points), np.concatenate(self._labels)
+        order = np.argsort(u, kind="stable")
+        self.u, self.label = u[order], label[order]
+        self._points, self._labels = [self.u], [self.label]
         changes = np.flatnonzero(self.label[1:] != self.label[:-1])
         self.low, self.high = self.u[changes], self.u[changes + 1]
         self.edges = 0.5 * (self.low + self.high)
 
+    def sure_edges(self) -> NDArray[np.float64]:
+        """Edges that were bisected."""
+        sure = self.high - self.low <= 100 * np.maximum(WIDTH, LOST * np.abs(self.high))
+        return np.asarray(self.edges[sure])
+
     def periods(self, drives: NDArray[np.float64]) -> NDArray[np.int64]:
         """Periods at these drives, 0 for none, as they are now believed to be."""
         return first_true(fires_at(self.edges, np.multiply.outer(drives, self.r)))
+
+    def steps(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The period as a step function of the drive: marks (n,), ascending, and periods (n + 1,) between them."""
+        marks = np.unique(np.divide.outer(self.edges, self.r))
+        ends = np.concatenate([[2.0 * -FAR], marks, [2.0 * FAR]])
+        periods = self.periods(0.5 * (ends[1:] + ends[:-1]))
+        changes = periods[1:] != periods[:-1]
+        return marks[changes], periods[np.concatenate([[True], changes])]
 
     def mapped(self, u: NDArray[np.float64]) -> Mask:
         """Whether voltages lie where the map may be trusted: between near labels that agree."""
@@ -195,16 +224,19 @@ class FiringSet:
 
     def _gaps(self, n_most: int) -> list[tuple[float, NDArray[np.float64]]]:
         """Drives that lead through the largest gaps between labelled voltages, as many as they can before a spike."""
-        low, high = np.maximum(self.u[:-1], -self.furthest), np.minimum(self.u[1:], self.furthest)
+        end = self.reach if self.first_only else self.furthest
+        low, high = np.maximum(self.u[:-1], -end), np.minimum(self.u[1:], end)
         size = np.where(high > low, paces(high) - paces(low), 0.0)
         # ends of a bracket are bisected, unless nothing is known yet
         size[(self.label[:-1] != self.label[1:]) & (np.abs(self.u[:-1]) < FAR) & (np.abs(self.u[1:]) < FAR)] = 0.0
+        if self.first_only:  # a few voltages will do
+            size /= COARSE
         asked: list[tuple[float, NDArray[np.float64]]] = []
         for place in np.argsort(-size)[:MOST_GAPS]:
             if size[place] <= 1.0 or len(asked) >= n_most:
                 continue
             n_parts = max(2, int(np.ceil(min(size[place], 2 * n_most))))
-            start, step = paces(low[place]), size[place] / n_parts
+            start, step = paces(low[place]), (paces(high[place]) - paces(low[place])) / n_parts
             for part in range(1, n_parts):
                 question = self._through(float(unpaced(start + part * step)), size)
                 if question is not None and size[place] > 1.0:
@@ -213,6 +245,8 @@ class FiringSet:
 
     def _through(self, u: float, size: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]] | None:
         """Of all drives that reach u silently the one that passes the most gaps; these count no longer."""
+        if self.first_only:
+            return self._question(u)
         drives = u / self.r
         paths = np.multiply.outer(drives, self.r)
         fired = fires_at(self.edges, paths)

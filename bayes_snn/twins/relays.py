@@ -17,7 +17,7 @@ from bayes_snn.twins.bench import Bench
 from bayes_snn.twins.membership import FiringSet, Mask, fires_at
 
 N_BIASES = 145
-UNLIKELY, RETRIES = 0.1, 2
+UNLIKELY, RETRIES = 0.02, 2
 
 
 class Question(NamedTuple):
@@ -106,12 +106,15 @@ class Relays:
             weights = [w for w in (bench.low, bench.high, 0.5 * bench.low, 0.5 * bench.high) if w != 0]
             self.tables.append(relay_table(known, weights, most))
 
-    def ask(self, questions: Sequence[Question]) -> list[Mask]:
-        """The periods that each question leaves: one alone where the others were next to impossible before.
+    def ask(self, questions: Sequence[Question], settle: bool = True) -> list[Mask]:
+        """The periods that each question leaves.
 
-        A question that leaves several likely ones is asked again, through a relay that tells these apart.
+        To settle them, a question that leaves several likely ones is asked again, through a relay that tells these
+        apart, and one alone is left where the others were next to impossible before.
         """
         masks = self._ask_once(questions)
+        if not settle:
+            return masks
         for _ in range(RETRIES):
             left = [question.weights * mask for question, mask in zip(questions, masks, strict=True)]
             open_ = [n for n, each in enumerate(left) if np.sort(each)[-2] > UNLIKELY * each.sum()]
@@ -148,7 +151,7 @@ class Relays:
             worth = np.array([self._told(out, weights).max() for out in range(bench.n_out)])
             worth[bench.gain[j] == 0] = 0.0
             # an output that tells half as much takes half as many neurons
-            after = cost + len(by_neuron[j]) / np.maximum(worth, 1e-3)
+            after = cost + len(by_neuron[j]) / np.maximum(worth, 1e-3) + np.where(bench.gain[j] == 0, np.inf, 0.0)
             out = int(after.argmin())
             cost[out] = after[out]
             loads[out] += len(by_neuron[j])

@@ -33,7 +33,7 @@ def differ(chip, twin, n_programmings: int = 40, seed: int = 1) -> float:  # typ
     return float(np.mean(wrong))
 
 
-@pytest.mark.parametrize(("distortion", "sigma"), [(None, 0.0), ("comparator", 3.0), ("threshold", 0.3)])
+@pytest.mark.parametrize(("distortion", "sigma"), [(None, 0.0), ("comparator", 3.0), ("leak", 0.2), ("silent", 0.2)])
 def test_twin_counts_as_the_chip_does(distortion: str | None, sigma: float) -> None:
     chip = OnlyRuns(LIFChip((8, 6, 2), distortion, sigma, seed=101))
     twin = learn_from_counts(AskedChip(chip), seed=0)
