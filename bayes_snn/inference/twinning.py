@@ -26,7 +26,7 @@ from bayes_snn.waiting import tracked
 
 PASSES = 250  # of the training set that a fit may show to the chip where nothing else is said
 LEAST_BUDGET = 100_000  # presentations, by default
-LEARNING, CHECKING = 0.5, 0.2  # shares of the budget for learning, and for learning again, at most
+LEARNING, CHECKING = 0.4, 0.2  # shares of the budget for learning, and for learning again, at most
 ROUNDS = 4  # of learning again, at most
 WARM_UP, AFTER = 30, 10  # draws on the twin before the first round, and before each other
 MOVES = 5  # to such a draw
@@ -110,7 +110,9 @@ def prepare_twin(
     if twin is None:
         asked.budget = int(LEARNING * budget)
         twin = learn(asked, int(learn_seed.generate_state(1)[0]), model.likelihood.op.inputs)
-    asked.budget = min(budget, asked.presentations + int(CHECKING * budget))
+    op = model.likelihood.op
+    kept = 2 * len(starts) * op.noise.repeats * len(op.inputs)  # two draws of each chain come before more learning
+    asked.budget = min(budget - kept, asked.presentations + int(CHECKING * budget))
     made = steps(twin)
     warm = _WarmUp(model, made, starts, chain_seed)
     spread, n_checks, wrong = float("nan"), 0, float("nan")
