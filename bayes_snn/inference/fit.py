@@ -34,7 +34,7 @@ from bayes_snn.inference.rescue import Traces, draws_kept
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
 from bayes_snn.inference.starts import prior_starts
-from bayes_snn.inference.twinning import DOUBTFUL, MOST_SPREAD, Prepared, affordable_draws, default_budget, prepare_twin
+from bayes_snn.inference.twinning import DOUBTFUL, Prepared, affordable_draws, default_budget, prepare_twin
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.likelihood import BETA
 from bayes_snn.names import AUTO, CHAINS, PSEUDO_MARGINAL, SAMPLERS
@@ -373,7 +373,7 @@ def ready_twin(
     try:
         with progress_shown(Console() if progress else None):
             prepared = prepare_twin(model, steps, starts, asked, seed, twin, limit)
-        if prepared.spread > MOST_SPREAD:
+        if prepared.is_hopeless:
             reason = (
                 f"its twin is off by {prepared.spread:.1f} nats where the posterior is, so hardly any check would be "
                 "accepted"

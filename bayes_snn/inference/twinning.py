@@ -53,6 +53,8 @@ class Prepared:
         Draws that were checked.
     wrong
         Share of the output counts that the twin had wrong there.
+    n_taught
+        How often the twin was learned again; the last time after these checks.
     """
 
     twin: Any
@@ -63,6 +65,12 @@ class Prepared:
     spread: float
     n_checks: int
     wrong: float
+    n_taught: int = 0
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether hardly any check would be accepted; of a twin that was taught since the checks it is not known."""
+        return self.spread > MOST_SPREAD and self.n_taught in (0, ROUNDS)
 
     def as_dict(self) -> dict[str, Any]:
         """What is told of it, in plain values."""
@@ -115,20 +123,24 @@ def prepare_twin(
     asked.budget = min(budget - kept, asked.presentations + int(CHECKING * budget))
     made = steps(twin)
     warm = _WarmUp(model, made, starts, chain_seed)
-    spread, n_checks, wrong = float("nan"), 0, float("nan")
+    spread, n_checks, wrong, n_taught = float("nan"), 0, float("nan"), 0
     for round_ in range(ROUNDS):
         warm.run(WARM_UP if round_ == 0 else AFTER, tempered=round_ == 0)
         gaps, wrong = warm.check(asked, learns=not given and twin.learned.way == SPIKES)
-        if len(gaps) < 2:
+        if not gaps:
             break
-        spread, n_checks = float(np.std(gaps, ddof=1)), n_checks + len(gaps)
+        n_checks += len(gaps)
+        spread = float(np.std(gaps, ddof=1)) if len(gaps) > 1 else float("nan")
         if spread < GOOD or given or twin.learned.way != SPIKES:
             break
         learned, recordings = twin.learned, twin.recordings
         twin = fit_lif(asked.spec, recordings, twin)
         twin.learned, twin.recordings = learned, recordings
         warm.step.use(twin)
-    return Prepared(twin, made, warm.values(), asked.presentations, asked.programmings, spread, n_checks, wrong)
+        n_taught += 1
+    return Prepared(
+        twin, made, warm.values(), asked.presentations, asked.programmings, spread, n_checks, wrong, n_taught
+    )
 
 
 class _WarmUp:
@@ -204,9 +216,7 @@ class _WarmUp:
         return found
 
 
-def affordable_draws(
-    budget: int, spent: int, n_samples: int, chains: int, repeats: int, draws: int | None
-) -> int:
+def affordable_draws(budget: int, spent: int, n_samples: int, chains: int, repeats: int, draws: int | None) -> int:
     """Draws of each chain that a budget leaves room for, at most those asked for; an `InputError` for none."""
     each = n_samples * chains * repeats
     room = max(budget - spent, 0) // each
