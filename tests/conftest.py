@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytensor
 import pytest
 
 
@@ -18,3 +19,13 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ.pop("XDG_STATE_HOME")
     if before is not None:
         os.environ["XDG_STATE_HOME"] = before
+
+
+@pytest.fixture(scope="module")
+def quickly_compiled() -> Iterator[None]:
+    """For modules of many fits of few draws, whose time would go into PyTensor's compilations.
+
+    What is computed is the same but for rounding; tests in samplers/ and posterior/ have it compiled as users do.
+    """
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        yield

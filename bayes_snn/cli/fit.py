@@ -355,6 +355,7 @@ def _later(missing: str, function: Callable[..., Any], *arguments: Any) -> Any:
 def _write(result: FitResult, split: Split, folder: Path) -> None:
     """Write all files in a folder of their own, then move them, so that an old fit is replaced as a whole."""
     from bayes_snn.inference.figures import draw_reliability, draw_trace, save_figure
+    from bayes_snn.twins.writing import remove_twin
 
     predictions: dict[str, Any] = {}
     if "test" in result.scores:
@@ -365,6 +366,8 @@ def _write(result: FitResult, split: Split, folder: Path) -> None:
         result.save(new)
         if hasattr(result.twin, "save"):
             result.twin.save(folder / TWIN)
+        else:  # that of the fit that is replaced
+            remove_twin(folder / TWIN)
         save_figure(draw_trace(result), new / "trace.png")
         if predictions:
             save_figure(draw_reliability(predictions, split.test_labels), new / "reliability.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from pathlib import Path
@@ -35,3 +36,13 @@ def save_twin(twin: Any, path: str | Path) -> Path:
     text = json.dumps({**described, "learned": learned}, indent=2, allow_nan=False) + "\n"
     write_then_rename(folder / DESCRIPTION, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return folder
+
+
+def remove_twin(path: str | Path) -> None:
+    """Take away what `save_twin` wrote to a folder, and the folder if it is empty then."""
+    folder = Path(path)
+    for file in (DESCRIPTION, ARRAYS):
+        with contextlib.suppress(OSError):
+            (folder / file).unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()

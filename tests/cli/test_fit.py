@@ -36,6 +36,8 @@ from bayes_snn.names import DISTORTIONS, SAMPLERS
 from bayes_snn.posterior.build import available_models
 from bayes_snn.reports.material import gather
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 ROOT = Path(__file__).parents[2]
 # draws enough for R-hat, everything else as small as it can be
 TINY = {"--data": "iris", "--n-train": "30", "--hidden": "3", "--steps": "8"}
@@ -365,6 +367,9 @@ def test_a_fit_outlives_a_bad_overwrite(old: Path, run: Run, tmp_path: Path) -> 
 def test_overwrite_replaces_the_whole_fit(old: Path, run: Run) -> None:
     (old / "notes.txt").write_text("mine")
     before = everything(old)
+    (old / "twin").mkdir()
+    for file in ("twin.json", "twin.npz"):  # of the old fit; the new one has none
+        (old / "twin" / file).write_text("")
     ended = run("--out", "old", "--overwrite", "--seed", "1")
     assert ended.code == 0, ended
     after = everything(old)
