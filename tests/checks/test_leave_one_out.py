@@ -17,7 +17,7 @@ from bayes_snn.likelihood import log_likelihood
 from tests.helpers.fits import hand_made_fit
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
-DRAWS = {"sampler": "sitewise", "chains": 2, "draws": 60}
+DRAWS = {"chains": 2, "draws": 60}
 
 
 def with_terms(terms, **options):

@@ -101,7 +101,7 @@ def test_what_the_package_asks_chips_for_is_in_the_table():
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         asked |= set(re.findall(r"getattr\((?:self\.)?_?(?:op\.)?chip, \"(\w+)\", (?:None|False)\)", text))
-    told = {"spec", "run", "name", "chip", "faults"}  # by every chip, and by stand-ins of chips
+    told = {"spec", "run", "name", "chip", "faults", "remember"}  # by every chip, and by stand-ins of chips
     simulated = {"strengths", "tau_m"}  # of `LIFChip` alone
     assert asked - told - simulated <= CAPABILITIES.keys()
     assert {"site_sweeper", "subsets"} <= asked

@@ -21,7 +21,7 @@ from tests.helpers.chains import TIMES
 FIT = sys.modules["bayes_snn.inference.fit"]
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(10, 3)), np.arange(10) % 2
-OPTIONS = {"sampler": "sitewise", "draws": 7, "tune": 5, "chains": 3, "seed": 3, "cores": 1}
+OPTIONS = {"draws": 7, "tune": 5, "chains": 3, "seed": 3, "cores": 1}
 IN_THE_TENTH_ROUND = 1 + 3 * 100 * 9 + 150  # of "block", in the second chain's draw of 100 proposals
 
 

@@ -378,7 +378,7 @@ def test_ctrl_c_in_a_pause_keeps_the_draws():
 def test_the_draws_are_those_of_the_faultless_chip():
     chip = FaultyChip(SigmoidChip(), dict.fromkeys(SEVEN, 0.05), seed=1)
     link, _ = quick_link(chip, timeout=0.01, retries=30)
-    options = {"sampler": "sitewise", "draws": 14, "tune": 6, "chains": 1}
+    options = {"draws": 14, "tune": 6, "chains": 1}
     result = small_fit(link, **options)
     link.settle()
     assert same_draws(result, small_fit(SigmoidChip(), **options))
