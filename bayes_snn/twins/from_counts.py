@@ -27,6 +27,7 @@ from bayes_snn.twins.relays import Question
 
 CHECKED, SAMPLES = 400, 16  # random presentations that a twin is held to, and of these with the same weights
 MOST_CHECKS, MOST_DOUBTS = 8, 12
+HOPELESS, ENOUGH = 0.7, 0.01  # a mismatch that is not brought down by this factor stays; one to go on with
 SCALES = (0.5, 1.0, 2.0)  # standard deviation of random weights
 
 
@@ -98,10 +99,19 @@ class _Learner:
         """All of it, in turn."""
         self.outputs.learn()
         self.hidden.learn()
+        before = 1.0
         for _ in range(MOST_CHECKS):
             wrong = self._check()
             if not wrong:
                 return
+            share = self.wrong / self.compared
+            if share > HOPELESS * max(before, ENOUGH):
+                self.notes.append(
+                    f"{share:.2%} of the counts stay wrong, whatever is asked: counts alone do not teach the gains of "
+                    "first synapses, synapses stuck at zero, or bent currents yet, so learn the chip from spikes."
+                )
+                return
+            before = share
             doubts = self._doubts(wrong)
             if not self.hidden.map(doubts):
                 self.outputs.ask(self._visited(wrong))

@@ -38,6 +38,7 @@ class Hidden:
     def map(self, first: list[Question]) -> int:
         """Ask these questions, and on until nothing more is wanted: how many of the first had another answer."""
         relays, n_surprises = Relays(self.bench, self.outputs.known), 0
+        first = [question for question in first if question.neuron in relays.usable]
         for _ in range(MOST_ROUNDS):
             questions = first or [
                 Question(int(j), drive, weights)

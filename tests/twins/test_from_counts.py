@@ -61,3 +61,12 @@ def test_no_more_is_shown_than_the_budget_allows(budget: int) -> None:
 def test_a_chip_of_other_depth_is_refused(layers: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="layers of weights"):
         learn_from_counts(AskedChip(LIFChip(layers)), seed=0)
+
+
+def test_what_counts_cannot_teach_is_told_with_the_mismatch() -> None:
+    chip = LIFChip((6, 4, 2), "stuck", 0.2, seed=101)
+    twin = learn_from_counts(AskedChip(chip, 20_000), seed=0)
+    assert differ(chip, twin) > 0.002
+    assert twin.learned.mismatch > 0.002
+    assert "stuck at zero" in " ".join(twin.learned.notes)
+    assert twin.presentations < 10_000
