@@ -64,7 +64,7 @@ def test_a_chip_of_other_depth_is_refused(layers: tuple[int, ...]) -> None:
 
 
 def test_what_counts_cannot_teach_is_told_with_the_mismatch() -> None:
-    chip = LIFChip((6, 4, 2), "stuck", 0.2, seed=101)
+    chip = LIFChip((12, 6, 2), "stuck", 0.3, seed=101)
     twin = learn_from_counts(AskedChip(chip, 20_000), seed=0)
     assert differ(chip, twin) > 0.002
     assert twin.learned.mismatch > 0.002
