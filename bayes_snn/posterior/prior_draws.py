@@ -10,7 +10,7 @@ import numpy as np
 import pymc as pm
 from numpy.typing import NDArray
 
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, in_one_line
 from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import warn_of_potentials
 
@@ -30,6 +30,12 @@ def draw_prior(
         raise InputError(
             f"The prior cannot be drawn from ({error}), but {because}: give each of its variables a proper "
             "distribution, a wide Normal instead of a Flat one for example."
+        ) from error
+    except ValueError as error:  # of NumPy, in some of PyTensor's modes
+        names = ", ".join(repr(variable.name) for variable in variables)
+        raise InputError(
+            f"The prior of {names} has no draws ({in_one_line(error)}), but {because}: give its distributions "
+            "parameters that they allow."
         ) from error
     # PyMC leaves the axis out where it is of length 1
     return [np.asarray(values)[None] if draws == 1 else np.asarray(values) for values in drawn]

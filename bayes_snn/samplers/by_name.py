@@ -64,7 +64,7 @@ def _maker(sampler: str, variables: Sequence[Any]) -> Any:
         raise unknown_name("sampler", sampler, SAMPLERS)
     known = SAMPLERS[sampler]
     if not known.discrete and any(is_discrete([variable]) for variable in variables):
-        others = " or ".join(repr(name) for name, other in SAMPLERS.items() if other.discrete)
+        others = " or ".join(repr(name) for name, other in SAMPLERS.items() if other.discrete and not other.twin)
         raise InputError(
             f"Sampler {sampler!r} moves all weights on a continuous scale, but this model's weights are whole-number "
             f"levels: take sampler {others}, or a model of continuous weights such as 'gaussian'."
