@@ -67,7 +67,8 @@ def shift_neurons(
         proposal = q.copy()
         proposal[places] += shift
         new_prior = log_prior(proposal)
-        gain = prior_power * float((new_prior - prior).sum())
+        with np.errstate(invalid="ignore"):  # a weight that may not move has no density, here or there
+            gain = prior_power * float((new_prior - prior).sum())
         if not np.isfinite(gain):
             continue
         if refreshes:
