@@ -122,6 +122,22 @@ def make_folder(folder: str | Path) -> Path:
         ) from None
 
 
+def make_new_folder(parent: Path, name: str) -> Path:
+    """Make a folder that was not there: `name`, or with the first number behind it that is free."""
+    folder, i = parent / name, 2
+    while True:
+        make_folder(parent)
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            folder, i = parent / f"{name}-{i}", i + 1
+        except FileNotFoundError:
+            continue  # another process came to nothing and took the parent away
+        except OSError:
+            return make_folder(folder)  # which says why not
+
+
 def write_then_rename(path: Path, write: Any) -> None:
     """Call `write` with a temporary name beside `path` and rename it when it is complete."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")

@@ -27,6 +27,7 @@ from bayes_snn.checkpoint.step_state import restore_step, step_state, why_not_re
 from bayes_snn.chips.contract import as_matrices
 from bayes_snn.errors import CheckpointError, InputError, text_of
 from bayes_snn.likelihood import PLAIN, Readout
+from bayes_snn.posterior.build import weights_at
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.posterior.readout import readout_function
 
@@ -254,10 +255,7 @@ class KnownAnswers:
     @cached_property
     def _at(self) -> tuple[Callable[..., Any], Callable[..., Readout]]:
         """Weights and readout of a point."""
-        model = self._model
-        matrices = model.replace_rvs_by_values(model.likelihood.weights)
-        weights_of = model.compile_fn(matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")
-        return weights_of, readout_function(model)
+        return weights_at(self._model), readout_function(self._model)
 
     def last(
         self, record: dict[str, np.ndarray], remembered: Sequence[tuple[bytes, np.ndarray]]

@@ -75,10 +75,6 @@ def find_chip(source: str, token: str | None = None, curve: str | None = None) -
         raise InputError(f"{source} is no chip. {error}") from None
 
 
-
-
-
-
 def read_token(path: str | None) -> str | None:
     """The token in a file, or in the environment variable BAYES_SNN_TOKEN; None where there is neither."""
     if path is None:

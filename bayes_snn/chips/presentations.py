@@ -71,6 +71,28 @@ class Presentations:
         return {**asdict(self), "total": self.total}
 
 
+class Programmings:
+    """Times that a chip's weights are written: a run with the weights of the one before it writes none."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._written: list[NDArray[np.float64]] = []
+
+    def note(self, weights: Sequence[FloatArray]) -> None:
+        """A run with these weights."""
+        if len(self._written) != len(weights) or not all(map(np.array_equal, weights, self._written)):
+            self._written = [np.array(matrix, np.float64) for matrix in weights]
+            self.n += 1
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """All that changes, in plain values."""
+        return {"n": self.n, "written": self._written}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `checkpoint_state` returned."""
+        self.n, self._written = int(state["n"]), list(state["written"])
+
+
 class AnswerMemory:
     """Spike counts of a deterministic chip, by weights and inputs; the oldest are forgotten beyond `most_bytes`."""
 

@@ -46,6 +46,12 @@ def short_name(source: str) -> str:
     return re.sub(r"[^\w.]+", "-", source).strip("-")
 
 
+def simulated_name(chip: LIFChip) -> str:
+    """The same of a simulated chip."""
+    name = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
+    return f"{name}-chip{chip.seed}"
+
+
 def make_chip(
     split: Split, distortion: Sequence[str], sigma: Sequence[str], chip_seed: int, hidden: str, steps: int
 ) -> LIFChip:

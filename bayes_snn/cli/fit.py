@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bayes_snn.cli.chip_options import make_chip
+from bayes_snn.cli.chip_arguments import CHIP, ChipSeed, Curve, Distortion, Hidden, OwnChip, Sigma, Steps, TokenFile
+from bayes_snn.cli.chip_options import make_chip, simulated_name
 from bayes_snn.cli.resume import asked, go_on, storing
 from bayes_snn.cli.terminal import option, run_app, show_help, tell_warning
 from bayes_snn.errors import ChipError, InputError, LinkError
-from bayes_snn.files import make_folder
+from bayes_snn.files import make_folder, make_new_folder
 from bayes_snn.names import (
     AUTO,
     BUILT_IN,
     CHAINS,
     CHECKPOINT,
-    DISTORTIONS,
     DRAWS,
-    IDEAL,
     NOISE_KINDS,
     PSEUDO_MARGINAL,
     SAMPLERS,
@@ -32,7 +31,6 @@ from bayes_snn.names import (
     TWIN,
     TWIN_TUNE,
     available_models,
-    sigma_units,
 )
 from bayes_snn.waiting import progress_shown
 
@@ -48,7 +46,7 @@ FILES = ("trace.png", "reliability.png", "posterior.nc", "fit.json")  # of a fit
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console()
 
-_CHIP, _DATA, _SAMPLING, _OUTPUT = "Chip", "Data", "Prior and sampling", "Output"
+_DATA, _SAMPLING, _OUTPUT = "Data", "Prior and sampling", "Output"
 _EXAMPLES = f"""Examples:
 
 {PROGRAM} --distortion leak,noise --sigma 0.2,0.1
@@ -76,24 +74,16 @@ def command(
     ] = [],  # noqa: B006
     n_train: Annotated[int | None, option(_DATA, "N", "Training samples. [default: all but the test part]")] = None,
     split_seed: Annotated[int, option(_DATA, "N", "Draws the test part, 30% of the samples.")] = 0,
-    distortion: Annotated[
-        list[str], option(_CHIP, "NAME", f"{IDEAL}, {', '.join(DISTORTIONS)}; several: with commas.")
-    ] = ["comparator"],  # noqa: B006
-    sigma: Annotated[
-        list[str], option(_CHIP, "X", f"Strength: one for all distortions, or one for each. {sigma_units()}.")
-    ] = ["3"],  # noqa: B006
-    chip_seed: Annotated[int, option(_CHIP, "N", "Draws the chip: another seed, another chip.")] = 0,
-    hidden: Annotated[str, option(_CHIP, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
-    steps: Annotated[int, option(_CHIP, "N", "Time steps (ms) of a presentation.")] = 32,
-    own_chip: Annotated[
-        str | None, option(_CHIP, "NAME", "Your own: MODULE:NAME, or tcp://HOST:PORT of a server.", "--chip")
-    ] = None,
-    token_file: Annotated[
-        str | None, option(_CHIP, "PATH", "File with the server's token. [default: $BAYES_SNN_TOKEN]")
-    ] = None,
-    curve: Annotated[str | None, option(_CHIP, "PATH", "File with the public key of an encrypted server.")] = None,
+    distortion: Distortion = ["comparator"],  # noqa: B006
+    sigma: Sigma = ["3"],  # noqa: B006
+    chip_seed: ChipSeed = 0,
+    hidden: Hidden = "16",
+    steps: Steps = 32,
+    own_chip: OwnChip = None,
+    token_file: TokenFile = None,
+    curve: Curve = None,
     check: Annotated[
-        bool, option(_CHIP, None, "Only ask the chip how it behaves: noise, weights, counters.", "--check")
+        bool, option(CHIP, None, "Only ask the chip how it behaves: noise, weights, counters.", "--check")
     ] = False,
     model: Annotated[
         str, option(_SAMPLING, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
@@ -174,8 +164,7 @@ def command(
         raise InputError(f"{given} came without --chip, which names a server: give both, or neither.")
     if own_chip is None:
         chip = make_chip(split, distortion, sigma, chip_seed, hidden, steps)
-        name = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
-        name += f"-chip{chip_seed}"
+        name = simulated_name(chip)
     else:
         unusual = {"--distortion": distortion != ["comparator"], "--sigma": sigma != ["3"], "--steps": steps != 32}
         unusual |= {"--chip-seed": chip_seed != 0, "--hidden": hidden != "16"}
@@ -308,7 +297,7 @@ def _made(folder: Path | None, name: str) -> Iterator[Path]:
     missing = [fits] if folder is None else [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         if folder is None:
-            folder = _make_new(fits, name)
+            folder = make_new_folder(fits, name)
             missing.insert(0, folder)
         make_folder(folder)
         yield folder
@@ -316,22 +305,6 @@ def _made(folder: Path | None, name: str) -> Iterator[Path]:
         for path in missing:
             with contextlib.suppress(OSError):
                 path.rmdir()
-
-
-def _make_new(parent: Path, name: str) -> Path:
-    """Make a folder that was not there: `name`, or with the first number behind it that is free."""
-    folder, i = parent / name, 2
-    while True:
-        make_folder(parent)
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            folder, i = parent / f"{name}-{i}", i + 1
-        except FileNotFoundError:
-            continue  # another fit came to nothing and took the parent away
-        except OSError:
-            return make_folder(folder)  # which says why not
 
 
 def _progress(chains: int) -> str:

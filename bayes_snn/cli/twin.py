@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from bayes_snn.cli.chip_arguments import CHIP, ChipSeed, Curve, Distortion, Hidden, OwnChip, Sigma, Steps, TokenFile
 from bayes_snn.cli.terminal import option, run_app, show_help
 from bayes_snn.errors import InputError
-from bayes_snn.names import BUILT_IN, DISTORTIONS, IDEAL, sigma_units
+from bayes_snn.files import make_new_folder
+from bayes_snn.names import BUILT_IN
 from bayes_snn.waiting import progress_shown
 
 PROGRAM = "python -m bayes_snn.twin"
@@ -19,7 +21,7 @@ PICTURE = "twin.png"
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 console = Console()
 
-_CHIP, _LEARNING, _OUTPUT = "Chip", "Learning", "Output"
+_LEARNING, _OUTPUT = "Learning", "Output"
 _EXAMPLES = f"""Examples:
 
 {PROGRAM} --sigma 10 --chip-seed 2
@@ -31,24 +33,16 @@ _EXAMPLES = f"""Examples:
 @app.command(epilog=_EXAMPLES, add_help_option=False)
 def command(
     data: Annotated[
-        str, option(_CHIP, "NAME", f"Inputs and classes that a simulated chip is made for: {', '.join(BUILT_IN)}.")
+        str, option(CHIP, "NAME", f"Inputs and classes that a simulated chip is made for: {', '.join(BUILT_IN)}.")
     ] = "breast_cancer",
-    distortion: Annotated[
-        list[str], option(_CHIP, "NAME", f"{IDEAL}, {', '.join(DISTORTIONS)}; several: with commas.")
-    ] = ["comparator"],  # noqa: B006
-    sigma: Annotated[
-        list[str], option(_CHIP, "X", f"Strength: one for all distortions, or one for each. {sigma_units()}.")
-    ] = ["3"],  # noqa: B006
-    chip_seed: Annotated[int, option(_CHIP, "N", "Draws the chip: another seed, another chip.")] = 0,
-    hidden: Annotated[str, option(_CHIP, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
-    steps: Annotated[int, option(_CHIP, "N", "Time steps (ms) of a presentation.")] = 32,
-    own_chip: Annotated[
-        str | None, option(_CHIP, "NAME", "Your own: MODULE:NAME, or tcp://HOST:PORT of a server.", "--chip")
-    ] = None,
-    token_file: Annotated[
-        str | None, option(_CHIP, "PATH", "File with the server's token. [default: $BAYES_SNN_TOKEN]")
-    ] = None,
-    curve: Annotated[str | None, option(_CHIP, "PATH", "File with the public key of an encrypted server.")] = None,
+    distortion: Distortion = ["comparator"],  # noqa: B006
+    sigma: Sigma = ["3"],  # noqa: B006
+    chip_seed: ChipSeed = 0,
+    hidden: Hidden = "16",
+    steps: Steps = 32,
+    own_chip: OwnChip = None,
+    token_file: TokenFile = None,
+    curve: Curve = None,
     way: Annotated[
         str | None, option(_LEARNING, "NAME", "spikes or counts. [default: spikes where the chip shows them]")
     ] = None,
@@ -69,7 +63,7 @@ def command(
     of what is wrong with the chip (twin.png).
     """
     from bayes_snn.chips.by_name import find_chip, read_token
-    from bayes_snn.cli.chip_options import make_chip, short_name
+    from bayes_snn.cli.chip_options import make_chip, short_name, simulated_name
     from bayes_snn.cli.summary import check_pace, told_time
     from bayes_snn.data import load_data, split_data
     from bayes_snn.inference.figures import save_figure
@@ -81,17 +75,16 @@ def command(
     chip: Any
     if own_chip is None:
         chip = make_chip(split_data(load_data(data)), distortion, sigma, chip_seed, hidden, steps)
-        name = "-".join(f"{name}-{strength:g}" for name, strength in chip.strengths.items()) or "ideal"
-        name += f"-chip{chip_seed}"
+        name = simulated_name(chip)
     else:
         chip, name = find_chip(own_chip, read_token(token_file), curve), short_name(own_chip)
-    folder = _free_folder(name) if out is None else Path(out).expanduser()
-    if out is not None and (folder / DESCRIPTION).exists() and not overwrite:
-        raise InputError(f"{folder} already holds a twin: give another folder, or --overwrite to replace it.")
+    given = None if out is None else Path(out).expanduser()
+    if given is not None and (given / DESCRIPTION).exists() and not overwrite:
+        raise InputError(f"{given} already holds a twin: give another folder, or --overwrite to replace it.")
     console.print(f"{chip!r}", highlight=False, markup=False)
     with progress_shown(console):
         twin = learn_twin(chip, budget, seed, way=way)
-    twin.save(folder)
+    folder = twin.save(make_new_folder(Path("twins"), name) if given is None else given)
     save_figure(draw_twin(twin), folder / PICTURE)
     learned = twin.learned
     console.print(
@@ -104,14 +97,6 @@ def command(
     for note in learned.notes:
         console.print(note, highlight=False, markup=False)
     console.print(f"The twin is in {folder}/", highlight=False, markup=False, soft_wrap=True)
-
-
-def _free_folder(name: str) -> Path:
-    """The first folder of this name below twins/ that is not there."""
-    folder, n = Path("twins") / name, 2
-    while folder.exists():
-        folder, n = Path("twins") / f"{name}-{n}", n + 1
-    return folder
 
 
 def main() -> None:

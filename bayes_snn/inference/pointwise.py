@@ -32,9 +32,7 @@ def take_counts(trace: xr.DataTree, n_samples: int, n_classes: int) -> NDArray[n
     return np.asarray(answers, np.int64).reshape(chains, draws, -1, n_samples, n_classes)
 
 
-def evaluate_draws(
-    trace: xr.DataTree, model: pm.Model, chip: Chip, known: NDArray[np.int64] | None = None
-) -> None:
+def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip, known: NDArray[np.int64] | None = None) -> None:
     """Add the groups `log_likelihood` (of each sample), `log_prior` (of each variable) and `outputs` to a posterior.
 
     `outputs` has `constant` (chain, draw, output neuron): whether the neuron's spike count was the same for all
@@ -62,9 +60,7 @@ def add_inputs(trace: xr.DataTree, model: pm.Model) -> None:
     trace["constant_data"] = xr.DataTree(inputs.assign_coords(pre_1=trace.posterior["pre_1"]))
 
 
-def record_likelihood(
-    trace: xr.DataTree, model: pm.Model, chip: Chip, known: NDArray[np.int64] | None = None
-) -> None:
+def record_likelihood(trace: xr.DataTree, model: pm.Model, chip: Chip, known: NDArray[np.int64] | None = None) -> None:
     """Add the groups `log_likelihood` and `outputs`: a run of the chip for each draw whose answers are not known."""
     op, fixed = model.likelihood.op, model.likelihood.fixed
     labels = trace.observed_data[LABELS].values

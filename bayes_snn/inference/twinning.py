@@ -155,8 +155,7 @@ class _WarmUp:
         makers = make_initial_point_fns_per_chain(model=model, overrides=list(starts), jitter_rvs=set(), chains=n)
         self._points = [make(0) for make in makers]
         self._rngs = [np.random.default_rng(child) for child in seed.spawn(n)]
-        self._mover = self.step.replicas.movers[0]
-        self._replicas = [Replicas(self._mover, 1) for _ in starts]
+        self._replicas = [Replicas(self.step.replicas.movers[0], 1) for _ in starts]
         self._states: list[Any] = [None] * n
 
     def run(self, draws: int, tempered: bool) -> None:

@@ -202,6 +202,14 @@ def weight_variables(model: pm.Model) -> list[Any]:
     return [model.rvs_to_values[variable] for variable in found]
 
 
+def weights_at(model: pm.Model) -> Callable[[dict[str, Any]], list[Any]]:
+    """A function of a point: what the chip is programmed with there, one (n_pre, n_post) matrix a layer."""
+    matrices = model.replace_rvs_by_values(model.likelihood.weights)
+    return model.compile_fn(  # type: ignore[no-any-return]
+        matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
+    )
+
+
 def other_terms(model: pm.Model) -> dict[str, Any]:
     """Log-density of all that is in the model beside the prior and the labels, by name: scalars made from `free_RVs`.
 

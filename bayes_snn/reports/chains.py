@@ -22,18 +22,12 @@ _DASHES = ("-", "--", ":", "-.")
 Array = NDArray[np.float64]
 
 
-
-
 class Quantity(NamedTuple):
     """Something that has a value at every draw, (n_chains, n_draws)."""
 
     name: str
     values: Array
     unit: str = ""
-
-
-
-
 
 
 def quantities(material: Material) -> list[Quantity]:

@@ -155,9 +155,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         }
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
-    def _visit(
-        self, q: np.ndarray, sweeper: Sweeper
-    ) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray, np.ndarray]:
+    def _visit(self, q: np.ndarray, sweeper: Sweeper) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray, np.ndarray]:
         """A sweep over all weights in random order; which of them moved, which jumps were far, and the step sizes."""
         # 1. propose a jump of each weight, now and then a far one, and an order to visit them in
         step_sizes = self.step_sizes()
@@ -241,9 +239,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         """Where each variable (n_weights,) would jump to, and where that is a far jump: as likely as the jump back."""
         return jump(self.rng, q, step_sizes)
 
-    def shift(
-        self, q: np.ndarray, log_likelihood: float, backwards: bool = False
-    ) -> tuple[np.ndarray, float, int]:
+    def shift(self, q: np.ndarray, log_likelihood: float, backwards: bool = False) -> tuple[np.ndarray, float, int]:
         """Whole neurons moved, from the last one on if `backwards`: the weights, log L there, and how many."""
         return shift_neurons(
             q,

@@ -49,9 +49,7 @@ class GridMetropolis(SitewiseMetropolis):
         signs = 2 * self.rng.integers(0, 2, len(q)) - 1
         return q + signs * np.maximum(np.ceil(lengths), 1.0).astype(np.int64), far
 
-    def shift(
-        self, q: np.ndarray, log_likelihood: float, backwards: bool = False
-    ) -> tuple[np.ndarray, float, int]:
+    def shift(self, q: np.ndarray, log_likelihood: float, backwards: bool = False) -> tuple[np.ndarray, float, int]:
         """As in sitewise.py, by normals of which the levels are what is left after rounding.
 
         Let F be a weight's prior distribution function. A normal u rounds to level k where it lies between the normal

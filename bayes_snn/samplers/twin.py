@@ -17,6 +17,7 @@ shown anything. All of it is frozen before the first kept draw, which is where t
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,10 +30,11 @@ from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
 from bayes_snn.chips.contract import Chip, FloatArray, frozen
+from bayes_snn.chips.presentations import Programmings
 from bayes_snn.errors import InputError
 from bayes_snn.groups import COUNTS, GAP, PROGRAMMINGS
 from bayes_snn.likelihood import Readout
-from bayes_snn.posterior.build import weight_variables
+from bayes_snn.posterior.build import weight_variables, weights_at
 from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.block import Block
 from bayes_snn.samplers.shared.carried import weights_function
@@ -123,15 +125,13 @@ class TwinMetropolis(Watched, ArrayStepShared):
         self.twin = twin
         self._twin_model = model.likelihood.on(twin)
         self._model = model
-        self._at_point: tuple[Any, Any] | None = None
         mover = make_mover(self._twin_model, [value.name for value in vars])
         self._twin_op = self._twin_model.likelihood.op
         self.replicas = Replicas(mover, n_replicas, power)
         self.n_moves = int(n_moves)
         self._in_blocks = bool(getattr(self.op.chip, "subsets", False)) and self.op.chip.spec.deterministic
         self._current: Counts | None = None
-        self._written: list[np.ndarray] = []
-        self._programmings = 0
+        self._programmings = Programmings()
         shape = (self.op.noise.repeats, len(self._labels), self.op.chip.spec.layers[-1])
         self._nothing = np.full(shape, -1, np.int32)  # the counts of draws that the chip was not shown
         super().__init__(vars, shared, blocked=blocked, rng=rng)
@@ -154,7 +154,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         self.n_tune = tune
         self.reset_tuning()
         self._current = None
-        self._written, self._programmings = [], 0
+        self._programmings = Programmings()
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
         q = np.array(q0.data, dtype=self.dtype)
@@ -162,7 +162,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         # 1. move on the twin, reversibly; in the warm-up there is nothing more to a draw
         was = self.replicas.state()
         learn = self.tune
-        new, _ = self.replicas.move(q, values, self.rng, self.n_moves, learn, self._warming())
+        new = self.replicas.move(q, values, self.rng, self.n_moves, learn, self._warming())
         self.n_done += 1
         if learn:
             self._current = None
@@ -200,7 +200,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
             "accept": accept,
             "log_likelihood": float("nan") if known is None else self._log_p(known),
             GAP: gap,
-            PROGRAMMINGS: self._programmings,
+            PROGRAMMINGS: self._programmings.n,
             COUNTS: self._nothing if known is None else known.astype(np.int32),
         }
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
@@ -227,9 +227,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
 
     def _ask(self, weights: list[np.ndarray], inputs: FloatArray) -> Counts:
         """The chip's answer, counted."""
-        if not self._written or not all(map(np.array_equal, weights, self._written)):
-            self._written = weights
-            self._programmings += 1
+        self._programmings.note(weights)
         counts = self.op.answers(weights, inputs)
         self.op.presentations += len(counts) * len(inputs)
         return counts
@@ -259,14 +257,13 @@ class TwinMetropolis(Watched, ArrayStepShared):
         for mover in self.replicas.movers:
             mover.forget_answers()
 
+    @cached_property
+    def _at_point(self) -> tuple[Any, Any]:
+        """Functions of a point, compiled when they are first asked for."""
+        return weights_at(self._model), readout_function(self._model)
+
     def weights_and_readout(self, point: dict[str, Any]) -> tuple[list[np.ndarray], Readout]:
         """What the chip is programmed with at a point, and the readout there."""
-        if self._at_point is None:
-            model = self._model
-            matrices = model.replace_rvs_by_values(model.likelihood.weights)
-            self._at_point = model.compile_fn(
-                matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
-            ), readout_function(model)
         weights, readout = self._at_point
         values = {value.name: point[value.name] for value in self._model.value_vars}
         return [np.asarray(matrix, np.float64) for matrix in weights(values)], readout(values)
@@ -280,21 +277,18 @@ class TwinMetropolis(Watched, ArrayStepShared):
             self._current = counts
 
     def checkpoint_state(self) -> dict[str, Any]:
-        return {**super().checkpoint_state(), **self._own_state()}
-
-    def _own_state(self) -> dict[str, Any]:
         return {
+            **super().checkpoint_state(),
             "replicas": self.replicas.checkpoint_state(),
             "counts": self._current,
-            "written": self._written,
-            "programmings": self._programmings,
+            "programmings": self._programmings.checkpoint_state(),
         }
 
     def restore_state(self, state: dict[str, Any]) -> None:
         super().restore_state(state)
         self.replicas.restore_state(state["replicas"])
         self._current = None if state["counts"] is None else self.op.check_counts(state["counts"])
-        self._written, self._programmings = list(state["written"]), int(state["programmings"])
+        self._programmings.restore_state(state["programmings"])
 
     @staticmethod
     def competence(var: Any, has_grad: bool) -> Competence:

@@ -167,10 +167,6 @@ def score_names() -> list[str]:
     ]
 
 
-
-
-
-
 def _parts(split: Split) -> list[tuple[str, Any, Any]]:
     return [
         ("train", split.train_inputs, split.train_labels),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import Chip, FloatArray, ask_counts, ask_spikes
+from bayes_snn.chips.presentations import Programmings
 
 _HEAD = struct.Struct("<16sIQ")  # of a record: digest of the question, CRC and bytes of the answer
 _MOST_ANSWER = 2**31  # bytes
@@ -40,19 +41,22 @@ class AskedChip:
     ----------
     presentations
         Samples shown so far, those of the journal included.
-    programmings
-        Times that its weights were written: a run with the weights of the one before it writes none.
     replayed
         Presentations whose answers came out of the journal.
     """
 
     def __init__(self, chip: Chip, budget: int | None = None, journal: Path | None = None) -> None:
         self.chip, self.spec, self.budget = chip, chip.spec, budget
-        self.presentations = self.programmings = self.replayed = 0
-        self._written: list[NDArray[np.float64]] = []
+        self.presentations = self.replayed = 0
+        self._programmings = Programmings()
         self._journal = journal
         self._known, self._good = read_journal(journal) if journal is not None else ([], 0)
         self._known.reverse()
+
+    @property
+    def programmings(self) -> int:
+        """Times that its weights were written."""
+        return self._programmings.n
 
     @property
     def left(self) -> float:
@@ -88,9 +92,7 @@ class AskedChip:
         if len(inputs) > self.left:
             raise BudgetSpentError
         self.presentations += len(inputs)
-        if len(self._written) != len(weights) or not all(map(np.array_equal, weights, self._written)):
-            self._written = [np.array(matrix, np.float64) for matrix in weights]
-            self.programmings += 1
+        self._programmings.note(weights)
         digest = hashlib.blake2b(method, digest_size=16)
         for array in (*weights, inputs):
             digest.update(np.ascontiguousarray(array, np.float64).tobytes())

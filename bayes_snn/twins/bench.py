@@ -32,8 +32,6 @@ class Bench:
         (n_hidden,) the input that drives each hidden neuron.
     gain
         (n_hidden, n_out) of the second synapses, as far as it is known.
-    asked_so_far
-        Weights, inputs and answers of every run, for a last look at what the twin says to them.
     """
 
     def __init__(self, asked: AskedChip, rng: np.random.Generator) -> None:
@@ -45,15 +43,12 @@ class Bench:
         self.strongest = self.high if self.high >= -self.low else self.low
         self.address = np.arange(self.n_hidden) % self.n_in
         self.gain = np.ones((self.n_hidden, self.n_out))
-        self.asked_so_far: list[tuple[list[NDArray[np.float64]], NDArray[np.float64], NDArray[np.int32]]] = []
 
     def run(
         self, first: NDArray[np.float64], second: NDArray[np.float64], inputs: NDArray[np.float64]
     ) -> NDArray[np.int32]:
         """Counts (n_samples, n_out)."""
-        counts = self.asked.run([first, second], inputs)
-        self.asked_so_far.append(([first, second], inputs, counts))
-        return counts
+        return self.asked.run([first, second], inputs)
 
     def driven(self, drives: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.int32]:
         """Counts when hidden neurons receive these drives (n_samples, n_hidden); inf and -inf are the rails."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.twins.lif import LIFTwin
+from bayes_snn.twins.membership import fires_at
 from bayes_snn.twins.membrane import Floats, neurons_of
 from bayes_snn.twins.recordings import Recordings
 from bayes_snn.twins.regions import FAR, settled_region
@@ -72,7 +73,7 @@ def _scan(rng: np.random.Generator, neuron: Known, n: int, low: float, high: flo
     """Drives that come to voltages furthest from all that were seen."""
     drives = rng.uniform(low, high, _TRIED * max(n, 1))
     voltages = drives[:, None] * (1.0 - neuron.decay ** np.arange(1, n_steps + 1))
-    fired = _fires(neuron.edges, voltages)
+    fired = fires_at(neuron.edges, voltages)
     over = np.cumsum(fired, axis=1) - fired > 0
     seen, chosen = np.concatenate([[-np.inf], neuron.voltages, [np.inf]]), np.empty(n)
     right = np.searchsorted(seen, voltages)
@@ -91,13 +92,9 @@ def _drive_to(rng: np.random.Generator, neuron: Known, target: float, low: float
     rise = 1.0 - neuron.decay ** np.arange(1, n_steps + 1)
     drives = target / rise
     for k in rng.permutation(n_steps):
-        if low <= drives[k] <= high and not _fires(neuron.edges, drives[k] * rise[:k]).any():
+        if low <= drives[k] <= high and not fires_at(neuron.edges, drives[k] * rise[:k]).any():
             return float(drives[k])
     return float("nan")
-
-
-def _fires(edges: Floats, voltages: Floats) -> Floats:
-    return np.asarray(np.searchsorted(edges, voltages, side="right") % 2 == 1)
 
 
 def switches(neuron: Known, low: float, high: float, n_steps: int) -> tuple[float, float]:
@@ -106,7 +103,7 @@ def switches(neuron: Known, low: float, high: float, n_steps: int) -> tuple[floa
     drives = np.append(0.0, np.linspace(low, high, _GRID))
     rise = 1.0 - neuron.decay ** np.arange(1, n_steps + 1)
     voltages = drives[:, None] * rise
-    fired = _fires(neuron.edges, voltages)
+    fired = fires_at(neuron.edges, voltages)
     first = np.where(fired.any(axis=1), fired.argmax(axis=1), n_steps)  # under a constant drive the rest repeats it
     distance = np.abs(voltages[:, :, None] - neuron.edges).min(axis=2, initial=1e3)
     margin = np.array([distance[d, : min(first[d] + 1, n_steps)].min() for d in range(len(drives))])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.circuit import TabulatedLayer
-from bayes_snn.chips.lif.distortion import current_step
+from bayes_snn.chips.lif.distortion import weight_grid
 from bayes_snn.errors import InputError
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
 from bayes_snn.twins.bench import Bench
@@ -172,15 +172,14 @@ class _Learner:
             tuple(self.notes),
         )
         layers = [
-            _layer(self.hidden.known, self.hidden.gain, None),
-            _layer(self.outputs.known, self.bench.gain, self.bench.spec),
+            _layer(self.bench.spec, 0, self.hidden.known, self.hidden.gain),
+            _layer(self.bench.spec, 1, self.outputs.known, self.bench.gain),
         ]
         return LIFTwin(asked.spec, layers, learned)
 
 
-def _layer(sets: list[FiringSet], gain: NDArray[np.float64], spec: ChipSpec | None) -> TabulatedLayer:
+def _layer(spec: ChipSpec, number: int, sets: list[FiringSet], gain: NDArray[np.float64]) -> TabulatedLayer:
     decay = np.array([known.alpha for known in sets], np.float32)
     edges = [(known.edges * (1.0 - known.alpha)).astype(np.float32) for known in sets]
-    strongest = max(map(abs, spec.weight_range)) * float(gain.max()) if spec is not None else 0.0
-    grid = current_step(len(gain), strongest) if strongest else np.float32(0.0)
+    grid = weight_grid(spec, number, gain)
     return TabulatedLayer(decay, edges, gain.astype(np.float32), grid, None, np.zeros(0, np.float32))

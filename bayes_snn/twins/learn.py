@@ -54,17 +54,6 @@ def learn_twin(
         When the chip answers nonsense.
     """
     spec = check_chip(chip).spec
-    shows = callable(getattr(chip, "spikes", None))
-    way = way or (SPIKES if shows else COUNTS)
-    if way not in (SPIKES, COUNTS):
-        raise InputError(
-            f"way was {way!r:.40}, but {SPIKES!r} or {COUNTS!r} is expected: leave it out to choose by the chip."
-        )
-    if way == SPIKES and not shows:
-        raise InputError(
-            "The chip has no method `spikes`, so it cannot be learned from spikes: leave way out, and it is learned "
-            "from its counts."
-        )
     if budget is not None:
         check_whole("budget", budget, 1, MOST_BUDGET, 5000)
     check_whole("seed", seed, 0, None, 0)
@@ -75,7 +64,7 @@ def learn_twin(
 
 def learn(asked: AskedChip, seed: int, inputs: FloatArray | None = None, way: str | None = None) -> LIFTwin:
     """`learn_twin` of a chip that is counted; `asked.budget` limits it."""
-    way = way or (SPIKES if callable(getattr(asked.chip, "spikes", None)) else COUNTS)
+    way = _choose_way(asked.chip, way)
     try:
         with waiting(f"Learning a twin of the chip from its {way}") as tell:
             if way == SPIKES:
@@ -92,3 +81,19 @@ def learn(asked: AskedChip, seed: int, inputs: FloatArray | None = None, way: st
             f"{asked.budget:,} presentations are too few to learn a chip from its {way}: give some thousands, or leave "
             "the budget out."
         ) from None
+
+
+def _choose_way(chip: Chip, way: str | None) -> str:
+    """The way that was asked for, or the one by what the chip shows."""
+    shows = callable(getattr(chip, "spikes", None))
+    way = way or (SPIKES if shows else COUNTS)
+    if way not in (SPIKES, COUNTS):
+        raise InputError(
+            f"way was {way!r:.40}, but {SPIKES!r} or {COUNTS!r} is expected: leave it out to choose by the chip."
+        )
+    if way == SPIKES and not shows:
+        raise InputError(
+            "The chip has no method `spikes`, so it cannot be learned from spikes: leave way out, and it is learned "
+            "from its counts."
+        )
+    return way

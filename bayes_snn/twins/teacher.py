@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.circuit import TabulatedLayer
-from bayes_snn.chips.lif.distortion import current_step
+from bayes_snn.chips.lif.distortion import weight_grid
 from bayes_snn.twins.contract import SPIKES, Learned
 from bayes_snn.twins.gains import WIDEST, cost_of, fit_gains, spread_of, whole_gains
 from bayes_snn.twins.leaks import find_common_decay, find_decay
@@ -137,7 +137,5 @@ def _layer(spec: ChipSpec, number: int, neurons: list[Neuron], fits: list[Fit]) 
         ).points(neuron)
         edges.append(settled_region(*points).edges.astype(np.float32))
     gain = np.stack([fit.gain for fit in fits], axis=1).astype(np.float32)
-    largest = max(abs(bound) for bound in spec.weight_range) * max(float(gain.max()), 1e-6)
-    grid = current_step(len(gain), largest) if number > 0 else np.float32(0.0)
     decays = np.array([fit.decay for fit in fits], np.float32)
-    return TabulatedLayer(decays, edges, gain, grid, None, np.zeros(0, np.float32))
+    return TabulatedLayer(decays, edges, gain, weight_grid(spec, number, gain), None, np.zeros(0, np.float32))

@@ -28,8 +28,7 @@ CHAINS = 4
 
 def gaussian(chip):
     return [
-        pm.Normal(name, dims=dims)
-        for name, dims in zip(chip.spec.weight_names, chip.spec.weight_dims, strict=True)
+        pm.Normal(name, dims=dims) for name, dims in zip(chip.spec.weight_names, chip.spec.weight_dims, strict=True)
     ]
 
 

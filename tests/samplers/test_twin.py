@@ -167,7 +167,7 @@ def test_replicas_keep_what_each_is_drawn_from(known):
     replicas.ladder = np.array([1.0, 0.4])
     q, found = rng.normal(size=2), []
     for _ in range(4000):
-        q, _ = replicas.move(q, {}, rng, 1)
+        q = replicas.move(q, {}, rng, 1)
         found.append(replicas.places[0])
     draws = np.array(found[200:]).reshape(4, -1, 2)
     assert max(map(abs, z_scores(draws, quadrature(power=0.4)).values())) < LIMIT

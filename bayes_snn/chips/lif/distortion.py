@@ -145,8 +145,7 @@ def draw_layer(
     silent = chosen("silent", n_post)
     gain = spread("gain", n_pre, n_post).astype(np.float32)
     # the resolution is set before synapses get stuck: it is the circuit's, not the weights'
-    largest = max(abs(bound) for bound in spec.weight_range) * float(gain.max())
-    grid = current_step(n_pre, largest) if layer > 0 else np.float32(0.0)
+    grid = weight_grid(spec, layer, gain)
     gain[chosen("stuck", n_pre, n_post)] = 0.0
     noise = np.zeros(0, np.float32)
     if sigma := strengths.get("noise"):
@@ -160,6 +159,12 @@ def stuck_elements(rng: np.random.Generator, fraction: float, shape: tuple[int, 
     stuck = np.zeros(n, np.bool_)
     stuck[rng.permutation(n)[: round(fraction * n)]] = True
     return stuck.reshape(shape)
+
+
+def weight_grid(spec: ChipSpec, layer: int, gain: NDArray[np.floating]) -> np.float32:
+    """Resolution of a layer's weights at gains (n_pre, n_post); 0 in the first layer, and where no gain is above 0."""
+    largest = max(abs(bound) for bound in spec.weight_range) * float(gain.max())
+    return current_step(len(gain), largest) if layer > 0 and largest > 0 else np.float32(0.0)
 
 
 def current_step(n_pre: int, largest_weight: float) -> np.float32:

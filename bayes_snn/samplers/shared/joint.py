@@ -126,27 +126,35 @@ class JointMetropolis(Carrying, ArrayStepShared):
         prior, likelihood = float(self.log_prior(q)), self.log_likelihood.current(q)
         accepted = 0.0
         for _ in range(self.proposals):
-            # 1. propose a point, and tell how much easier the way back is
-            proposal, log_ratio = self.move.propose(q, self.rng)
-            # 2. evaluate the posterior there: one chip run
             likelihood = self.log_likelihood.at_proposal(q, likelihood)
-            new_prior, new_likelihood = float(self.log_prior(proposal)), self.log_likelihood(proposal)
-            # 3. accept with probability min(1, p(proposal) r(q | proposal) / [p(q) r(proposal | q)]), never if nan
-            log_ratio += (new_prior - prior) + (new_likelihood - likelihood)
-            if np.log(self.rng.uniform()) < log_ratio:
-                q, prior, likelihood = proposal, new_prior, new_likelihood
-            acceptance = float(np.exp(min(log_ratio, 0.0))) if np.isfinite(log_ratio) else 0.0
+            q, prior, likelihood, acceptance = self._propose(q, prior, likelihood, (1.0, 1.0), self.tune)
             accepted += acceptance
-            # 4. in the warm-up alone, learn from it
-            if self.tune:
-                self.move.adapt(q, acceptance)
         self.log_likelihood.carry(q, likelihood)
         stats = {"accept": accepted / self.proposals, "scale": self.move.scale}
         return RaveledVars(q, q0.point_map_info), [{**stats, **self.tally()}]
 
-    def palindrome(
-        self, q: Any, powers: tuple[float, float], learn: bool, shifts: bool = True
-    ) -> tuple[Any, float]:
+    def _propose(
+        self, q: NDArray[np.float64], prior: float, likelihood: float, powers: tuple[float, float], learn: bool
+    ) -> tuple[NDArray[np.float64], float, float, float]:
+        """A proposal from q, of these log prior and log L, at powers of likelihood and prior.
+
+        Returns where the chain is then, log prior and log L there, and the probability of the accept.
+        """
+        # 1. propose a point, and tell how much easier the way back is
+        proposal, log_ratio = self.move.propose(q, self.rng)
+        # 2. evaluate the posterior there: one chip run
+        new_prior, new_likelihood = float(self.log_prior(proposal)), self.log_likelihood(proposal)
+        # 3. accept with probability min(1, p(proposal) r(q | proposal) / [p(q) r(proposal | q)]), never if nan
+        log_ratio += powers[1] * (new_prior - prior) + powers[0] * (new_likelihood - likelihood)
+        if np.log(self.rng.uniform()) < log_ratio:
+            q, prior, likelihood = proposal, new_prior, new_likelihood
+        acceptance = float(np.exp(min(log_ratio, 0.0))) if np.isfinite(log_ratio) else 0.0
+        # 4. in the warm-up alone, learn from it
+        if learn:
+            self.move.adapt(q, acceptance)
+        return q, prior, likelihood, acceptance
+
+    def palindrome(self, q: Any, powers: tuple[float, float], learn: bool, shifts: bool = True) -> tuple[Any, float]:
         """A draw that is reversible with respect to the posterior whose likelihood and prior have these powers.
 
         All its proposals are of one reversible kind, and none is a shift. Returns the weights and log L there; adapts
@@ -154,13 +162,7 @@ class JointMetropolis(Carrying, ArrayStepShared):
         """
         prior, likelihood = float(self.log_prior(q)), self.log_likelihood(q)
         for _ in range(self.proposals):
-            proposal, log_ratio = self.move.propose(q, self.rng)
-            new_prior, new_likelihood = float(self.log_prior(proposal)), self.log_likelihood(proposal)
-            log_ratio += powers[1] * (new_prior - prior) + powers[0] * (new_likelihood - likelihood)
-            if np.log(self.rng.uniform()) < log_ratio:
-                q, prior, likelihood = proposal, new_prior, new_likelihood
-            if learn:
-                self.move.adapt(q, float(np.exp(min(log_ratio, 0.0))) if np.isfinite(log_ratio) else 0.0)
+            q, prior, likelihood, _ = self._propose(q, prior, likelihood, powers, learn)
         return q, likelihood
 
     def log_likelihood_at(self, q: Any) -> float:

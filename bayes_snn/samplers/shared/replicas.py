@@ -115,8 +115,8 @@ class Replicas:
         n_moves: int,
         learn: bool = False,
         warming: tuple[float, float] = (1.0, 1.0),
-    ) -> tuple[Weights, float]:
-        """Move all replicas, the first of which is at q (n_weights,): where it is then, and the twin's log L there.
+    ) -> Weights:
+        """Move all replicas, the first of which is at q (n_weights,): where it is then.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class Replicas:
             for pairs in (1, 0):
                 self._swap(places, heights, pairs, values, rng, learn)
         self.places, self.heights = places[1:], heights[1:]
-        return places[0], heights[0]
+        return places[0]
 
     def state(self) -> tuple[list[Weights], list[float]]:
         """Where the replicas behind the first are: what a rejected proposal goes back to."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.groups import AFTER, BEFORE, NOTHING, REFERENCE
 from bayes_snn.likelihood import Readout
-from bayes_snn.posterior.build import weight_variables
+from bayes_snn.posterior.build import weight_variables, weights_at
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.shared.tally import Tally
@@ -97,11 +97,8 @@ class Watched(Tally):
         if self.op.noise.remeasure:
             # of several steps that share the weights, the one that has the first of them looks
             self._looks_with = weight_variables(model)[0].name
-            matrices = model.replace_rvs_by_values(model.likelihood.weights)
             self._readout_at = readout_function(model)
-            self._programmed = model.compile_fn(
-                matrices, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
-            )
+            self._programmed = weights_at(model)
             self.stats_dtypes_shapes = {  # type: ignore[misc]
                 **type(self).stats_dtypes_shapes,
                 **dict.fromkeys(NOTHING, (np.float64, [])),
