@@ -104,7 +104,10 @@ def command(
     tune: Annotated[
         int | None, option(_SAMPLING, "N", f"Warm-up draws of each chain. [default: {TWIN_TUNE} on a twin, or {TUNE}]")
     ] = None,
-    chains: Annotated[int, option(_SAMPLING, "N", "Chains; at least 2 to check them.")] = CHAINS,
+    chains: Annotated[
+        int | None,
+        option(_SAMPLING, "N", f"Chains; at least 2 to check them. [default: {CHAINS}, or 2 or 3 longer ones]"),
+    ] = None,
     seed: Annotated[int, option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
     noise: Annotated[
         str, option(_SAMPLING, "NAME", f"Of a noisy chip: {', '.join(NOISE_KINDS)}; see docs/noise.md.")
@@ -142,7 +145,6 @@ def command(
     from bayes_snn.inference.fit import fit
     from bayes_snn.inference.rescue import draws_kept, draws_saved
     from bayes_snn.inference.sampling import Sampling
-    from bayes_snn.inference.twinning import default_budget
     from bayes_snn.posterior.build import build_model
     from bayes_snn.posterior.priors import load_prior
     from bayes_snn.twins.folder import load_twin
@@ -191,7 +193,7 @@ def command(
             markup=False,
         )
         if ms_per_presentation is not None and sampling.may_use_twin and draws is None:
-            limit = default_budget(split.n_train) if budget is None else budget
+            limit = sampling.limit(split.n_train)
             console.print(
                 f"A fit with a twin shows the chip {limit:,} samples at most: {told_time(limit, ms_per_presentation)}.",
                 highlight=False,
@@ -206,7 +208,7 @@ def command(
             **sampling.keywords(),
             feature_names=split.feature_names,
             class_names=split.class_names,
-            progress=_progress(chains),
+            progress=_progress(chains or CHAINS),
             checkpoint=checkpoint,
             twin=known_twin,
         )

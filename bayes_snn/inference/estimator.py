@@ -19,7 +19,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import DISTILLED, check_estimate
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.sampling import Sampling
-from bayes_snn.names import AUTO, CHAINS, PSEUDO_MARGINAL
+from bayes_snn.names import AUTO, PSEUDO_MARGINAL
 from bayes_snn.posterior.priors import PriorFunction
 
 ChipFactory = Callable[[tuple[int, ...]], Chip]
@@ -77,7 +77,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         budget: int | None = None,
         draws: int | None = None,
         tune: int | None = None,
-        chains: int = CHAINS,
+        chains: int | None = None,
         cores: int | None = 1,
         noise: str = PSEUDO_MARGINAL,
         repeats: int = 1,

@@ -34,7 +34,7 @@ from bayes_snn.inference.rescue import Traces, draws_kept
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
 from bayes_snn.inference.starts import prior_starts
-from bayes_snn.inference.twinning import DOUBTFUL, Prepared, affordable_draws, default_budget, prepare_twin
+from bayes_snn.inference.twinning import DOUBTFUL, Prepared, affordable_draws, moves_for, prepare_twin
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.likelihood import BETA
 from bayes_snn.names import AUTO, CHAINS, PSEUDO_MARGINAL, SAMPLERS
@@ -61,7 +61,7 @@ def fit(
     sampler: str = AUTO,
     draws: int | None = None,
     tune: int | None = None,
-    chains: int = CHAINS,
+    chains: int | None = None,
     seed: int = 0,
     cores: int | None = None,
     noise: str | None = PSEUDO_MARGINAL,
@@ -93,8 +93,8 @@ def fit(
         time) or "smc" (a population from prior to posterior); see `bayes_snn.names.SAMPLERS`.
     draws, tune, chains
         Draws kept from each chain, warm-up draws before them, and number of chains. For "smc": particles of each
-        population, nothing, and number of populations. By default 1,000 and 1,000; with a twin as many draws as the
-        budget allows, after a warm-up that the chip takes no part in.
+        population, nothing, and number of populations. By default 1,000, 1,000 and 4; with a twin as many draws as the
+        budget allows, after a warm-up that the chip takes no part in, and 2 or 3 chains where 4 would be short.
     seed
         Of everything random: starting points and steps. The draws do not depend on `cores`.
     cores
@@ -147,7 +147,7 @@ def fit(
     sampling = Sampling(sampler, draws, tune, chains, seed, cores, noise, repeats, remeasure, budget)
     started = time.perf_counter()
     choice = sampling.noise_on(check_chip(chip).spec)
-    cores = sampling.cores_on(chip)
+    sampling.cores_on(chip)  # for its refusal
     twin = load_twin(twin) if isinstance(twin, str | Path) else twin
     if twin is not None and not sampling.may_use_twin:
         raise InputError(
@@ -164,6 +164,7 @@ def fit(
         noise=choice,
     )
     _warn_of_scale(model.likelihood.op.inputs, feature_names)
+    sampling = sampling.with_chains(len(labels))
     compiling = Compiling(started, shown=bool(progress))
     start_seed, sample_seed, noise_seed, twin_seed = np.random.SeedSequence(seed).spawn(4)
     if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then continue where the one before them ended
@@ -184,7 +185,7 @@ def fit(
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
         try:
             with compiling:
-                starts = prior_starts(model, chains, start_seed)
+                starts = prior_starts(model, sampling.n_chains, start_seed)
                 rehearse(model, chip, starts[0], arguments)  # before the first run: no draw is lost at the end
             if not sampling.may_use_twin:
                 begin()
@@ -197,10 +198,13 @@ def fit(
                 sampling, prepared, learning, note = ready_twin(
                     model, chip, starts, sampling, twin, twin_seed, saving, compiling, progress, behaviour.presentations
                 )
+                if prepared is None and chains is None:  # chains that are not short
+                    sampling = replace(sampling, chains=CHAINS)
+                    starts = prior_starts(model, CHAINS, start_seed)
                 arguments |= sampling.as_arguments(choice.as_dict(chip.spec))
                 arguments |= {"twin": "given"} if twin is not None else {}
                 begin()
-            sampler, (draws, tune) = sampling.sampler, sampling.sizes
+            sampler, chains, (draws, tune) = sampling.sampler, sampling.n_chains, sampling.sizes
             rng = np.random.default_rng(sample_seed)
             if SAMPLERS[sampler].population:
                 trace, interrupted = sample_population(sampler, model, draws, chains, rng, bool(progress)), False
@@ -216,7 +220,7 @@ def fit(
                     draws=draws,
                     tune=tune,
                     chains=chains,
-                    cores=cores,
+                    cores=sampling.cores_on(chip),
                     random_seed=rng,
                     progressbar=progress,
                 )
@@ -362,7 +366,7 @@ def ready_twin(
     before.
     """
     n_samples, budget = len(model.likelihood.op.inputs), sampling.budget
-    limit = (budget if budget is not None else default_budget(n_samples)) - spent
+    limit = sampling.limit(n_samples) - spent
     asked = AskedChip(chip, journal=None if saving is None else saving.journal())
 
     def steps(twin: Chip) -> list[Any]:
@@ -390,7 +394,9 @@ def ready_twin(
     draws = sampling.draws
     if draws is None or budget is not None:
         repeats = model.likelihood.op.noise.repeats
-        draws = affordable_draws(limit, asked.presentations, n_samples, sampling.chains, repeats, draws)
+        draws = affordable_draws(limit, asked.presentations, n_samples, sampling.n_chains, repeats, draws)
+    draws = sampling.sizes[0] if draws is None else draws
+    prepared.steps[-1].n_moves = moves_for(draws)
     way = getattr(getattr(prepared.twin, "learned", None), "way", None)
     learned = "a twin that was given" if twin is not None else f"a twin learned from the chip's {way}"
     note = f"Sampled on {learned}, each draw checked on the chip."

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bayes_snn.chips.contract import Chip, ChipSpec
 from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.names import AUTO, CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE, TWIN_TUNE
 from bayes_snn.posterior.noisy import NoiseChoice, choose_noise
+
+PASSES = 250  # of the training set that a fit with a twin may show to the chip where nothing else is said
+LEAST_BUDGET = 100_000  # presentations, by default
+LONG_CHAIN = 100  # draws that each chain should have before there are more chains
+FEWEST_CHAINS = 2  # fewer cannot be compared
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Sampling:
     sampler: str = AUTO
     draws: int | None = None
     tune: int | None = None
-    chains: int = CHAINS
+    chains: int | None = None
     seed: int = 0
     cores: int | None = None
     noise: str | None = PSEUDO_MARGINAL
@@ -46,9 +51,31 @@ class Sampling:
             ("cores", 1, None, 1),
             ("budget", 1, 10**15, 100_000),
         ):
-            if getattr(self, name) is not None or name not in ("cores", "draws", "tune", "budget"):
+            if getattr(self, name) is not None or name not in ("cores", "draws", "tune", "chains", "budget"):
                 check_whole(name, getattr(self, name), least, most, example)
                 object.__setattr__(self, name, int(getattr(self, name)))
+
+    def with_chains(self, n_samples: int) -> Sampling:
+        """With a number of chains where it was left open: as many as can be long, at a given number of samples.
+
+        R-hat and ESS compare halves of chains. A few long chains tell more than many short ones, and warm up less.
+        """
+        if self.chains is not None:
+            return self
+        chains = CHAINS
+        if self.may_use_twin and (self.draws is None or self.budget is not None):
+            looks = self.limit(n_samples) // (n_samples * self.repeats)
+            chains = min(max(looks // LONG_CHAIN, FEWEST_CHAINS), CHAINS)
+        return replace(self, chains=chains)
+
+    @property
+    def n_chains(self) -> int:
+        """Chains, by default where they were left open."""
+        return CHAINS if self.chains is None else self.chains
+
+    def limit(self, n_samples: int) -> int:
+        """Presentations that a fit with a twin may show the chip."""
+        return max(LEAST_BUDGET, PASSES * n_samples) if self.budget is None else self.budget
 
     @property
     def may_use_twin(self) -> bool:
@@ -83,7 +110,7 @@ class Sampling:
             return 1
         if self.cores is not None:
             return self.cores
-        return min(self.chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
+        return min(self.n_chains, os.cpu_count() or 1) if getattr(chip, "copyable", False) else 1
 
     def as_arguments(self, noise: Mapping[str, Any]) -> dict[str, Any]:
         """What `fit.json` and a checkpoint hold, all that decides about draws: with `NoiseChoice.as_dict` of a chip."""

@@ -18,19 +18,19 @@ from pymc.step_methods.compound import CompoundStep
 from bayes_snn.chips.contract import ask_counts
 from bayes_snn.errors import InputError
 from bayes_snn.samplers.shared.replicas import Replicas
+from bayes_snn.samplers.twin import N_MOVES
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
 from bayes_snn.twins.contract import SPIKES
 from bayes_snn.twins.learn import learn
 from bayes_snn.twins.teacher import fit_lif
 from bayes_snn.waiting import tracked
 
-PASSES = 250  # of the training set that a fit may show to the chip where nothing else is said
-LEAST_BUDGET = 100_000  # presentations, by default
 LEARNING, CHECKING = 0.4, 0.2  # shares of the budget for learning, and for learning again, at most
 ROUNDS = 4  # of learning again, at most
 WARM_UP, AFTER = 30, 10  # draws on the twin before the first round, and before each other
 MOVES = 5  # to such a draw
-GOOD = 0.5  # standard deviation of log L_chip - log L_twin that is not worth a further round
+MOVES_OF_CHAIN, FEWEST_MOVES = 2_500, 5  # in all kept draws of a chain, and to each of them
+GOOD = 0.2  # standard deviation of log L_chip - log L_twin that is not worth a further round
 DOUBTFUL = 0.02  # share of wrong counts beyond which a twin that was learned before is not one of the chip as it is
 MOST_SPREAD = 4.0  # beyond it hardly any check would be accepted
 
@@ -77,11 +77,6 @@ class Prepared:
         learned = getattr(self.twin, "learned", None)
         told = {} if learned is None else learned.as_dict()
         return {**told, "spread": self.spread, "n_checks": self.n_checks, "wrong": self.wrong}
-
-
-def default_budget(n_samples: int) -> int:
-    """Presentations that a fit with a twin may show where nothing else is said."""
-    return max(LEAST_BUDGET, PASSES * n_samples)
 
 
 def prepare_twin(
@@ -213,6 +208,11 @@ class _WarmUp:
             values = back({value.name: point[value.name] for value in model.value_vars})
             found.append({name: np.array(v) for name, v in zip(names, values, strict=True) if name in free})
         return found
+
+
+def moves_for(draws: int) -> int:
+    """Moves on the twin to a draw: where draws are few, each of them is far from the one before."""
+    return min(max(MOVES_OF_CHAIN // draws, FEWEST_MOVES), N_MOVES)
 
 
 def affordable_draws(budget: int, spent: int, n_samples: int, chains: int, repeats: int, draws: int | None) -> int:

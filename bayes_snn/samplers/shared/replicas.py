@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_REPLICAS = 6
-HOTTEST = 0.1  # power of the last replica at first
+LEAST_POWER = 0.2  # of a replica: there nothing holds a network in its mode, and hotter ones take longer
+SHIFTS = 4  # moves after which whole neurons are moved again: they bring replicas from mode to mode, but take long
 SWAPS = 0.3  # share of swaps accepted that the warm-up aims at
-LEAST_POWER = 1e-3
 
 Weights = NDArray[Any]
 
@@ -99,7 +99,7 @@ class Replicas:
     def begin(self) -> None:
         """Forget a chain and what was learned in it."""
         n = len(self.movers)
-        self.ladder = np.geomspace(1.0, HOTTEST, n) if n > 1 else np.ones(1)
+        self.ladder = np.geomspace(1.0, LEAST_POWER, n) if n > 1 else np.ones(1)
         self.places: list[Weights] = []
         self.heights: list[float] = []
         self.reference: dict[str, Any] = {}
@@ -139,7 +139,8 @@ class Replicas:
         for mover in self.movers:
             mover.rng = rng
         for number in range(n_moves):
-            shifts = number in (0, n_moves - 1)  # the whole is a palindrome again
+            # the same from both ends: the whole is a palindrome again
+            shifts = 0 in (number % SHIFTS, (n_moves - 1 - number) % SHIFTS)
             for pairs in (0, 1):
                 self._swap(places, heights, pairs, values, rng, learn)
             for k, mover in enumerate(self.movers):
