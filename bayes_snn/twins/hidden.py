@@ -34,6 +34,8 @@ class Hidden:
         self.map([])
         self._find_leaks()
         self.map([])
+        if self._tie_leaks():
+            self.map([])
 
     def map(self, first: list[Question]) -> int:
         """Ask these questions, and on until nothing more is wanted: how many of the first had another answer."""
@@ -56,6 +58,15 @@ class Hidden:
                 mine = [n for n, question in enumerate(questions) if question.neuron == j]
                 known.add([questions[n].drive for n in mine], [masks[n] for n in mine])
         return n_surprises
+
+    def _tie_leaks(self) -> bool:
+        """Give neurons the leak that most have in common where it explains as much: whether any has another now."""
+        common, changed = float(np.median([known.alpha for known in self.known])), False
+        for known in self.known:
+            if known.alpha != common and known.n_changes(common) <= known.n_changes(known.alpha):
+                known.set_alpha(common)
+                changed = True
+        return changed
 
     def _find_leaks(self) -> None:
         relays = Relays(self.bench, self.outputs.known)

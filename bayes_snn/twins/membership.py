@@ -21,6 +21,7 @@ FAR = 1e7  # in units of the drive: far above here a neuron fires, far below it 
 WIDTH = 4e-5  # to which edges are bisected, in units of the drive
 PACE, GROWTH = 0.6, 0.05  # labelled voltages are at most PACE apart near 0, and GROWTH times their size beyond
 COARSE = 3.0  # so many paces apart are voltages while the leak is not known
+SLIVER = 2e-3  # intervals and gaps of this width are false answers: one is bisected from both sides, and stays alone
 MOST_GAPS = 64  # looked at before a round of questions
 LOST = 1e-6  # relative, what float32 may be wrong by
 
@@ -50,6 +51,25 @@ def paces(u: NDArray[np.float64]) -> NDArray[np.float64]:
 def unpaced(place: Any) -> float:
     """The inverse of `paces`."""
     return float(np.sign(place) * np.expm1(GROWTH * abs(place)) * PACE / GROWTH)
+
+
+def without_slivers(u: NDArray[np.float64], label: Mask) -> tuple[NDArray[np.float64], Mask]:
+    """Labelled voltages, ascending, without runs of labels that two edges enclose in a sliver.
+
+    Runs are left out from the shortest on, so that of two that touch the one goes that is less of its surroundings.
+    """
+    while True:
+        starts = np.flatnonzero(np.concatenate([[True], label[1:] != label[:-1]]))
+        if len(starts) < 3:
+            return u, label
+        first, last = starts[1:-1], starts[2:] - 1  # the outermost runs are the rails
+        widths = u[last + 1] - u[first - 1]
+        place = int(widths.argmin())
+        if widths[place] > SLIVER:
+            return u, label
+        kept = np.ones(len(u), np.bool_)
+        kept[first[place] : last[place] + 1] = False
+        u, label = u[kept], label[kept]
 
 
 class FiringSet:
@@ -111,11 +131,18 @@ class FiringSet:
             self._labels.append(np.arange(before + fires) == before)
         u, label = np.concatenate(self._points), np.concatenate(self._labels)
         order = np.argsort(u, kind="stable")
-        self.u, self.label = u[order], label[order]
-        self._points, self._labels = [self.u], [self.label]
+        self._points, self._labels = [u[order]], [label[order]]
+        self.u, self.label = without_slivers(u[order], label[order])
         changes = np.flatnonzero(self.label[1:] != self.label[:-1])
         self.low, self.high = self.u[changes], self.u[changes + 1]
         self.edges = 0.5 * (self.low + self.high)
+
+    def n_changes(self, alpha: float) -> int:
+        """Edges and contradictions of all answers under a leak: a wrong one mixes labels."""
+        other = FiringSet(self.n_steps, alpha, self.reach, self.most)
+        other.add(list(self.drives), list(self.masks))
+        label = other._labels[0]
+        return int((label[1:] != label[:-1]).sum())
 
     def sure_edges(self) -> NDArray[np.float64]:
         """Edges that were bisected."""
