@@ -25,7 +25,7 @@ from bayes_snn.twins.learn import learn
 from bayes_snn.twins.teacher import fit_lif
 from bayes_snn.waiting import tracked
 
-LEARNING, CHECKING = 0.4, 0.2  # shares of the budget for learning, and for learning again, at most
+LEARNING, CHECKING = 0.5, 0.2  # shares of the budget for learning, and for learning again, at most
 ROUNDS = 4  # of learning again, at most
 WARM_UP, AFTER = 30, 10  # draws on the twin before the first round, and before each other
 MOVES = 5  # to such a draw

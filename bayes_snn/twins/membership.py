@@ -136,6 +136,7 @@ class FiringSet:
         changes = np.flatnonzero(self.label[1:] != self.label[:-1])
         self.low, self.high = self.u[changes], self.u[changes + 1]
         self.edges = 0.5 * (self.low + self.high)
+        self._steps: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
 
     def n_changes(self, alpha: float) -> int:
         """Edges and contradictions of all answers under a leak: a wrong one mixes labels."""
@@ -155,11 +156,14 @@ class FiringSet:
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The period as a step function of the drive: marks (n,), ascending, and periods (n + 1,) between them."""
+        if self._steps is not None:
+            return self._steps
         marks = np.unique(np.divide.outer(self.edges, self.r))
         ends = np.concatenate([[2.0 * -FAR], marks, [2.0 * FAR]])
         periods = self.periods(0.5 * (ends[1:] + ends[:-1]))
         changes = periods[1:] != periods[:-1]
-        return marks[changes], periods[np.concatenate([[True], changes])]
+        self._steps = marks[changes], periods[np.concatenate([[True], changes])]
+        return self._steps
 
     def mapped(self, u: NDArray[np.float64]) -> Mask:
         """Whether voltages lie where the map may be trusted: between near labels that agree."""

@@ -242,7 +242,6 @@ def test_a_chip_that_breaks_after_the_sampling():
         ({"tune": -1}, "tune was -1"),
         ({"tune": False}, "tune was False"),
         ({"sampler": "sitewise", "chains": 0}, "chains was 0"),
-        ({"sampler": "sitewise", "chains": None}, "chains was None"),
         ({"seed": -1}, "seed was -1"),
         ({"seed": True}, "seed was True"),
         ({"seed": np.nan}, "seed was nan"),

@@ -53,6 +53,25 @@ def test_a_deterministic_chip_leaves_nothing_to_choose():
 
 
 @pytest.mark.parametrize(
+    ("options", "n_samples", "chains"),
+    [
+        ({}, 398, 2),  # 251 passes
+        ({}, 40, 4),
+        ({"budget": 5000}, 398, 2),
+        ({"budget": 200_000}, 398, 4),
+        ({"budget": 130_000}, 398, 3),
+        ({"budget": 130_000, "repeats": 4}, 398, 2),
+        ({"chains": 5, "budget": 5000}, 398, 5),
+        ({"draws": 10}, 398, 4),
+        ({"draws": 10, "budget": 5000}, 398, 2),
+        ({"sampler": "sitewise"}, 398, 4),
+    ],
+)
+def test_chains_are_few_and_long_where_looks_at_the_chip_are_few(options, n_samples, chains):
+    assert Sampling(**options).with_chains(n_samples).n_chains == chains
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"sampler": "sitewize"}, "did you mean 'sitewise'"),

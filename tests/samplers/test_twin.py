@@ -193,3 +193,29 @@ def test_a_tied_prior_moves_all_weights_at_once(known):
     step.replicas.movers[0].proposals = 5
     draws, _ = chains(step, model)
     assert max(map(abs, z_scores(draws, known).values())) < LIMIT
+
+
+@pytest.mark.parametrize("n_moves", range(1, 12))
+def test_moves_are_the_same_from_both_ends(n_moves, monkeypatch):
+    """Swaps, draws and shifts of a whole move, in the opposite order, are those of the move."""
+    step, _ = twin_step(SigmoidChip(), n_moves=n_moves, n_replicas=3)
+    replicas, done = step.replicas, []
+
+    def draw(number):
+        def palindrome(q, powers, learn, shifts=True):
+            done.append((number, shifts))
+            return q, -1.0
+
+        return palindrome
+
+    for number, mover in enumerate(replicas.movers):
+        monkeypatch.setattr(mover, "palindrome", draw(number))
+    monkeypatch.setattr(replicas, "_swap", lambda places, heights, first, *others: done.append(("swaps", first)))
+    q = np.zeros(sum(len(np.ravel(matrix)) for matrix in step.weights_and_readout(step._model.initial_point())[0]))
+    replicas.move(q, {}, np.random.default_rng(0), n_moves)
+    draws = [each for each in done if each[0] != "swaps"]
+    swaps = [each for each in done if each[0] == "swaps"]
+    by_move = [draws[k : k + 3] for k in range(0, len(draws), 3)]
+    assert by_move == by_move[::-1]
+    assert swaps == swaps[::-1]
+    assert draws[0][1]

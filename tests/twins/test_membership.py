@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bayes_snn.twins.membership import WIDTH, FiringSet, fires_at, first_true, reaches
+from bayes_snn.twins.membership import (
+    SLIVER,
+    WIDTH,
+    FiringSet,
+    fires_at,
+    first_true,
+    reaches,
+    without_slivers,
+)
 
 
 def answer(edges: np.ndarray, drive: float, known: FiringSet) -> np.ndarray:
@@ -64,3 +72,28 @@ def test_a_map_that_is_wrong_is_mended_where_an_answer_says_otherwise() -> None:
     known.add([drive], [answer(narrow, drive, known)])
     asked_out(narrow, known)
     assert known.edges == pytest.approx(narrow, abs=2 * WIDTH)
+
+
+@pytest.mark.parametrize("drive", [-7.3, 12.5])
+def test_a_false_answer_leaves_no_edges(drive: float) -> None:
+    true, known = np.array([-12.0, -4.0, 10.0]), FiringSet(32, 0.9, 60.0)
+    asked_out(true, known)
+    said = answer(true, drive, known)
+    known.add([drive], [np.roll(said, 5)])
+    asked_out(true, known)
+    assert known.edges == pytest.approx(true, abs=2 * WIDTH)
+
+
+def test_an_interval_that_is_wider_than_a_sliver_stays() -> None:
+    u = np.array([-5.0, 0.0, 0.4 * SLIVER, 0.8 * SLIVER, 1.0, 1.0 + SLIVER, 1.0 + 2 * SLIVER, 5.0])
+    label = np.array([0, 0, 1, 0, 0, 1, 0, 1], np.bool_)
+    kept, labels = without_slivers(u, label)
+    assert kept.tolist() == [u[0], u[1], *u[3:]]
+    assert labels.tolist() == [False, False, False, False, True, False, True]
+
+
+@pytest.mark.parametrize(("alpha", "wrong"), [(0.9, 0.74), (0.7, 0.9)])
+def test_a_wrong_leak_contradicts_more(alpha: float, wrong: float) -> None:
+    known = asked_out(np.array([-12.0, -4.0, 10.0]), FiringSet(32, alpha, 60.0))
+    assert known.n_changes(alpha) == 3
+    assert known.n_changes(wrong) > 4
