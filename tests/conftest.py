@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytensor
 import pytest
+from hypothesis import settings
+
+settings.register_profile("unhurried", deadline=None)  # no test depends on a clock
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session", autouse=True)

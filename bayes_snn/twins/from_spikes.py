@@ -18,7 +18,7 @@ from bayes_snn.twins.teacher import fit_lif
 
 FIRST_BATCH = 64  # presentations
 ASKED = 1.0  # questions for each sample under random weights
-GROWTH = 0.25  # of what was shown so far, the next batch
+GROWTH = 0.5  # of what was shown so far, the next batch
 SAMPLES = 8  # shown under one programming
 SMALL = 0.002  # share of wrong counts that is small enough
 LEAST = 600  # presentations before a twin is believed: what a fit visits later is rare at first

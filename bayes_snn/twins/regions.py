@@ -46,8 +46,7 @@ def find_region(voltages: Floats, fired: NDArray[np.bool_], price: float = PRICE
     """The region that explains points (n_points,) at the lowest cost; a spike that it contradicts costs `heavy`."""
     if not len(voltages):
         return Region(np.zeros(0), np.zeros(0), 0)
-    order = np.argsort(voltages)
-    v, labels = voltages[order], fired[order]
+    v, labels = _in_order(voltages, fired)
     state = np.empty(len(v), np.bool_)
     _decode(labels, price, heavy, state)
     turns = np.flatnonzero(state[1:] != state[:-1])
@@ -67,6 +66,16 @@ def settled_region(voltages: Floats, fired: NDArray[np.bool_]) -> Region:
     if region.errors <= FEW_ERRORS:
         return find_region(voltages, fired, 0.0)
     return find_region(voltages, fired, PRICE + np.sqrt(region.errors))
+
+
+def _in_order(voltages: Floats, fired: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Voltages, ascending, and their labels.
+
+    A label is the last bit of its voltage meanwhile: NumPy sorts numbers many times faster than it finds their order.
+    """
+    bits = np.ascontiguousarray(voltages, np.float64).view(np.int64)
+    marked = np.sort(((bits & ~1) | fired).view(np.float64))
+    return marked, (marked.view(np.int64) & 1).astype(np.bool_)
 
 
 @njit(cache=True, error_model="numpy")

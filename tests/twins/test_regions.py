@@ -37,7 +37,7 @@ def test_a_label_that_stands_alone_is_an_error_or_an_interval():
     voltages, fired = np.arange(20.0), np.arange(20) >= 10
     fired[4] = True
     assert find_region(voltages, fired).edges.tolist() == [9.5]
-    assert find_region(voltages, fired, 0.0).edges.tolist() == [3.5, 4.5, 9.5]
+    assert find_region(voltages, fired, 0.0).edges == pytest.approx([3.5, 4.5, 9.5], rel=1e-12)
 
 
 def test_a_neuron_that_always_fires_and_one_that_never_does():
