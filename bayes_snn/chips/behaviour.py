@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import Chip, FloatArray, ask_counts, check_chip, check_inputs
+from bayes_snn.chips.presentations import Programmings
 from bayes_snn.errors import InputError, check_whole
 
 N_INPUTS, N_SETS = 16, 3
@@ -40,6 +41,8 @@ class Behaviour:
         Where the spike counters seem to begin again at 0, a power of two; None where nothing points to it.
     presentations
         Samples shown.
+    programmings
+        Times that weights were written.
     """
 
     deterministic: bool
@@ -48,6 +51,7 @@ class Behaviour:
     same_whatever_weights: bool | None
     wraps_at: int | None
     presentations: int
+    programmings: int = 0
 
     @property
     def contradicts(self) -> bool:
@@ -117,12 +121,13 @@ def check_behaviour(
         weights = [[rng.uniform(low, high, shape) for shape in spec.weight_shapes] for _ in range(N_SETS)]
     if len(weights) < 2:
         raise InputError(f"{len(weights)} sets of weights came, but at least two are needed to compare: give 3.")
-    n_shown = 0
+    n_shown, written = 0, Programmings()
 
     def ask(matrices: Sequence[FloatArray], samples: FloatArray) -> NDArray[np.int32]:
         nonlocal n_shown
         counts = ask_counts(chip, matrices, samples)
         n_shown += len(samples)
+        written.note(matrices)
         return counts
 
     with _state_kept(chip):
@@ -137,6 +142,7 @@ def check_behaviour(
         same if differed == 0 else None,
         wraps_at,
         n_shown,
+        written.n,
     )
 
 

@@ -232,7 +232,7 @@ def fit(
     recording: list[int] = []
     known, written = take_counts(trace, len(model.likelihood.labels), chip.spec.layers[-1]), None
     if PROGRAMMINGS in trace.sample_stats:
-        written = learning[1] + int(trace.sample_stats[PROGRAMMINGS].isel(draw=-1).sum())
+        written = behaviour.programmings + learning[1] + int(trace.sample_stats[PROGRAMMINGS].isel(draw=-1).sum())
     with _quiet_pymc(), draws_kept(trace):
         asked = RememberingChip(chip, AnswerMemory(), recording.append)
         with progress_shown(Console() if progress else None):
