@@ -32,6 +32,8 @@ class Bench:
         (n_hidden,) the input that drives each hidden neuron.
     gain
         (n_hidden, n_out) of the second synapses, as far as it is known.
+    least, most
+        (n_out,) the smallest and largest count of each output so far.
     """
 
     def __init__(self, asked: AskedChip, rng: np.random.Generator) -> None:
@@ -43,12 +45,16 @@ class Bench:
         self.strongest = self.high if self.high >= -self.low else self.low
         self.address = np.arange(self.n_hidden) % self.n_in
         self.gain = np.ones((self.n_hidden, self.n_out))
+        self.least, self.most = np.full(self.n_out, self.n_steps), np.zeros(self.n_out, np.int64)
 
     def run(
         self, first: NDArray[np.float64], second: NDArray[np.float64], inputs: NDArray[np.float64]
     ) -> NDArray[np.int32]:
         """Counts (n_samples, n_out)."""
-        return self.asked.run([first, second], inputs)
+        counts = self.asked.run([first, second], inputs)
+        self.least = np.minimum(self.least, counts.min(axis=0, initial=self.n_steps))
+        self.most = np.maximum(self.most, counts.max(axis=0, initial=0))
+        return counts
 
     def driven(self, drives: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.int32]:
         """Counts when hidden neurons receive these drives (n_samples, n_hidden); inf and -inf are the rails."""

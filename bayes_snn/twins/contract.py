@@ -68,6 +68,14 @@ class Twin(Protocol):
         ...
 
 
+def never_varied(shown: int, n: int) -> InputError:
+    """What to say of a chip that answered n spikes of each output in all of so many presentations."""
+    return InputError(
+        f"Each output counted {n} spikes in all of {shown:,} presentations, whatever the weights and inputs were: "
+        "check that the chip's driver writes the weights, and that inputs reach it."
+    )
+
+
 def spec_of_twin(spec: ChipSpec) -> ChipSpec:
     """The spec of a twin of a chip: it answers the same each time."""
     return replace(spec, deterministic=True, drifting=False)

@@ -18,7 +18,7 @@ from bayes_snn.chips.lif.distortion import weight_grid
 from bayes_snn.errors import InputError
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
 from bayes_snn.twins.bench import Bench
-from bayes_snn.twins.contract import COUNTS, Learned
+from bayes_snn.twins.contract import COUNTS, Learned, never_varied
 from bayes_snn.twins.hidden import Hidden
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membership import FiringSet, Mask
@@ -97,8 +97,15 @@ class _Learner:
 
     def learn(self) -> None:
         """All of it, in turn."""
+        bench = self.bench
         self.outputs.learn()
+        if (bench.least == bench.most).all():
+            raise never_varied(bench.asked.presentations, int(bench.most.max()))
+        for out in np.flatnonzero(bench.least == bench.most):
+            self.notes.append(f"Output {out} counted {bench.most[out]} spikes in every presentation.")
         self.hidden.learn()
+        if n_idle := int(self.hidden.are_idle().sum()):
+            self.notes.append(f"{n_idle:,} of {bench.n_hidden:,} hidden neurons move no output.")
         before = 1.0
         for _ in range(MOST_CHECKS):
             wrong = self._check()

@@ -9,7 +9,7 @@ import numpy as np
 
 from bayes_snn.chips.contract import FloatArray
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
-from bayes_snn.twins.contract import SPIKES, Learned
+from bayes_snn.twins.contract import SPIKES, Learned, never_varied
 from bayes_snn.twins.designs import ask_first, ask_second, known_neurons
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membrane import Floats
@@ -25,6 +25,8 @@ LEAST = 600  # presentations before a twin is believed: what a fit visits later 
 MOST = 6_000  # presentations without a budget
 SCALES = (0.3, 0.6, 1.0, 1.0, 1.5)  # of random weights
 JITTER = 0.3  # of given inputs, in their standard deviations
+
+_NAMED = 8
 
 Progress = Callable[[int, float], None]  # told presentations so far, and the share of wrong counts
 
@@ -69,9 +71,23 @@ def learn_from_spikes(
         twin = fit_lif(asked.spec, recordings, twin)
     if twin is None:
         raise BudgetSpentError
+    rates = [layer.mean(axis=(0, 1)) for layer in recordings.spikes()]
+    if len(recordings) >= FIRST_BATCH and all(((rate == 0) | (rate == 1)).all() for rate in rates):
+        raise never_varied(len(recordings), int(rates[-1].max()) * asked.spec.n_steps)
     learned = Learned(SPIKES, asked.presentations, asked.programmings, wrong, compared, type(asked.chip).__name__)
-    twin.learned = replace(learned, notes=twin.learned.notes)
+    twin.learned = replace(learned, notes=(*twin.learned.notes, *_constant_in_words(rates)))
     return twin, recordings
+
+
+def _constant_in_words(rates: list[Floats]) -> list[str]:
+    """What is to be said of neurons that never fired, or at each step, by the spikes a step of each, layer by layer."""
+    found = []
+    for number, rate in enumerate(rates, 1):
+        for value, does in ((0.0, "never fired"), (1.0, "fired at each step")):
+            if len(which := np.flatnonzero(rate == value)):
+                named = ", ".join(map(str, which[:_NAMED])) + (", ..." if len(which) > _NAMED else "")
+                found.append(f"{len(which):,} of {len(rate):,} neurons of layer {number} {does}: {named}.")
+    return found
 
 
 def _show_batch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bayes_snn.twins.bench import Bench
-from bayes_snn.twins.membership import FiringSet
+from bayes_snn.twins.membership import FiringSet, Mask
 from bayes_snn.twins.outputs import MOST_ROUNDS, PER_ROUND, QUESTIONS, REACH, USUAL_LEAK, Outputs
 from bayes_snn.twins.relays import Question, Relays
 from bayes_snn.twins.scalars import leak_of, leak_settings
@@ -58,6 +58,13 @@ class Hidden:
                 mine = [n for n, question in enumerate(questions) if question.neuron == j]
                 known.add([questions[n].drive for n in mine], [masks[n] for n in mine])
         return n_surprises
+
+    def are_idle(self) -> Mask:
+        """Which of them never fire at any drive that a twin serves, or have no synapse that works."""
+        drives = np.linspace(-REACH, REACH, 999)
+        silent = np.array([not known.periods(drives).any() for known in self.known], np.bool_)
+        outputs = self.bench.least < self.bench.most
+        return np.asarray(silent | (self.bench.gain[:, outputs] == 0).all(axis=1))
 
     def _tie_leaks(self) -> bool:
         """Give neurons the leak that most have in common where it explains as much: whether any has another now."""

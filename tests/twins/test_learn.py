@@ -75,3 +75,60 @@ def test_a_budget_is_kept_however_small(shows):
         told = str(error)
     assert told == "" or "too few" in told
     assert chip.shown <= 3
+
+
+class Broken(TalliedChip):
+    """A chip some of whose neurons are stuck at no spike, or at one a step: (layer, neuron, whether it spikes)."""
+
+    def __init__(self, stuck, spikes):
+        super().__init__(make_chip(), spikes)
+        self.stuck = stuck
+
+    def run(self, weights, inputs):
+        return self._spikes(weights, inputs)[-1].sum(axis=1, dtype=np.int64)
+
+    def _spikes(self, weights, inputs):
+        self._count(weights, inputs)
+        trains = [train.copy() for train in self.chip.spikes(weights, inputs)]
+        for layer, neuron, value in self.stuck:
+            trains[layer][:, :, neuron] = value
+        return trains
+
+
+def test_hidden_neurons_that_are_silent_are_told_from_counts():
+    chip = LIFChip((8, 6, 2), "silent", 0.3, seed=101)
+    rates = [
+        train.mean()
+        for train in np.moveaxis(chip.spikes([np.full((8, 6), 4.0), np.zeros((6, 2))], np.ones((1, 8)))[0], 2, 0)
+    ]
+    assert rates.count(0.0) == 2
+    assert "2 of 6 hidden neurons move no output." in learn_twin(chip, way="counts").learned.notes
+
+
+ALL = [(0, n, False) for n in range(4)]
+
+
+@pytest.mark.parametrize("spikes", [True, False])
+@pytest.mark.parametrize("value", [False, True])
+def test_a_chip_that_never_answers_otherwise_is_refused_in_a_sentence(spikes, value):
+    chip = Broken([*ALL, (1, 0, value), (1, 1, value)], spikes)
+    with pytest.raises(InputError, match=rf"counted {16 * value} spikes in all of [\d,]+ presentations") as error:
+        learn_twin(chip)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("stuck", "spikes", "says"),
+    [
+        ([(0, 2, False)], True, "1 of 4 neurons of layer 1 never fired: 2."),
+        ([(1, 1, True)], True, "1 of 2 neurons of layer 2 fired at each step: 1."),
+        ([(1, 1, False)], False, "Output 1 counted 0 spikes in every presentation."),
+    ],
+)
+def test_a_neuron_that_is_dead_is_told_and_the_others_are_learned(stuck, spikes, says):
+    chip = Broken(stuck, spikes)
+    twin = learn_twin(chip)
+    assert says in twin.learned.notes
+    rng = np.random.default_rng(2)
+    weights, inputs = [rng.normal(size=shape) for shape in chip.spec.weight_shapes], rng.normal(size=(300, 5))
+    assert (twin.run(weights, inputs) != chip.run(weights, inputs)).mean() < 0.02
