@@ -19,7 +19,7 @@ from bayes_snn.twins.contract import SPIKES, Learned, spec_of_twin
 from bayes_snn.twins.recordings import Recordings
 from bayes_snn.twins.writing import save_twin
 
-MOST_SQUARED = 10**7  # edges of a neuron squared, of all neurons: what their trains take grows with it, 6 s at this
+MOST_SQUARED = 4 * 10**7  # edges of a neuron squared, of all neurons: to draw up their trains takes up to 9 s at this
 
 
 class LIFTwin(CircuitChip):
