@@ -319,12 +319,14 @@ def test_archives_that_mean_harm(tmp_path, kind):
 # ---- the short version of the trials
 
 
-@pytest.mark.parametrize("kind", ["fit.json", "posterior.nc", "npz", "nir"])
+@pytest.mark.parametrize("kind", ["fit.json", "posterior.nc", "npz", "nir", "twin"])
 def test_damaged_files(result, tmp_path, kind):
     """A dozen of the 2,000 trials of tests/benchmarks/hostile_files.py."""
     result.save(tmp_path / "fit")
     write_weights(result, tmp_path / "whole.npz")
     write_nir(result, tmp_path / "whole.nir")
+    if kind == "twin":
+        hostile.make_twin(tmp_path / "twin")
     (tmp_path / "work").mkdir()
     n = 4 if kind in ("posterior.nc", "nir") else 25
     for number in range(n):

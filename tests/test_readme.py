@@ -1,7 +1,9 @@
-"""What README.md and docs/ say is so: the code in them runs, and the names and files in them exist."""
+"""What README.md, docs/ and docstrings say is so: the code in them runs, and the names and files in them exist."""
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 import tomllib
 from pathlib import Path
@@ -196,6 +198,20 @@ def test_make_targets_exist(page):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert {target for code in code_of(page) for target in re.findall(r"\bmake ([a-z]+)", code)} <= targets
+
+
+def test_calls_that_docstrings_name_are_of_functions_that_exist():
+    """Such as `load_fit(folder)`; of other packages, and of variables, `package.name(...)` is taken as it stands."""
+    defined, called = set(dir(builtins)), set()
+    for path in sorted((ROOT / "bayes_snn").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined.add(node.name)
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                text = ast.get_docstring(node) or ""
+                called |= {(path.stem, name) for name in re.findall(r"`([A-Za-z_]\w*)\([^`]*\)`", text)}
+    assert len(called) > 5
+    assert not {(page, name) for page, name in called if name not in defined}
 
 
 def test_the_version_stands_in_one_place():

@@ -28,7 +28,7 @@ class LearnedFields(Struct):
     way: Text
     presentations: Whole
     programmings: Whole
-    mismatch: float | None = None
+    mismatch: Annotated[float, Meta(ge=0, le=1)] | None = None
     n_compared: Whole = 0
     chip: Text = ""
     notes: Annotated[list[Text], Meta(max_length=1000)] = []

@@ -19,6 +19,8 @@ from bayes_snn.twins.contract import SPIKES, Learned, spec_of_twin
 from bayes_snn.twins.recordings import Recordings
 from bayes_snn.twins.writing import save_twin
 
+MOST_SQUARED = 4 * 10**7  # edges of a neuron squared, of all neurons: to draw up their trains takes up to 9 s at this
+
 
 class LIFTwin(CircuitChip):
     """A twin of LIF neurons.
@@ -85,13 +87,19 @@ class LIFTwin(CircuitChip):
             noise = np.asarray(arrays[f"noise_{number}"], np.float32)
             current = arrays.get(f"current_{number}")
             current = None if current is None else np.asarray(current, np.float32)
-            shapes = decay.shape == (n_post,) and gain.shape == (n_pre, n_post) and noise.shape in ((0,), (n_post,))
+            grid = np.asarray(arrays[f"grid_{number}"], np.float32)
+            shapes = decay.shape == (n_post,) and gain.shape == (n_pre, n_post) and grid.shape == ()
+            shapes &= noise.shape in ((0,), (n_post,))
             tables = current is None or (current.ndim == 2 and len(current) == n_post and current.shape[1] > 1)
-            numbers = np.isfinite(gain).all() and (current is None or np.isfinite(current).all())
+            numbers = all(np.isfinite(each).all() for each in (gain, grid, noise, 0.0 if current is None else current))
             ascend = edges.ndim == 2 and len(edges) == n_post and not (edges[:, 1:] < edges[:, :-1]).any()
             if not (shapes and tables and numbers and ascend and ((decay >= 0) & (decay < 1)).all()):
                 raise ValueError(f"the parameters of layer {number} are none of LIF neurons")
             ended = [each[each < np.inf] for each in edges]
-            grid = np.float32(arrays[f"grid_{number}"])
-            layers.append(TabulatedLayer(decay, ended, gain, grid, current, noise))
+            layers.append(TabulatedLayer(decay, ended, gain, np.float32(grid), current, noise))
+        # the kernels look a neuron up in one table of all layers: a layer without its part would shift the others
+        if len({layer.current is None for layer in layers}) > 1 or len({len(layer.noise) > 0 for layer in layers}) > 1:
+            raise ValueError("some layers have a table of currents or a noise, and some have none")
+        if sum(len(each) ** 2 for layer in layers for each in layer.edges) > MOST_SQUARED:
+            raise ValueError("its neurons have so many edges that they would take minutes to draw up")
         return cls(spec, layers, learned)

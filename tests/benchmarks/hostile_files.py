@@ -1,12 +1,13 @@
 """Damaged and hostile files, thousands of each kind: whatever they hold, reading them ends soon and in a sentence.
 
-    python -m tests.benchmarks.hostile_files --n 2000 --seed 1 [--kinds fit.json,posterior.nc,npz,nir,checkpoint]
+    python -m tests.benchmarks.hostile_files --n 2000 --seed 1 [--kinds fit.json,posterior.nc,npz,nir,checkpoint,twin]
 
 Each trial damages one whole file (flipped bits, a cut, a run of zeros, blocks that changed places; of JSON, also wrong
-types, missing and unknown keys, huge numbers and deep nesting, and the digests made again) and reads it as a user
-would. Counted are what was read, what was refused in one sentence, and what must not be: tracebacks, signals, trials
-without an end within --limit seconds of the clock, and code that a file had run. The process that reads HDF5 is forked
-from the worker here, for speed; every --real-th trial starts it as users do.
+types, missing and unknown keys, huge numbers and deep nesting, and the digests made again; of a twin's arrays, other
+values, shapes and types in a file that is whole) and reads it as a user would. Counted are what was read, what was
+refused in one sentence, and what must not be: tracebacks, signals, trials without an end within --limit seconds of the
+clock, and code that a file had run. The process that reads HDF5 is forked from the worker here, for speed; every
+--real-th trial starts it as users do.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ from unittest import mock
 
 import numpy as np
 
-KINDS = ("fit.json", "posterior.nc", "npz", "nir", "checkpoint")
+KINDS = ("fit.json", "posterior.nc", "npz", "nir", "checkpoint", "twin")
 CODE = {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "socket.connect"}
 HARMFUL = {"exec", "eval", "system", "Popen", "__import__"}  # names in a pickle; Numba reads its cache by pickle, too
+NASTY_NUMBERS = (-1.0, 0.0, 1.0, 0.5, 1e9, 1e38, -1e38, 1e308, np.nan, np.inf, -np.inf)
 CANARY = "hostile_canary"  # a module that nothing but a file can have imported
 STOPS_AT = 4000  # runs of the chip, of the 6,000 of the fit
 NASTY = (None, True, -1, 0, 1, 2.5, 1e308, float("nan"), 2**70, 10**6, "", "x", f"{CANARY}:run", [], {}, [1], {"a": 1})
@@ -133,11 +135,42 @@ def damage_record(data: bytes, rng: np.random.Generator) -> bytes:
     return first.split(b" ")[0] + b" " + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 
+def damage_arrays(data: bytes, rng: np.random.Generator) -> bytes:
+    """An .npz file that is whole, with one to three of its arrays changed, as somebody who means harm would."""
+    with np.load(io.BytesIO(data)) as stored:
+        arrays: dict[str, np.ndarray] = {name: stored[name] for name in stored.files}
+    for _ in range(int(rng.integers(1, 4))):
+        name = sorted(arrays)[rng.integers(len(arrays))]
+        old, kind = arrays[name], rng.integers(7)
+        if kind == 0:
+            del arrays[name]
+        elif kind == 1:
+            arrays[name] = np.asarray(NASTY_NUMBERS[rng.integers(len(NASTY_NUMBERS))])
+        elif kind == 2:
+            shapes = old[..., None], old.T, old.ravel(), old[:0] if old.ndim else old, old[None]
+            arrays[name] = shapes[rng.integers(len(shapes))]
+        elif kind == 3:
+            arrays[name] = old.astype(["U8", np.complex128, np.bool_, np.int8, np.float64, np.uint64][rng.integers(6)])
+        elif kind == 4:
+            arrays[f"{name}_{rng.integers(9)}"] = old
+        else:  # one value, or all of them
+            values = np.array(old, np.float64)
+            number = NASTY_NUMBERS[rng.integers(len(NASTY_NUMBERS))]
+            if kind == 5 or not values.size:
+                values = np.full_like(values, number)
+            else:
+                values.flat[rng.integers(values.size)] = number
+            arrays[name] = values if rng.random() < 0.5 else values.astype(old.dtype)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
 # ---- the whole files
 
 
 def make_whole(folder: Path) -> None:
-    """A fit, its weights in both formats, and a checkpoint of a fit that was stopped."""
+    """A fit, its weights in both formats, a checkpoint of a fit that was stopped, and a twin."""
     from bayes_snn.exports.nir import write_nir
     from bayes_snn.exports.npz import write_weights
 
@@ -147,6 +180,14 @@ def make_whole(folder: Path) -> None:
     write_weights(result, folder / "whole.npz")
     write_nir(result, folder / "whole.nir")
     stopped_fit(folder / "checkpoint")
+    make_twin(folder / "twin")
+
+
+def make_twin(folder: Path) -> None:
+    """A twin of a chip with every distortion that its arrays can tell, and what the chip showed to learn it."""
+    from bayes_snn import LIFChip, learn_twin
+
+    learn_twin(LIFChip((3, 4, 2), ["comparator", "gain"], [2.0, 0.1], n_steps=16), 200).save(folder)
 
 
 def stopped_fit(folder: Path) -> None:
@@ -223,6 +264,8 @@ def trial(kind: str, whole: Path, work: Path, rng: np.random.Generator, resumes:
         path.write_bytes(damage_bytes((whole / "whole.nir").read_bytes(), rng))
         network = from_nir(path)
         network.chip(32).run(network.weights, np.ones((1, network.layers[0])))
+    elif kind == "twin":
+        read_twin(whole, work, rng, resumes)
     else:
         read_checkpoint(whole, work, rng, resumes)
 
@@ -277,6 +320,32 @@ def read_checkpoint(whole: Path, work: Path, rng: np.random.Generator, resumes: 
     found.states()
     if resumes:
         resume(folder, cores=1)  # a worker may not have processes of its own
+
+
+def read_twin(whole: Path, work: Path, rng: np.random.Generator, samples: bool) -> None:
+    from bayes_snn import LIFChip, fit, load_twin
+
+    folder = work / "twin"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(whole / "twin", folder)
+    path = folder / ("twin.json" if rng.random() < 0.5 else "twin.npz")
+    data = path.read_bytes()
+    if path.suffix == ".json":
+        path.write_bytes(damage_text(data, rng))
+    elif rng.random() < 0.05:
+        path.write_bytes(_hostile_npz(rng))
+    else:
+        path.write_bytes((damage_arrays if rng.random() < 0.6 else damage_bytes)(data, rng))
+    twin = load_twin(folder)
+    inputs = np.linspace(-1.0, 1.0, 4 * twin.spec.layers[0]).reshape(4, -1)
+    weights = [np.full(shape, 0.5) for shape in twin.spec.weight_shapes]
+    twin.run(weights, inputs), twin.spikes(weights, inputs)
+    if twin.recordings is not None:
+        twin.recordings.spikes(), twin.recordings.matrices()
+    twin.save(work / "again")
+    if samples:
+        chip, labels = LIFChip((3, 4, 2), ["comparator", "gain"], [2.0, 0.1], n_steps=16), np.arange(4) % 2
+        fit(chip, inputs[:, :3], labels, sampler="twin", twin=twin, draws=4, tune=2, chains=1, cores=1)
 
 
 # ---- workers
@@ -414,7 +483,7 @@ def main() -> None:
     parser.add_argument("--whole", help="folder of whole files, made when it is missing")
     given = parser.parse_args()
     whole = Path(given.whole or tempfile.mkdtemp(prefix="whole-"))
-    if not (whole / "whole.nir").exists():
+    if not (whole / "twin").exists():
         make_whole(whole)
     failed = False
     for kind in given.kinds.split(","):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import multiprocessing
 
 import pytest
+from rich.console import Console
 
 from bayes_snn import resume
 from bayes_snn.chips.link.faulty import FaultyChip
 from bayes_snn.chips.link.link import Link
+from bayes_snn.cli.summary import tell_fit
 from bayes_snn.errors import LinkError
+from bayes_snn.reports.write import write_report
 from tests.helpers.toys import SigmoidChip
 from tests.inference.test_resume import assert_same, forks, small
 
@@ -59,6 +62,21 @@ def test_faults_of_both_parts_are_told(cores, tmp_path):
     processes = {int(n) for n in result.posterior["faults"]["process"].values}
     assert len(processes) >= cores
     assert multiprocessing.active_children() == []
+
+
+def test_a_fault_that_ended_a_fit_is_not_said_to_be_repaired(tmp_path, capsys):
+    """No repetition met the last fault of the first part, and the fit that went on has it among its own."""
+    link, _ = linked(at=700)
+    with pytest.raises(LinkError, match="the cable is out"):
+        small(link, sampler="block", checkpoint=tmp_path / "stopped")
+    result = resume(tmp_path / "stopped", linked(seed=1)[0])
+    assert result.faults["dropped"] >= link.faults.counts["dropped"] > 20
+    tell_fit(Console(width=1000), result, None, tmp_path)  # the split is for scores, of which there are none
+    report = write_report(result.save(tmp_path / "fit"), tmp_path / "report.html").read_text(encoding="utf-8")
+    for told in (capsys.readouterr().out, report):
+        assert " dropped" in told
+        assert "repetition" not in told
+    assert "none of which became a likelihood" in report
 
 
 def test_a_fit_without_a_checkpoint_leaves_no_file(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from operator import attrgetter
 from pathlib import Path
 
 import cloudpickle
@@ -69,6 +71,16 @@ def test_observes_the_labels_and_keeps_the_inputs():
     np.testing.assert_array_equal(model.likelihood.op.inputs, X)
     with pytest.raises(ValueError, match="read-only"):
         model.likelihood.op.inputs[0, 0] = 1
+
+
+def test_the_model_has_what_its_docstring_names():
+    model = build_model(LIFChip(LAYERS), X, Y)
+    told = build_model.__doc__
+    named = [*re.findall(r"[Aa]ttribute `(\w+)`", told), *re.findall(r"`model\.([\w.]+)`", told)]
+    assert named == ["likelihood", "likelihood.op"]
+    for name in named:
+        assert attrgetter(name)(model) is not None
+    assert not re.findall(r"`\w+\(model\)`", told)  # no function of it is meant
 
 
 def test_eight_models_come_with_the_package():

@@ -98,7 +98,7 @@ def test_damaged_arrays_are_told(folder):
 
 def test_parameters_of_no_neuron_are_refused(twin, folder):
     arrays = dict(np.load(folder / "twin.npz"))
-    for name, value in (("decay_1", 2.0), ("gain_1", np.nan), ("edges_1", -np.inf)):
+    for name, value in (("decay_1", 2.0), ("gain_1", np.nan), ("grid_2", np.inf), ("edges_1", -np.inf)):
         wrong = {**arrays, name: np.full_like(arrays[name], value)}
         np.savez(folder / "twin.npz", **wrong)
         if name == "edges_1":
@@ -106,3 +106,32 @@ def test_parameters_of_no_neuron_are_refused(twin, folder):
             continue
         with pytest.raises(InputError, match="none of LIF neurons"):
             load_twin(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"current_1": np.zeros((4, 9))}, "some layers have a table of currents"),
+        ({"current_2": np.zeros((2, 9))}, "some layers have a table of currents"),
+        ({"noise_1": np.ones(4)}, "some layers have a table of currents or a noise"),
+        ({"noise_1": np.full(4, np.nan), "noise_2": np.ones(2)}, "none of LIF neurons"),
+        ({"grid_1": np.zeros(1)}, "none of LIF neurons"),
+        ({"edges_1": np.tile(np.arange(4000.0), (4, 1))}, "would take minutes"),
+    ],
+)
+def test_arrays_that_the_kernels_cannot_take_are_refused(folder, changed, message):
+    """Where one layer has a table and another one has none, neurons would be looked up behind its end."""
+    with np.load(folder / "twin.npz") as stored:
+        arrays = dict(stored)
+    np.savez(folder / "twin.npz", **(arrays | changed))
+    with pytest.raises(InputError, match=message) as error:
+        load_twin(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mismatch", [float("nan"), float("inf"), -0.1])
+def test_a_mismatch_is_a_share(folder, mismatch):
+    described = json.loads((folder / "twin.json").read_text())
+    edited(folder, learned=described["learned"] | {"mismatch": mismatch})
+    with pytest.raises(InputError, match="mismatch"):
+        load_twin(folder)
