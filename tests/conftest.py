@@ -29,7 +29,11 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def quickly_compiled() -> Iterator[None]:
     """For modules of many fits of few draws, whose time would go into PyTensor's compilations.
 
-    What is computed is the same but for rounding; tests in samplers/ and posterior/ have it compiled as users do.
+    What is computed is the same but for rounding; tests in samplers/ and posterior/ have it compiled as users do. So it
+    is in the processes that a test starts: a fit that is stopped in one of them continues here to the same draws.
     """
-    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+    with pytest.MonkeyPatch.context() as patched, pytensor.config.change_flags(mode="FAST_COMPILE"):
+        patched.setenv(
+            "PYTENSOR_FLAGS", ",".join(filter(None, [os.environ.get("PYTENSOR_FLAGS"), "mode=FAST_COMPILE"]))
+        )
         yield

@@ -16,6 +16,8 @@ from bayes_snn.inference.resume import resume
 from tests.benchmarks.hostile_files import stopped_fit
 from tests.helpers.refusals import refusal as refused
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):

@@ -17,6 +17,8 @@ from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from tests.helpers.chains import Chains, same
 from tests.helpers.toys import SigmoidChip
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(12, 3)), np.arange(12) % 3
 TUNE, DRAWS = 23, 6  # PyMC's Metropolis tunes every 20 draws

@@ -24,6 +24,8 @@ from bayes_snn.inference.resume import resume
 from tests.cli.test_resume import GAUSSIAN, ROOT, ROWS, TINY, run
 from tests.inference.test_resume import FailingChip, forks, small
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 SLOW = """
 from pathlib import Path
 

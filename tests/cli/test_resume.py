@@ -20,6 +20,8 @@ from bayes_snn.inference.load import load_fit
 from bayes_snn.interrupt import InterruptGuard
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 ROOT = Path(__file__).parents[2]
 GAUSSIAN = (ROOT / "models" / "gaussian.py").read_text()
 OPTIONS = {

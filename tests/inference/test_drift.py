@@ -24,6 +24,8 @@ from tests.helpers.chains import carried
 from tests.helpers.fits import same_draws
 from tests.helpers.reference import drifted, reference_spikes, spread
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 LAYERS = (4, 9, 3)
 NAMES, SIGMAS = ["comparator", "threshold", "noise", "silent", "drift"], [1.0, 0.3, 0.2, 0.2, 0.8]
 

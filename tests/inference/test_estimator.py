@@ -29,6 +29,8 @@ from bayes_snn.errors import DataWarning, InputError
 from bayes_snn.estimates.predict import ESTIMATES
 from tests.helpers.fits import CountingChip, InterruptingChip, same_draws
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 # enough draws for the accuracy that the checks ask for, few enough for the hundred fits that they make
 CHECKED = BayesSNNClassifier(hidden=8, draws=40, tune=40, chains=2, sampler="sitewise")
 QUICK = {"sampler": "sitewise", "hidden": 3, "draws": 5, "tune": 5, "chains": 2, "random_state": 0}

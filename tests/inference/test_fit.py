@@ -24,6 +24,8 @@ from bayes_snn.samplers.by_name import STEPS
 from tests.helpers.fits import CountingChip, FaultyChip, InterruptingChip, same_draws, twin_for
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(12, 3)), np.arange(12) % 3
 # other tests of the session may leave threads behind (torch, scikit-learn), and PyMC forks

@@ -18,6 +18,8 @@ from bayes_snn.posterior.noisy import choose_noise
 from bayes_snn.posterior.op import ChipCounts
 from tests.helpers.chains import TIMES
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 FIT = sys.modules["bayes_snn.inference.fit"]
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(10, 3)), np.arange(10) % 2

@@ -26,6 +26,8 @@ from bayes_snn.reports.write import write_report
 from tests.helpers.fits import CountingChip, hand_made_fit, same_draws
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 rng = np.random.default_rng(3)
 X, Y = rng.normal(size=(14, 3)), np.arange(14) % 3
 NEW = rng.normal(size=(9, 3))

@@ -16,6 +16,8 @@ from bayes_snn.inference.predictive import GROUPS
 from tests.helpers.fits import CountingChip, hand_made_fit
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 mpl.use("Agg")
 
 

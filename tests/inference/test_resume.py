@@ -30,6 +30,8 @@ from bayes_snn.samplers.shared.tally import Tally
 from tests.helpers.fits import InterruptingChip, twin_for
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(12, 3)), np.arange(12) % 3
 TIMES = ("perf_counter_diff", "process_time_diff", "perf_counter_start")

@@ -16,6 +16,8 @@ from bayes_snn.reports.write import write_report
 from tests.helpers.toys import SigmoidChip
 from tests.inference.test_resume import assert_same, forks, small
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 RATES = {"dropped": 0.05, "nan": 0.05, "negative": 0.05}
 
 

@@ -17,6 +17,8 @@ from tests.helpers.fits import InterruptingChip
 from tests.helpers.tallied import TalliedChip
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 rng = np.random.default_rng(20)
 X = rng.normal(size=(40, 3))
 Y = (X[:, 0] > 0.5 * X[:, 1]).astype(int)

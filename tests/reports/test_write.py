@@ -38,6 +38,8 @@ from bayes_snn.reports.write import write_report
 from tests.helpers.fits import FaultyChip, hand_made_fit
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 VOID = {"meta", "link", "br", "hr", "img", "input", "use", "path", "image", "rect", "circle", "line"}
 HOSTILE = '<script>alert("1")</script>'
 
