@@ -37,7 +37,7 @@ from bayes_snn.inference.starts import prior_starts
 from bayes_snn.inference.twinning import DOUBTFUL, Prepared, affordable_draws, moves_for, prepare_twin
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.likelihood import BETA
-from bayes_snn.names import AUTO, CHAINS, PSEUDO_MARGINAL, SAMPLERS
+from bayes_snn.names import AUTO, PSEUDO_MARGINAL, SAMPLERS
 from bayes_snn.posterior.build import make_model
 from bayes_snn.posterior.prior_draws import draw_prior
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
@@ -199,8 +199,8 @@ def fit(
                     model, chip, starts, sampling, twin, twin_seed, saving, compiling, progress, behaviour.presentations
                 )
                 if prepared is None and chains is None:  # chains that are not short
-                    sampling = replace(sampling, chains=CHAINS)
-                    starts = prior_starts(model, CHAINS, start_seed)
+                    sampling = replace(sampling, chains=None).with_chains(len(labels))
+                    starts = prior_starts(model, sampling.n_chains, start_seed)
                 arguments |= sampling.as_arguments(choice.as_dict(chip.spec))
                 arguments |= {"twin": "given"} if twin is not None else {}
                 begin()
@@ -395,7 +395,6 @@ def ready_twin(
     if draws is None or budget is not None:
         repeats = model.likelihood.op.noise.repeats
         draws = affordable_draws(limit, asked.presentations, n_samples, sampling.n_chains, repeats, draws)
-    draws = sampling.sizes[0] if draws is None else draws
     prepared.steps[-1].n_moves = moves_for(draws)
     way = getattr(getattr(prepared.twin, "learned", None), "way", None)
     learned = "a twin that was given" if twin is not None else f"a twin learned from the chip's {way}"

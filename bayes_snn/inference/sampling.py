@@ -62,7 +62,7 @@ class Sampling:
         """
         if self.chains is not None:
             return self
-        chains = CHAINS
+        chains = self.n_chains
         if self.may_use_twin and (self.draws is None or self.budget is not None):
             looks = self.limit(n_samples) // (n_samples * self.repeats)
             chains = min(max(looks // LONG_CHAIN, FEWEST_CHAINS), CHAINS)

@@ -131,17 +131,17 @@ class FiringSet:
             self._labels.append(np.arange(before + fires) == before)
         u, label = np.concatenate(self._points), np.concatenate(self._labels)
         order = np.argsort(u, kind="stable")
-        self._points, self._labels = [u[order]], [label[order]]
-        self.u, self.label = without_slivers(u[order], label[order])
+        u, label = u[order], label[order]
+        self._points, self._labels = [u], [label]
+        self.u, self.label = without_slivers(u, label)
         changes = np.flatnonzero(self.label[1:] != self.label[:-1])
         self.low, self.high = self.u[changes], self.u[changes + 1]
         self.edges = 0.5 * (self.low + self.high)
-        self._steps: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
 
     def n_changes(self, alpha: float) -> int:
         """Edges and contradictions of all answers under a leak: a wrong one mixes labels."""
         other = FiringSet(self.n_steps, alpha, self.reach, self.most)
-        other.add(list(self.drives), list(self.masks))
+        other.add(self.drives, self.masks)
         label = other._labels[0]
         return int((label[1:] != label[:-1]).sum())
 
@@ -156,14 +156,11 @@ class FiringSet:
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The period as a step function of the drive: marks (n,), ascending, and periods (n + 1,) between them."""
-        if self._steps is not None:
-            return self._steps
         marks = np.unique(np.divide.outer(self.edges, self.r))
         ends = np.concatenate([[2.0 * -FAR], marks, [2.0 * FAR]])
         periods = self.periods(0.5 * (ends[1:] + ends[:-1]))
         changes = periods[1:] != periods[:-1]
-        self._steps = marks[changes], periods[np.concatenate([[True], changes])]
-        return self._steps
+        return marks[changes], periods[np.concatenate([[True], changes])]
 
     def mapped(self, u: NDArray[np.float64]) -> Mask:
         """Whether voltages lie where the map may be trusted: between near labels that agree."""

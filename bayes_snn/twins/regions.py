@@ -71,7 +71,7 @@ def settled_region(voltages: Floats, fired: NDArray[np.bool_]) -> Region:
 def _in_order(voltages: Floats, fired: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
     """Voltages, ascending, and their labels.
 
-    A label is the last bit of its voltage meanwhile: NumPy sorts numbers many times faster than it finds their order.
+    A label is the last bit of its voltage meanwhile: NumPy sorts numbers faster than it finds their order.
     """
     bits = np.ascontiguousarray(voltages, np.float64).view(np.int64)
     marked = np.sort(((bits & ~1) | fired).view(np.float64))
