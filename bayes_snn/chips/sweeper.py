@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,51 @@ class Sweeper(Protocol):
 
     def restore_state(self, state: dict[str, Any]) -> None:
         """Continue from what `checkpoint_state` returned; a `ValueError` where that is none of this chip's."""
+        ...
+
+
+class Moves(NamedTuple):
+    """Proposals along directions, of the neurons of one layer: n_post neurons, n_pre directions each.
+
+    Attributes
+    ----------
+    means, sds
+        (n_post, n_pre) mean and standard deviation of each weight under its prior, a Normal.
+    prior_power
+        Power of the prior, over that of the likelihood.
+    basis
+        (n_pre, n_pre) a direction in each row.
+    steps
+        (n_post, n_pre) how far each neuron is to move along each direction.
+    bounds
+        (n_post, n_pre) a move is accepted where the gain of log L and prior_power times that of log p exceed it.
+    order
+        (n_post n_pre,) a permutation of neurons and directions, numbered row by row.
+    """
+
+    means: NDArray[np.float64]
+    sds: NDArray[np.float64]
+    prior_power: float
+    basis: NDArray[np.float64]
+    steps: NDArray[np.float64]
+    bounds: NDArray[np.float64]
+    order: NDArray[np.int64]
+
+
+@runtime_checkable
+class DirectionSweeper(Protocol):
+    """A sweeper that can also move all weights of a neuron at once, along directions: an optional capability."""
+
+    def directions(self, layer: int) -> NDArray[np.float64]:
+        """(n_pre, n_pre) an orthonormal basis, one vector a row, that no weight of this or a later layer changes."""
+        ...
+
+    def sweep_along(self, layer: int, weights: NDArray[np.float64], moves: Moves) -> tuple[NDArray[np.bool_], float]:
+        """Visit each neuron of a layer and each direction once.
+
+        weights (n_post, n_pre) are the layer's current ones, and become the new ones. Returns which moves were
+        accepted, (n_post, n_pre), and log L after them.
+        """
         ...
 
 

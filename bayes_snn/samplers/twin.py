@@ -38,6 +38,7 @@ from bayes_snn.posterior.build import weight_variables, weights_at
 from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.block import Block
 from bayes_snn.samplers.shared.carried import weights_function
+from bayes_snn.samplers.shared.directional import DirectionalMetropolis, why_not_directional
 from bayes_snn.samplers.shared.joint import JointMetropolis
 from bayes_snn.samplers.shared.prior import is_discrete, why_not_on_grid, why_not_separable
 from bayes_snn.samplers.shared.replicas import N_REPLICAS, Replicas
@@ -301,6 +302,8 @@ def make_mover(model: pm.Model, names: list[str]) -> Any:
     chosen = [variables[name] for name in names]
     discrete = is_discrete(chosen)
     reason = why_not_on_grid(model, chosen) if discrete else why_not_separable(model, chosen)
+    if reason is None and not discrete and why_not_directional(model, chosen) is None:
+        return DirectionalMetropolis(chosen, model=model)
     if reason is None:
         return (GridMetropolis if discrete else SitewiseMetropolis)(chosen, model=model)
     if discrete:

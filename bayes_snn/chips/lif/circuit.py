@@ -9,12 +9,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.arrays import as_floats
+from bayes_snn.chips.contract import ChipSpec, FloatArray
 from bayes_snn.chips.lif.distortion import Layer
 from bayes_snn.chips.lif.neuron import EDGE_COUNTS
 from bayes_snn.chips.lif.recall import MOST_STEPS, drive_marks
 from bayes_snn.chips.lif.smooth import comparator_edges, current_table
-from bayes_snn.chips.rounding import clip_and_round, round_to
+from bayes_snn.chips.rounding import clip_and_round, level_step, round_to
+from bayes_snn.errors import InputError
 
 
 class Circuit(NamedTuple):
@@ -84,6 +86,58 @@ class TabulatedLayer(NamedTuple):
     grid: np.float32
     current: NDArray[np.float32] | None
     noise: NDArray[np.float32]
+
+
+class Programming(NamedTuple):
+    """What becomes of weights that are written to a chip.
+
+    Attributes
+    ----------
+    shapes
+        (n_pre, n_post) of each layer.
+    layers
+        Those of the `Circuit`.
+    saturation
+        (3,) float32, the least and the largest weight, and the distance of their levels, 0 for none.
+    gain, grid
+        (n_weights,) and (n_layers,) float32, those of all layers, see `TabulatedLayer`; gain lies matrix by matrix.
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+    layers: NDArray[np.int64]
+    saturation: NDArray[np.float32]
+    gain: NDArray[np.float32]
+    grid: NDArray[np.float32]
+
+    def columns(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:
+        """The weights that the circuit computes with, neuron by neuron; see `Circuit.starts`."""
+        matrices = [as_floats("The weights", w) for w in weights]
+        shapes = tuple([w.shape for w in matrices])
+        if shapes != self.shapes:
+            raise InputError(
+                f"The weights have shapes {list(shapes)}, but this chip expects "
+                f"{list(self.shapes)}: give one (n_pre, n_post) array for each layer."
+            )
+        flat = np.concatenate([w.ravel() for w in matrices])
+        low, high, step = self.saturation
+        programmed = np.empty(len(flat), np.float32)
+        if not program_weights(flat, self.layers, low, high, step, self.gain, self.grid, programmed):
+            raise InputError(
+                "The weights hold NaN, but every weight must be a number: check the prior and the starting point."
+            )
+        return programmed
+
+
+def make_programming(spec: ChipSpec, layers: Sequence[TabulatedLayer]) -> Programming:
+    """How a chip of these layers is programmed."""
+    step = level_step(spec.weight_range, spec.weight_bits)
+    return Programming(
+        tuple(spec.weight_shapes),
+        np.array(spec.layers, np.int64),
+        np.array([*spec.weight_range, step], np.float32),
+        np.concatenate([layer.gain.ravel() for layer in layers]),
+        np.array([layer.grid for layer in layers]),
+    )
 
 
 def tabulate(layer: Layer) -> TabulatedLayer:

@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs
-from bayes_snn.chips.lif.circuit import TabulatedLayer, make_circuit, program_weights
+from bayes_snn.chips.lif.circuit import TabulatedLayer, make_circuit, make_programming
 from bayes_snn.chips.lif.forward import group_inputs, run_group, run_groups
 from bayes_snn.chips.lif.lanes import GROUP
 from bayes_snn.chips.lif.state import new_run
-from bayes_snn.chips.rounding import level_step
 from bayes_snn.chips.sweeper import Sweeper
-from bayes_snn.errors import InputError
 
 _CACHED_INPUTS = 4  # training and test inputs, and two more
 
@@ -39,11 +36,8 @@ class CircuitChip:
 
     def __init__(self, spec: ChipSpec, layers: Sequence[TabulatedLayer]) -> None:
         self.spec = spec
-        self._shapes = tuple(spec.weight_shapes)
         self.circuit = make_circuit(spec, layers)
-        self._step = level_step(spec.weight_range, spec.weight_bits)
-        self._gain = np.concatenate([layer.gain.ravel() for layer in layers])
-        self._grid = np.array([layer.grid for layer in layers])
+        self._programming = make_programming(spec, layers)
         self._prepared: list[tuple[FloatArray, NDArray[np.float32]]] = []
 
     def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int32]:
@@ -85,7 +79,7 @@ class CircuitChip:
         from bayes_snn.chips.lif.sweep import LIFSweeper
 
         checked = check_inputs(inputs, self.spec.layers[0])
-        return LIFSweeper(self.circuit, self._program, checked, labels)
+        return LIFSweeper(self.circuit, self._programming, checked, labels)
 
     def effective_weights(self, weights: Sequence[FloatArray]) -> list[NDArray[np.float32]]:
         """The weights that the circuit computes with: saturated, quantised, mismatched, stuck, on its grid."""
@@ -101,21 +95,7 @@ class CircuitChip:
 
     def _program(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:
         """Effective weights, neuron by neuron; see `Circuit.starts`."""
-        matrices = [as_floats("The weights", w) for w in weights]
-        shapes = tuple([w.shape for w in matrices])
-        if shapes != self._shapes:
-            raise InputError(
-                f"The weights have shapes {list(shapes)}, but this chip expects "
-                f"{list(self._shapes)}: give one (n_pre, n_post) array for each layer."
-            )
-        flat = np.concatenate([w.ravel() for w in matrices])
-        low, high = self.spec.weight_range
-        programmed = np.empty(len(flat), np.float32)
-        if not program_weights(flat, self.circuit.layers, low, high, self._step, self._gain, self._grid, programmed):
-            raise InputError(
-                "The weights hold NaN, but every weight must be a number: check the prior and the starting point."
-            )
-        return programmed
+        return self._programming.columns(weights)
 
     def _groups(self, inputs: FloatArray) -> NDArray[np.float32]:
         """Inputs as (n_groups, n_in, GROUP) float32, the last group padded with zeros."""

@@ -98,7 +98,7 @@ def _rerun_reweighed(circuit, state, group, site, scratch):  # type: ignore[no-u
 
 
 @njit(inline="always")
-def _differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
+def differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
     difference = splat(np.uint32(0))
     for word in range(trains.shape[0]):
         difference = difference | (load(trains[word, neuron]) ^ load(proposed[word, neuron]))
@@ -112,48 +112,62 @@ def propose(circuit, state, group, inputs, site, run):  # type: ignore[no-untype
     `state.columns` has the new weight of the `Site` already; the new spikes go to `state.proposed`. inputs
     (n_in, GROUP) are the group's, and the run is without noise.
     """
-    layers, firsts, columns = circuit.layers, circuit.firsts, state.columns
-    layer, neuron, trains, proposed = site.layer, site.neuron, state.trains[group], state.proposed[group]
+    columns, layer, neuron = state.columns, site.layer, site.neuron
+    trains, proposed = state.trains[group], state.proposed[group]
     if layer == 0:
         current = dense_current(inputs, columns[circuit.starts[neuron] : circuit.starts[neuron + 1]])
         run_first(circuit, neuron, current, run, proposed)
     else:
         _rerun_reweighed(circuit, state, group, site, run.scratch)
-    if not _differ(trains, proposed, neuron):
+    if not differ(trains, proposed, neuron):
         return False
+    spread(circuit, state, group, site, run)
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def spread(circuit, state, group, site, run):  # type: ignore[no-untyped-def]
+    """Re-run what lies behind a site's neuron, whose new spikes are in `state.proposed`, and fill the rest there."""
+    layers, firsts, columns = circuit.layers, circuit.firsts, state.columns
+    layer, neuron, trains, proposed = site.layer, site.neuron, state.trains[group], state.proposed[group]
     n_layers = firsts.shape[0]
     if layer == n_layers - 1:  # the other outputs stand beside the new one in the likelihood
         for word in range(trains.shape[0]):
             for other in range(firsts[layer], trains.shape[1]):
                 if other != neuron:
                     store(proposed[word, other], load(trains[word, other]))
-        return True
+        return
     first, last = firsts[layer + 1], firsts[layer + 1] + layers[layer + 2] - 1
     for a in range(first, last + 1, 2):  # one neuron before them has changed
         b = min(a + 1, last)
         _rerun_exchanged(circuit, state, group, site, a, b, run.scratch)
     for behind in range(layer + 2, n_layers):  # all neurons before them may have
         run_layer(circuit, behind, columns, run, proposed)
-    return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def keep(circuit, state, group, site, changed):  # type: ignore[no-untyped-def]
     """Make the new spikes and sums of a group the current ones; arguments as for `propose`."""
-    layer, neuron, columns = site.layer, site.neuron, state.columns
-    trains, sums, proposed = state.trains[group], state.sums[group], state.proposed[group]
-    firsts, layers, n_first = circuit.firsts, circuit.layers, circuit.layers[1]
-    n_layers, n_neurons = firsts.shape[0], trains.shape[1]
-    if layer > 0:
-        rows, place = sums[neuron - n_first], firsts[layer - 1] + site.pre
+    if site.layer > 0:
+        trains, place = state.trains[group], circuit.firsts[site.layer - 1] + site.pre
+        rows = state.sums[group, site.neuron - circuit.layers[1]]
         old, new = splat(site.w_old), splat(site.w_new)
         for word in range(trains.shape[0]):
             spikes = load(trains[word, place])
             for step in range(steps_of_word(circuit, word)):
                 row = rows[32 * word + step]
                 store(row, reweighed(load(row), spikes, old, new, splat(np.uint32(1 << step))))
-    if not changed:
-        return
+    if changed:
+        keep_spikes(circuit, state, group, site)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def keep_spikes(circuit, state, group, site):  # type: ignore[no-untyped-def]
+    """Make the new spikes of a site's neuron, and all that `spread` filled, the current ones."""
+    layer, neuron, columns = site.layer, site.neuron, state.columns
+    trains, sums, proposed = state.trains[group], state.sums[group], state.proposed[group]
+    firsts, layers, n_first = circuit.firsts, circuit.layers, circuit.layers[1]
+    n_layers, n_neurons = firsts.shape[0], trains.shape[1]
     if layer + 1 < n_layers:
         for target in range(firsts[layer + 1], firsts[layer + 1] + layers[layer + 2]):
             rows, weight = sums[target - n_first], splat(columns[circuit.starts[target] + neuron - firsts[layer]])
@@ -175,19 +189,24 @@ def sum_up(circuit, layer, columns, trains, sums):  # type: ignore[no-untyped-de
     """Synaptic sums (n_later, n_steps, GROUP) of the neurons of one layer, from all neurons before it."""
     first, last = circuit.firsts[layer], circuit.firsts[layer] + circuit.layers[layer + 1] - 1
     for a in range(first, last + 1, 2):
-        b = min(a + 1, last)
-        column_a = columns[circuit.starts[a] : circuit.starts[a + 1]]
-        column_b = columns[circuit.starts[b] : circuit.starts[b + 1]]
-        all_a, all_b = column_sum(column_a), column_sum(column_b)
-        rows_a, rows_b = sums[a - circuit.layers[1]], sums[b - circuit.layers[1]]
-        for step in range(0, circuit.n_steps, 2):
-            before = trains[step // 32, circuit.firsts[layer - 1] :]
-            bit, next_bit = splat(np.uint32(1 << (step % 32))), splat(np.uint32(2 << (step % 32)))
-            current_a, current_b, next_a, next_b = spike_currents(
-                before, column_a, column_b, all_a, all_b, bit, next_bit
-            )
-            store(rows_a[step], current_a)
-            store(rows_b[step], current_b)
-            if step + 1 < circuit.n_steps:
-                store(rows_a[step + 1], next_a)
-                store(rows_b[step + 1], next_b)
+        sum_two(circuit, layer, a, min(a + 1, last), columns, trains, sums)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def sum_two(circuit, layer, a, b, columns, trains, sums):  # type: ignore[no-untyped-def]
+    """`sum_up` of two neurons of a layer, which may be the same one."""
+    column_a = columns[circuit.starts[a] : circuit.starts[a + 1]]
+    column_b = columns[circuit.starts[b] : circuit.starts[b + 1]]
+    all_a, all_b = column_sum(column_a), column_sum(column_b)
+    rows_a, rows_b = sums[a - circuit.layers[1]], sums[b - circuit.layers[1]]
+    for step in range(0, circuit.n_steps, 2):
+        before = trains[step // 32, circuit.firsts[layer - 1] :]
+        bit, next_bit = splat(np.uint32(1 << (step % 32))), splat(np.uint32(2 << (step % 32)))
+        current_a, current_b, next_a, next_b = spike_currents(
+            before, column_a, column_b, all_a, all_b, bit, next_bit
+        )
+        store(rows_a[step], current_a)
+        store(rows_b[step], current_b)
+        if step + 1 < circuit.n_steps:
+            store(rows_a[step + 1], next_a)
+            store(rows_b[step + 1], next_b)

@@ -12,14 +12,15 @@ whole sum would bring, and the remaining groups are not shown to the chip.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
-from bayes_snn.chips.lif.circuit import Circuit
+from bayes_snn.chips.lif.circuit import Circuit, Programming
+from bayes_snn.chips.lif.directions import counts_before, sweep_directions
 from bayes_snn.chips.lif.forward import run_group
 from bayes_snn.chips.lif.labels import (
     counts_of,
@@ -32,7 +33,7 @@ from bayes_snn.chips.lif.labels import (
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
 from bayes_snn.chips.lif.rerun import keep, propose, sum_up
 from bayes_snn.chips.lif.state import Site, empty_state
-from bayes_snn.chips.sweeper import Charging, Sweep
+from bayes_snn.chips.sweeper import Charging, Moves, Sweep
 from bayes_snn.likelihood import Readout
 
 
@@ -119,13 +120,14 @@ class LIFSweeper(Charging):
     def __init__(
         self,
         circuit: Circuit,
-        program: Callable[[Sequence[FloatArray]], NDArray[np.float32]],
+        programming: Programming,
         inputs: NDArray[np.float64],
         labels: NDArray[np.int64],
     ) -> None:
-        self._circuit, self._program = circuit, program
+        self._circuit, self._programming = circuit, programming
         # writable copies: the kernels would be compiled a second time for read-only arrays
         self._inputs, self._labels = inputs.astype(np.float32), np.array(labels)
+        self._received = np.asarray(inputs, np.float64)
         layers = circuit.layers
         self._shapes = [(int(a), int(b)) for a, b in itertools.pairwise(layers)]
         super().__init__(self._shapes, len(inputs))
@@ -150,7 +152,7 @@ class LIFSweeper(Charging):
     def start(self, weights: Sequence[FloatArray], readout: Readout) -> float:
         """Take these as current weights and readout, order the samples by their loss, and give log L."""
         self._arrive(weights)
-        columns = self._program(weights)
+        columns = self._programming.columns(weights)
         self._ordered = with_readout(self._ordered, readout)
         if not np.array_equal(columns, self._state.columns):
             self._state.columns[:] = columns
@@ -174,7 +176,7 @@ class LIFSweeper(Charging):
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `Sweeper`."""
-        proposed = self._program(as_matrices(proposals, self._shapes))
+        proposed = self._programming.columns(as_matrices(proposals, self._shapes))
         accepted = np.zeros(len(proposals), np.bool_)
         shown = sweep_sites(
             self._circuit,
@@ -189,3 +191,37 @@ class LIFSweeper(Charging):
             accepted,
         )
         return self._report(proposals, accepted[self._place_of], float(self._state.terms.sum()), int(shown))
+
+    def directions(self, layer: int) -> NDArray[np.float64]:
+        """(n_pre, n_pre) an orthonormal basis of the weights that lead to a neuron of this layer, one vector a row.
+
+        They are the principal directions of what the layer receives, its inputs or the spike counts of the layer
+        before, strongest first. It depends on no weight of this layer or a later one.
+        """
+        before = self._received
+        if layer > 0:
+            before = counts_before(self._circuit, self._state.trains, layer, len(self._inputs))
+        return np.linalg.eigh(before.T @ before)[1][:, ::-1].T.copy()
+
+    def sweep_along(self, layer: int, weights: NDArray[np.float64], moves: Moves) -> tuple[NDArray[np.bool_], float]:
+        """Move each neuron of a layer along each direction; see `DirectionSweeper`."""
+        programming, size = self._programming, np.cumsum([0, *(a * b for a, b in self._shapes)])
+        gain = programming.gain[size[layer] : size[layer + 1]].reshape(self._shapes[layer]).T.copy()
+        accepted = np.zeros(weights.shape, np.bool_)
+        shown = sweep_directions(
+            self._circuit,
+            self._state,
+            self._scratch,
+            self._groups,
+            self._ordered,
+            layer,
+            weights,
+            *moves,
+            programming.saturation,
+            gain,
+            programming.grid[layer],
+            accepted,
+        )
+        self._left = None
+        self.presentations += int(shown)
+        return accepted, float(self._state.terms.sum())

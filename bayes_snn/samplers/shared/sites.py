@@ -60,6 +60,16 @@ class Sites:
         whole[self.swept] = bounds
         return whole, np.concatenate([self.swept[order], self._fixed])
 
+    def layers(self) -> list[tuple[int, slice, tuple[int, ...]]]:
+        """Of each layer that is swept its number, its place among the swept weights, and its (n_pre, n_post)."""
+        found, start = [], 0
+        first = np.cumsum([0, *(int(np.prod(shape)) for shape in self.shapes)])
+        for layer, shape in enumerate(self.shapes):
+            if first[layer] in self.swept:
+                found.append((layer, slice(start, start + int(np.prod(shape))), shape))
+                start += int(np.prod(shape))
+        return found
+
     def columns(self) -> list[NDArray[np.int64]]:
         """Places, among the swept weights, of those that lead to each neuron behind the first layer."""
         place = np.full(len(self._weights), -1)

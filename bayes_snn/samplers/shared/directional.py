@@ -1,0 +1,75 @@
+"""Metropolis within Gibbs along directions: all weights of a neuron move at once, by a tuned step along one direction.
+
+Single weights move little where inputs are correlated: each is held by its fellows, which have made of the same input
+what the labels ask for. So the directions are the principal ones of what a layer receives on the training set (inputs,
+or spike counts of the layer before), and each neuron has a step size for each of them. What the first layers answer
+says which directions the next layer has, so the layers are moved one after the other, in either order with probability
+one half, which is reversible.
+
+The prior has to be Normal, given the hyperparameters: then its ratio is at hand wherever a neuron has moved to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pymc as pm
+
+from bayes_snn.chips.sweeper import DirectionSweeper, Moves, Sweep
+from bayes_snn.samplers.shared.jumps import FAR, FAR_SHARE
+from bayes_snn.samplers.shared.prior import normal_parameters, why_not_normal
+from bayes_snn.samplers.shared.sweepers import make_sweeper
+from bayes_snn.samplers.sitewise import SitewiseMetropolis
+
+
+class DirectionalMetropolis(SitewiseMetropolis):
+    """Sweeps along directions; a `SitewiseMetropolis` otherwise, with its palindrome and its moves of whole neurons.
+
+    Step sizes are numbered as weights are, with the direction in the place of the presynaptic neuron.
+    """
+
+    name = "directional_metropolis"
+
+    def __init__(self, vars: Any = None, *, model: pm.Model | None = None, initial_point: Any = None) -> None:
+        model = pm.modelcontext(model)
+        point = model.initial_point() if initial_point is None else initial_point
+        super().__init__(vars, model=model, initial_point=point)
+        shared = {value: self.shared[value.name] for value in model.value_vars if value.name in self.shared}
+        self._parameters = normal_parameters(model, vars, shared, point)
+        self._layers = self._sites.layers()
+
+    def _visit(self, q: np.ndarray, sweeper: Any) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray, np.ndarray]:
+        """A move of each neuron along each direction; see `SitewiseMetropolis._visit`."""
+        power, prior_power = self.powers()
+        means, sds = self._parameters()
+        new, accepted, far = q.copy(), np.zeros(len(q), np.bool_), self.rng.random(len(q)) < FAR_SHARE
+        step_sizes, log_likelihood = np.empty(len(q)), np.nan
+        for layer, part, shape in self._layers[:: self.rng.choice([1, -1])]:
+            weights, mean, sd, log_scale = (
+                each[part].reshape(shape).T.copy() for each in (new, means, sds, self.log_scales)
+            )
+            # 1. directions in which what the layer receives is uncorrelated, where they are uncorrelated in the prior
+            round_ = np.allclose(sd, sd[:, :1])
+            basis = sweeper.directions(layer) if round_ else np.eye(shape[0])
+            # 2. propose a step along each, now and then a far one, but not far beyond the prior
+            width = np.sqrt(sd**2 @ (basis**2).T)
+            size = 1.0 / np.sqrt(np.exp(-2.0 * log_scale) + (2.4 * width) ** -2.0)
+            steps = size * np.where(far[part].reshape(shape).T, FAR, 1.0) * self.rng.normal(size=size.shape)
+            # 3. log u is drawn first: what log L must gain, and the prior's share of it
+            bounds = -self.rng.exponential(size=size.shape) / power
+            order = self.rng.permutation(size.size)
+            moves = Moves(mean, sd, prior_power / power, basis, steps, bounds, order)
+            moved, log_likelihood = sweeper.sweep_along(layer, weights, moves)
+            for to, values in ((new, weights), (accepted, moved), (step_sizes, size)):
+                to[part] = values.T.ravel()
+        return new, Sweep(accepted, log_likelihood, 0), accepted, far, step_sizes
+
+
+def why_not_directional(model: pm.Model, variables: Sequence[Any]) -> str | None:
+    """None when these weights can be moved along directions, else the reason in words."""
+    likelihood = model.likelihood
+    if not isinstance(make_sweeper(likelihood.op, likelihood.labels), DirectionSweeper):
+        return "the chip moves single weights alone"
+    return why_not_normal(model, variables)
