@@ -6,12 +6,14 @@ and, on a chip that shows its spikes, teaches it. All of it is frozen before the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pymc as pm
+from numpy.typing import NDArray
 from pymc.initial_point import make_initial_point_fns_per_chain
 from pymc.step_methods.compound import CompoundStep
 
@@ -19,18 +21,19 @@ from bayes_snn.chips.contract import ask_counts
 from bayes_snn.errors import InputError
 from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.twin import N_MOVES
-from bayes_snn.twins.asking import AskedChip, BudgetSpentError
-from bayes_snn.twins.contract import SPIKES
+from bayes_snn.twins.asking import AskedChip
 from bayes_snn.twins.learn import learn
 from bayes_snn.twins.teacher import fit_lif
 from bayes_snn.waiting import tracked
 
-LEARNING, CHECKING = 0.5, 0.2  # shares of the budget for learning, and for learning again, at most
-ROUNDS = 4  # of learning again, at most
+LEARNING = 0.5  # share of a budget that goes into learning and checking, at most
+FIRST, FIRST_SHARE = 400, 0.02  # presentations of random weights, or share of a budget: checks teach what is rare
+ROUNDS = 6  # of checks, at most
 WARM_UP, AFTER = 30, 10  # draws on the twin before the first round, and before each other
-MOVES = 5  # to such a draw
+MOVES, N_REPLICAS = 5, 3  # moves to such a draw, and replicas: one alone may stay where a distorted neuron is silent
+CHECKED, SAMPLES = 256, 16  # presentations of a round, and those of one draw, at least
+GROWTH = 0.4  # of what was shown so far, the next round
 MOVES_OF_CHAIN, FEWEST_MOVES = 2_500, 5  # in all kept draws of a chain, and to each of them
-GOOD = 0.2  # standard deviation of log L_chip - log L_twin that is not worth a further round
 DOUBTFUL = 0.02  # share of wrong counts beyond which a twin that was learned before is not one of the chip as it is
 MOST_SPREAD = 4.0  # beyond it hardly any check would be accepted
 
@@ -70,7 +73,7 @@ class Prepared:
     @property
     def is_hopeless(self) -> bool:
         """Whether hardly any check would be accepted; of a twin that was taught since the checks it is not known."""
-        return self.spread > MOST_SPREAD and self.n_taught in (0, ROUNDS)
+        return self.spread > MOST_SPREAD and not 0 < self.n_taught < ROUNDS
 
     def as_dict(self) -> dict[str, Any]:
         """What is told of it, in plain values."""
@@ -108,34 +111,68 @@ def prepare_twin(
     InputError
         When the chip cannot be learned, or the budget is too small.
     """
-    learn_seed, chain_seed = seed.spawn(2)
-    given = twin is not None
-    if twin is None:
-        asked.budget = int(LEARNING * budget)
-        twin = learn(asked, int(learn_seed.generate_state(1)[0]), model.likelihood.op.inputs)
+    learn_seed, chain_seed, check_seed = seed.spawn(3)
     op = model.likelihood.op
-    kept = 2 * len(starts) * op.noise.repeats * len(op.inputs)  # two draws of each chain come before more learning
-    asked.budget = min(budget - kept, asked.presentations + int(CHECKING * budget))
+    each = op.noise.repeats * len(op.inputs)  # presentations of a draw
+    most = min(int(LEARNING * budget), budget - 2 * len(starts) * each)
+    learns = twin is None and callable(getattr(asked.chip, "spikes", None))
+    if twin is None:
+        first = max(FIRST, int(FIRST_SHARE * budget)) if learns else most
+        asked.budget = max(min(first, int(LEARNING * budget)), 0)
+        twin = learn(asked, int(learn_seed.generate_state(1)[0]), op.inputs)
+    asked.budget = most
     made = steps(twin)
     warm = _WarmUp(model, made, starts, chain_seed)
-    spread, n_checks, wrong, n_taught = float("nan"), 0, float("nan"), 0
-    for round_ in range(ROUNDS):
+    rng, checks, n_taught, n_next = np.random.default_rng(check_seed), [], 0, CHECKED
+    for round_ in range(ROUNDS + 1):
         warm.run(WARM_UP if round_ == 0 else AFTER, tempered=round_ == 0)
-        gaps, wrong = warm.check(asked, learns=not given and twin.learned.way == SPIKES)
-        if not gaps:
+        found = warm.check(asked, rng, int(min(n_next, asked.left)), learns)
+        if found is None:
             break
-        n_checks += len(gaps)
-        spread = float(np.std(gaps, ddof=1)) if len(gaps) > 1 else float("nan")
-        if spread < GOOD or given or twin.learned.way != SPIKES:
+        checks.append(found)
+        if not learns:
             break
         learned, recordings = twin.learned, twin.recordings
         twin = fit_lif(asked.spec, recordings, twin)
         twin.learned, twin.recordings = learned, recordings
         warm.step.use(twin)
         n_taught += 1
+        # another round halves what is wrong, about: is that worth what it shows? What is no draw of each chain is free
+        left = budget - asked.presentations
+        n_next = max(CHECKED, int(GROWTH * asked.presentations))
+        accepted = accepted_at(found.spread(len(op.inputs)))
+        if round_ >= ROUNDS - 1 or 0.5 * (1.0 - accepted) * (left - n_next) < n_next:
+            n_next = left % (len(starts) * each)
+            if round_ >= ROUNDS or n_next < CHECKED:
+                break
+    spread = checks[-1].spread(len(op.inputs)) if checks else float("nan")
+    wrong = float(np.mean(checks[-1].wrong)) if checks else float("nan")
+    n_checks = sum(each.n_draws for each in checks)
     return Prepared(
         twin, made, warm.values(), asked.presentations, asked.programmings, spread, n_checks, wrong, n_taught
     )
+
+
+def accepted_at(spread: float) -> float:
+    """Share of checks accepted where log L_chip - log L_twin has this standard deviation: 2 Phi(-s / sqrt 2)."""
+    return math.erfc(0.5 * spread)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What the chip answered where the twin's chains are.
+
+    `gaps` (n_shown,) are log p_chip - log p_twin of each sample that was shown, `wrong` (n_shown, n_classes) whether
+    the twin had its counts wrong.
+    """
+
+    gaps: NDArray[np.float64]
+    wrong: NDArray[np.bool_]
+    n_draws: int
+
+    def spread(self, n_samples: int) -> float:
+        """s of log L of so many samples, each of which errs by itself."""
+        return float(np.sqrt(n_samples * np.var(self.gaps)))
 
 
 class _WarmUp:
@@ -150,11 +187,13 @@ class _WarmUp:
         makers = make_initial_point_fns_per_chain(model=model, overrides=list(starts), jitter_rvs=set(), chains=n)
         self._points = [make(0) for make in makers]
         self._rngs = [np.random.default_rng(child) for child in seed.spawn(n)]
-        self._replicas = [Replicas(self.step.replicas.movers[0], 1) for _ in starts]
+        self._replicas = [Replicas(self.step.replicas.movers[0], N_REPLICAS) for _ in starts]
         self._states: list[Any] = [None] * n
+        self._visited: list[Any] = []
 
     def run(self, draws: int, tempered: bool) -> None:
-        """So many draws of each chain, the first of them tempered or not."""
+        """So many draws of each chain, the first of them tempered or not; those of the second half are kept."""
+        self._visited.clear()
         step, kept = self.step, (self.step.replicas, self.step.n_moves)
         for chain in tracked(range(len(self._points)), "Finding the twin's posterior, chain by chain"):
             rng = self._rngs[chain]
@@ -162,37 +201,41 @@ class _WarmUp:
             step.replicas, step.n_moves, step.tune = self._replicas[chain], MOVES, True
             if self._states[chain] is not None:
                 step.replicas.restore_state(self._states[chain])
-            for _ in range(draws):
+            for draw in range(draws):
                 self._points[chain], _ = self._all.step(self._points[chain])
+                if draw >= draws // 2:
+                    self._visited.append(self._points[chain])
             self._states[chain] = step.replicas.checkpoint_state()
             self._states[chain]["places"] = []
         step.replicas, step.n_moves = kept
 
-    def check(self, asked: AskedChip, learns: bool) -> tuple[list[float], float]:
-        """log L_chip - log L_twin where each chain is, for as many as the budget allows; the twin's recordings grow.
+    def check(self, asked: AskedChip, rng: np.random.Generator, n: int, learns: bool) -> _Checked | None:
+        """Show the chip n training samples, some under each of several draws; the twin's recordings grow if `learns`.
 
-        With it the share of counts that the twin had wrong.
+        None where n is too few.
         """
-        likelihood, gaps, wrong = self.model.likelihood, [], []
-        for point in self._points:
-            weights, readout = self.step.weights_and_readout(point)
-            try:
-                if learns:
-                    spikes = asked.spikes(weights, likelihood.op.inputs)
-                    counts = spikes[-1].sum(axis=1)
-                    self.step.twin.recordings.add(weights, likelihood.op.inputs, spikes)
-                else:
-                    counts = asked.run(weights, likelihood.op.inputs)
-            except BudgetSpentError:
-                break
-            predicted = ask_counts(self.step.twin, weights, likelihood.op.inputs)
-            chip, twin = (
-                float(readout.log_p(np.asarray(each, np.int64)[None], likelihood.labels).sum())
-                for each in (counts, predicted)
-            )
+        likelihood, visited = self.model.likelihood, self._visited
+        n_samples = len(likelihood.op.inputs)
+        n_draws = min(max(n // SAMPLES, 1), len(visited), n)
+        if n_draws < 1:
+            return None
+        shown = min(n // n_draws, n_samples)
+        gaps, wrong = [], []
+        for place in np.linspace(0, len(visited) - 1, n_draws).round().astype(int):
+            weights, readout = self.step.weights_and_readout(visited[place])
+            chosen = np.sort(rng.choice(n_samples, size=shown, replace=False))
+            inputs, labels = likelihood.op.inputs[chosen], likelihood.labels[chosen]
+            if learns:
+                spikes = asked.spikes(weights, inputs)
+                counts = spikes[-1].sum(axis=1)
+                self.step.twin.recordings.add(weights, inputs, spikes)
+            else:
+                counts = asked.run(weights, inputs)
+            predicted = ask_counts(self.step.twin, weights, inputs)
+            chip, twin = (readout.log_p(np.asarray(each, np.int64)[None], labels) for each in (counts, predicted))
             gaps.append(chip - twin)
-            wrong.append(float(np.mean(predicted != counts)))
-        return gaps, float(np.mean(wrong)) if wrong else float("nan")
+            wrong.append(predicted != counts)
+        return _Checked(np.concatenate(gaps), np.concatenate(wrong), n_draws)
 
     def values(self) -> list[dict[str, Any]]:
         """Where each chain is, by name of random variable."""

@@ -24,6 +24,7 @@ SMALL = 0.002  # share of wrong counts that is small enough
 LEAST = 600  # presentations before a twin is believed: what a fit visits later is rare at first
 MOST = 6_000  # presentations without a budget
 SCALES = (0.3, 0.6, 1.0, 1.0, 1.5)  # of random weights
+MEANS = (1.0, 3.0)  # standard deviations of what the weights of a later neuron have in common
 JITTER = 0.3  # of given inputs, in their standard deviations
 
 _NAMED = 8
@@ -142,9 +143,9 @@ def _ask(
 
 def random_weights(rng: np.random.Generator, shapes: tuple[tuple[int, int], ...]) -> list[Floats]:
     """Normal weights of one of several scales, another in each layer; those of a later neuron have a mean in common,
-    as trained ones may: its drives then add up."""
+    as trained ones may: its drives then add up, and reach neurons that a distortion holds where they are."""
     weights = [rng.choice(SCALES) * rng.normal(size=shape) for shape in shapes]
-    return weights[:1] + [matrix + rng.normal(size=matrix.shape[1]) for matrix in weights[1:]]
+    return weights[:1] + [matrix + rng.choice(MEANS) * rng.normal(size=matrix.shape[1]) for matrix in weights[1:]]
 
 
 def random_inputs(rng: np.random.Generator, n: int, n_in: int, inputs: FloatArray | None) -> Floats:
