@@ -81,7 +81,7 @@ class Sweeper(Protocol):
 
 
 class Moves(NamedTuple):
-    """Proposals along directions, of the neurons of one layer: n_post neurons, n_pre directions each.
+    """Proposals of the neurons of one layer, each along several directions: from w to w' = sign w + step direction.
 
     Attributes
     ----------
@@ -90,19 +90,20 @@ class Moves(NamedTuple):
     prior_power
         Power of the prior, over that of the likelihood.
     basis
-        (n_pre, n_pre) a direction in each row.
-    steps
-        (n_post, n_pre) how far each neuron is to move along each direction.
+        (n_directions, n_pre) a direction in each row.
+    signs, steps
+        (n_post, n_directions) of each neuron's move along each direction.
     bounds
-        (n_post, n_pre) a move is accepted where the gain of log L and prior_power times that of log p exceed it.
+        (n_post, n_directions) a move is accepted where the gain of log L and prior_power times that of log p exceed it.
     order
-        (n_post n_pre,) a permutation of neurons and directions, numbered row by row.
+        (n_post n_directions,) a permutation of neurons and directions, numbered row by row.
     """
 
     means: NDArray[np.float64]
     sds: NDArray[np.float64]
     prior_power: float
     basis: NDArray[np.float64]
+    signs: NDArray[np.float64]
     steps: NDArray[np.float64]
     bounds: NDArray[np.float64]
     order: NDArray[np.int64]
@@ -112,15 +113,18 @@ class Moves(NamedTuple):
 class DirectionSweeper(Protocol):
     """A sweeper that can also move all weights of a neuron at once, along directions: an optional capability."""
 
-    def directions(self, layer: int) -> NDArray[np.float64]:
-        """(n_pre, n_pre) an orthonormal basis, one vector a row, that no weight of this or a later layer changes."""
+    def directions(self, layer: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """An orthonormal basis (n_pre, n_pre), one vector a row, and what (n_pre,) moves currents alike on all samples.
+
+        No weight of this or a later layer changes them.
+        """
         ...
 
     def sweep_along(self, layer: int, weights: NDArray[np.float64], moves: Moves) -> tuple[NDArray[np.bool_], float]:
-        """Visit each neuron of a layer and each direction once.
+        """Visit each neuron of a layer and each direction of the moves once.
 
         weights (n_post, n_pre) are the layer's current ones, and become the new ones. Returns which moves were
-        accepted, (n_post, n_pre), and log L after them.
+        accepted, (n_post, n_directions), and log L after them.
         """
         ...
 

@@ -29,7 +29,7 @@ from bayes_snn.waiting import tracked
 LEARNING = 0.5  # share of a budget that goes into learning and checking, at most
 FIRST, FIRST_SHARE = 400, 0.02  # presentations of random weights, or share of a budget: checks teach what is rare
 ROUNDS = 6  # of checks, at most
-WARM_UP, AFTER = 30, 10  # draws on the twin before the first round, and before each other
+WARM_UP, AFTER = 60, 20  # draws on the twin before the first round, and before each other
 MOVES, N_REPLICAS = 5, 3  # moves to such a draw, and replicas: one alone may stay where a distorted neuron is silent
 CHECKED, SAMPLES = 256, 16  # presentations of a round, and those of one draw, at least
 GROWTH = 0.4  # of what was shown so far, the next round
@@ -148,6 +148,7 @@ def prepare_twin(
     spread = checks[-1].spread(len(op.inputs)) if checks else float("nan")
     wrong = float(np.mean(checks[-1].wrong)) if checks else float("nan")
     n_checks = sum(each.n_draws for each in checks)
+    made[-1].tempers = False
     return Prepared(
         twin, made, warm.values(), asked.presentations, asked.programmings, spread, n_checks, wrong, n_taught
     )

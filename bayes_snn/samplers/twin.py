@@ -130,6 +130,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         self._twin_op = self._twin_model.likelihood.op
         self.replicas = Replicas(mover, n_replicas, power)
         self.n_moves = int(n_moves)
+        self.tempers = True  # not where chains begin at draws from the twin's posterior
         self._in_blocks = bool(getattr(self.op.chip, "subsets", False)) and self.op.chip.spec.deterministic
         self._current: Counts | None = None
         self._programmings = Programmings()
@@ -235,7 +236,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
 
     def _warming(self) -> tuple[float, float]:
         """Powers of likelihood and prior at the start of the warm-up, as in sitewise.py."""
-        tempered = TEMPERED * self.n_tune
+        tempered = TEMPERED * self.n_tune if self.tempers else 0
         if not self.tune or self.n_done >= tempered:
             return 1.0, 1.0
         left = 1.0 - self.n_done / tempered

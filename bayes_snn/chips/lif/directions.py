@@ -60,13 +60,13 @@ def _rerun(circuit, state, group, inputs, site, run):  # type: ignore[no-untyped
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def sweep_directions(  # type: ignore[no-untyped-def]
-    circuit, state, scratch, inputs, labels, layer, weights, means, sds, prior_power, basis, steps, bounds, order,
-    saturation, gain, grid, accepted
+    circuit, state, scratch, inputs, labels, layer, weights, means, sds, prior_power, basis, signs, steps, bounds,
+    order, saturation, gain, grid, accepted
 ):  # fmt: skip
     """Move neurons of one layer along directions, one at a time; returns the number of samples shown.
 
-    A move from w to w' is accepted where log L(w') - log L(w) > bound - prior_power [log p(w') - log p(w)], all of it
-    divided by the power of the likelihood already, with p a product of Normals.
+    A move leads from w to w' = sign w + step direction. It is accepted where log L gains more than bound - prior_power
+    [log p(w') - log p(w)], with p a product of Normals, and bounds and prior_power divided by the likelihood's power.
 
     Parameters
     ----------
@@ -79,31 +79,31 @@ def sweep_directions(  # type: ignore[no-untyped-def]
     prior_power
         Of the prior, over that of the likelihood.
     basis
-        (n_pre, n_pre) a direction in each row.
-    steps, bounds
-        (n_post, n_pre) how far each neuron is to move along each direction, and the bounds.
+        (n_directions, n_pre) a direction in each row.
+    signs, steps, bounds
+        (n_post, n_directions) of each neuron's move along each direction.
     order
-        (n_post n_pre,) neurons and directions, numbered row by row, in the order in which they are visited.
+        (n_post n_directions,) neurons and directions, numbered row by row, in the order in which they are visited.
     saturation
         (3,) range of the weights, and distance of their levels.
     gain, grid
         (n_post, n_pre) factor of each synapse, and resolution of the layer's weights.
     accepted
-        (n_post, n_pre) bool, filled.
+        (n_post, n_directions) bool, filled.
     """
-    n_groups, n_samples, n_pre = inputs.shape[0], labels.labels.shape[0], basis.shape[0]
+    n_groups, n_samples, (n_directions, n_pre) = inputs.shape[0], labels.labels.shape[0], basis.shape
     columns, terms, new_terms, changed = state.columns, state.terms, scratch.terms, scratch.changed
     new, old = np.empty(n_pre), np.empty(n_pre, np.float32)
     low, high, level = saturation[0], saturation[1], saturation[2]
     shown = 0
     for place in order:
-        post, k = place // n_pre, place % n_pre
+        post, k = place // n_directions, place % n_directions
         neuron = circuit.firsts[layer] + post
         start = circuit.starts[neuron]
         accepted[post, k] = False
         log_prior, same = 0.0, True
         for i in range(n_pre):
-            new[i] = weights[post, i] + steps[post, k] * basis[k, i]
+            new[i] = signs[post, k] * weights[post, i] + steps[post, k] * basis[k, i]
             before, after = (weights[post, i] - means[post, i]) / sds[post, i], (new[i] - means[post, i]) / sds[post, i]
             log_prior += 0.5 * (before * before - after * after)
             programmed = clip_and_round(np.float32(new[i]), low, high, level) * gain[post, i]

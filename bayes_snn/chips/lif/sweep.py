@@ -36,6 +36,8 @@ from bayes_snn.chips.lif.state import Site, empty_state
 from bayes_snn.chips.sweeper import Charging, Moves, Sweep
 from bayes_snn.likelihood import Readout
 
+RIDGE = 1e-3  # of a regression of 1 on what a layer receives, in squares of it for each sample
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def prepare(circuit, state, scratch, inputs, labels):  # type: ignore[no-untyped-def]
@@ -192,22 +194,25 @@ class LIFSweeper(Charging):
         )
         return self._report(proposals, accepted[self._place_of], float(self._state.terms.sum()), int(shown))
 
-    def directions(self, layer: int) -> NDArray[np.float64]:
-        """(n_pre, n_pre) an orthonormal basis of the weights that lead to a neuron of this layer, one vector a row.
+    def directions(self, layer: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """An orthonormal basis of the weights that lead to a neuron, and what moves its current by 1 on all samples.
 
-        They are the principal directions of what the layer receives, its inputs or the spike counts of the layer
-        before, strongest first. It depends on no weight of this layer or a later one.
+        The basis (n_pre, n_pre), one vector a row, are the principal directions of what the layer receives, its inputs
+        or the spikes of the layer before, strongest first. No weight of this layer or a later one changes either.
         """
-        before = self._received
+        received = self._received
         if layer > 0:
-            before = counts_before(self._circuit, self._state.trains, layer, len(self._inputs))
-        return np.linalg.eigh(before.T @ before)[1][:, ::-1].T.copy()
+            counts = counts_before(self._circuit, self._state.trains, layer, len(self._inputs))
+            received = counts / self._circuit.n_steps
+        second = received.T @ received
+        ridge = RIDGE * len(received) * np.eye(len(second))
+        return np.linalg.eigh(second)[1][:, ::-1].T.copy(), np.linalg.solve(second + ridge, received.sum(axis=0))
 
     def sweep_along(self, layer: int, weights: NDArray[np.float64], moves: Moves) -> tuple[NDArray[np.bool_], float]:
         """Move each neuron of a layer along each direction; see `DirectionSweeper`."""
         programming, size = self._programming, np.cumsum([0, *(a * b for a, b in self._shapes)])
         gain = programming.gain[size[layer] : size[layer + 1]].reshape(self._shapes[layer]).T.copy()
-        accepted = np.zeros(weights.shape, np.bool_)
+        accepted = np.zeros(moves.steps.shape, np.bool_)
         shown = sweep_directions(
             self._circuit,
             self._state,

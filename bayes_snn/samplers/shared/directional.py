@@ -6,6 +6,10 @@ or spike counts of the layer before), and each neuron has a step size for each o
 says which directions the next layer has, so the layers are moved one after the other, in either order with probability
 one half, which is reversible.
 
+A distorted neuron has several edges at which it can tell classes apart, and either side of an edge may be the one where
+it fires. No small step leads from one edge to another. So neurons behind the first layer also jump: all their currents
+are moved by one amount, or turned about one, w' = -w + step direction, which is its own inverse.
+
 The prior has to be Normal, given the hyperparameters: then its ratio is at hand wherever a neuron has moved to.
 """
 
@@ -22,6 +26,9 @@ from bayes_snn.samplers.shared.jumps import FAR, FAR_SHARE
 from bayes_snn.samplers.shared.prior import normal_parameters, why_not_normal
 from bayes_snn.samplers.shared.sweepers import make_sweeper
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
+
+JUMPS = 16  # of a neuron behind the first layer, in a sweep
+REACH = (1.0, 3.0, 10.0, 30.0)  # standard deviations of what they move its current by, one drawn for each
 
 
 class DirectionalMetropolis(SitewiseMetropolis):
@@ -51,18 +58,24 @@ class DirectionalMetropolis(SitewiseMetropolis):
                 each[part].reshape(shape).T.copy() for each in (new, means, sds, self.log_scales)
             )
             # 1. directions in which what the layer receives is uncorrelated, where they are uncorrelated in the prior
-            round_ = np.allclose(sd, sd[:, :1])
-            basis = sweeper.directions(layer) if round_ else np.eye(shape[0])
+            basis, uniform = sweeper.directions(layer)
+            basis = basis if np.allclose(sd, sd[:, :1]) else np.eye(shape[0])
             # 2. propose a step along each, now and then a far one, but not far beyond the prior
             width = np.sqrt(sd**2 @ (basis**2).T)
             size = 1.0 / np.sqrt(np.exp(-2.0 * log_scale) + (2.4 * width) ** -2.0)
             steps = size * np.where(far[part].reshape(shape).T, FAR, 1.0) * self.rng.normal(size=size.shape)
-            # 3. log u is drawn first: what log L must gain, and the prior's share of it
-            bounds = -self.rng.exponential(size=size.shape) / power
-            order = self.rng.permutation(size.size)
-            moves = Moves(mean, sd, prior_power / power, basis, steps, bounds, order)
+            signs, n_steps = np.ones(steps.shape), shape[0]
+            # 3. propose to work at another edge of a neuron: its currents moved by one amount, or turned about one
+            if layer > 0:
+                jumps = self.rng.choice(REACH, size=(shape[1], JUMPS)) * self.rng.normal(size=(shape[1], JUMPS))
+                basis, steps = np.concatenate([basis, np.tile(uniform, (JUMPS, 1))]), np.hstack([steps, jumps])
+                signs = np.hstack([signs, self.rng.choice([-1.0, 1.0], size=jumps.shape)])
+            # 4. log u is drawn first: what log L must gain, and the prior's share of it
+            bounds = -self.rng.exponential(size=steps.shape) / power
+            order = self.rng.permutation(steps.size)
+            moves = Moves(mean, sd, prior_power / power, basis, signs, steps, bounds, order)
             moved, log_likelihood = sweeper.sweep_along(layer, weights, moves)
-            for to, values in ((new, weights), (accepted, moved), (step_sizes, size)):
+            for to, values in ((new, weights), (accepted, moved[:, :n_steps]), (step_sizes, size)):
                 to[part] = values.T.ravel()
         return new, Sweep(accepted, log_likelihood, 0), accepted, far, step_sizes
 

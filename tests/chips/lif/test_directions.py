@@ -34,7 +34,7 @@ def by_whole_runs(chip, inputs, labels, weights, layer, moves):
     for place in moves.order:
         post, k = divmod(int(place), len(moves.basis))
         old = weights[layer][:, post].copy()
-        new = old + moves.steps[post, k] * moves.basis[k]
+        new = moves.signs[post, k] * old + moves.steps[post, k] * moves.basis[k]
         mean, sd = moves.means[post], moves.sds[post]
         log_prior = 0.5 * float((((old - mean) / sd) ** 2 - ((new - mean) / sd) ** 2).sum())
         weights[layer][:, post] = new
@@ -68,16 +68,18 @@ def test_decisions_are_those_of_whole_runs(seed, hidden, fault, n_out, n_steps):
     sweeper.start(weights, READOUT)
     for layer in rng.permutation(len(weights)):
         n_pre, n_post = weights[layer].shape
-        basis = sweeper.directions(layer)
+        basis, uniform = sweeper.directions(layer)
         assert np.allclose(basis @ basis.T, np.eye(n_pre))
+        basis, n = np.concatenate([basis, [uniform]]), n_pre + 1
         moves = Moves(
             rng.normal(size=(n_post, n_pre)),
             rng.uniform(0.5, 2.0, size=(n_post, n_pre)),
             float(rng.uniform(0.5, 2.0)),
             basis,
-            rng.normal(size=(n_post, n_pre)),
-            -3.0 * rng.exponential(size=(n_post, n_pre)),
-            rng.permutation(n_post * n_pre),
+            rng.choice([-1.0, 1.0], size=(n_post, n)),
+            rng.normal(size=(n_post, n)),
+            -3.0 * rng.exponential(size=(n_post, n)),
+            rng.permutation(n_post * n),
         )
         accepted, expected, current, margin = by_whole_runs(chip, inputs, labels, weights, layer, moves)
         own = weights[layer].T.copy()
@@ -101,7 +103,7 @@ def test_directions_are_the_principal_ones_of_what_a_layer_receives():
     sweeper.start(weights, READOUT)
     received = [inputs, chip.spikes(weights, inputs)[0].sum(axis=1).astype(float)]
     for layer, before in enumerate(received):
-        turned = before @ sweeper.directions(layer).T
+        turned = before @ sweeper.directions(layer)[0].T
         second = turned.T @ turned
         assert np.allclose(second, np.diag(np.diag(second)), atol=1e-8 * np.trace(second))
         assert (np.diff(np.diag(second)) <= 1e-8 * np.trace(second)).all()
@@ -119,4 +121,16 @@ def test_directions_depend_on_no_weight_of_their_layer():
         before = sweeper.directions(layer)
         others = [w if number < layer else rng.normal(size=w.shape) for number, w in enumerate(weights)]
         sweeper.start(others, READOUT)
-        assert np.array_equal(sweeper.directions(layer), before)
+        assert all(map(np.array_equal, sweeper.directions(layer), before))
+
+
+def test_one_direction_moves_all_currents_alike():
+    rng = np.random.default_rng(2)
+    inputs = rng.normal(size=(300, 3))
+    chip = LIFChip((3, 40, 2), "comparator", 2.0, seed=100)
+    weights = [rng.normal(size=shape) for shape in chip.spec.weight_shapes]
+    sweeper = chip.site_sweeper(inputs, rng.integers(2, size=300))
+    sweeper.start(weights, READOUT)
+    rates = chip.spikes(weights, inputs)[0].mean(axis=1)
+    assert np.abs(rates @ sweeper.directions(1)[1] - 1.0).mean() < 0.1
+    assert np.allclose(sweeper.directions(0)[1], np.linalg.lstsq(inputs, np.ones(300))[0], atol=1e-2)
