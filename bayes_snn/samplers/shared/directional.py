@@ -32,7 +32,7 @@ REACH = (1.0, 3.0, 10.0, 30.0)  # standard deviations of what they move its curr
 
 
 class DirectionalMetropolis(SitewiseMetropolis):
-    """Sweeps along directions; a `SitewiseMetropolis` otherwise, with its palindrome and its moves of whole neurons.
+    """Sweeps along directions, and jumps; a `SitewiseMetropolis` otherwise.
 
     Step sizes are numbered as weights are, with the direction in the place of the presynaptic neuron.
     """
@@ -46,6 +46,12 @@ class DirectionalMetropolis(SitewiseMetropolis):
         shared = {value: self.shared[value.name] for value in model.value_vars if value.name in self.shared}
         self._parameters = normal_parameters(model, vars, shared, point)
         self._layers = self._sites.layers()
+
+    def palindrome(
+        self, q: np.ndarray, powers: tuple[float, float], learn: bool, shifts: bool = True
+    ) -> tuple[np.ndarray, float]:
+        """A sweep, which is reversible; jumps are in it, and no shifts are needed. See `SitewiseMetropolis`."""
+        return super().palindrome(q, powers, learn, shifts=False)
 
     def _visit(self, q: np.ndarray, sweeper: Any) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray, np.ndarray]:
         """A move of each neuron along each direction; see `SitewiseMetropolis._visit`."""

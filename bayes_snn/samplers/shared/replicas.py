@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-N_REPLICAS = 6
+N_REPLICAS = 5
 LEAST_POWER = 0.2  # of a replica: there nothing holds a network in its mode, and hotter ones take longer
 SHIFTS = 4  # moves after which whole neurons are moved again: they bring replicas from mode to mode, but take long
 SWAPS = 0.3  # share of swaps accepted that the warm-up aims at
