@@ -12,7 +12,7 @@ FROZEN, NOISY, DRIFTING = "frozen", "noisy", "drifting"  # a distortion drawn on
 
 
 class Distortion(NamedTuple):
-    """A way in which a chip is not ideal, as commands, errors, reports and the README tell it.
+    """A way in which a chip is not ideal, as commands, errors, reports and the README describe it.
 
     Attributes
     ----------

@@ -72,7 +72,7 @@ def find_chip(source: str, token: str | None = None, curve: str | None = None) -
     try:
         return check_chip(found)
     except InputError as error:
-        raise InputError(f"{source} is no chip. {error}") from None
+        raise InputError(f"{source} is not a chip. {error}") from None
 
 
 def read_token(path: str | None) -> str | None:

@@ -36,14 +36,20 @@ def command(
     ] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the file.", "--overwrite")] = False,
     estimate: Annotated[str, option(_WEIGHTS, "NAME", "mean, map, medoid or distilled.")] = "map",
-    draw: Annotated[int | None, option(_WEIGHTS, "N", "A posterior draw, in the place of an estimate.")] = None,
+    draw: Annotated[int | None, option(_WEIGHTS, "N", "Number of a posterior draw, instead of an estimate.")] = None,
     chip: Annotated[str | None, option(_WEIGHTS, "NAME", CHIP_HELP)] = None,
     effective: Annotated[
         bool,
-        option(_NIR, None, "What the distorted chip computes with, in the place of its program.", "--effective"),
+        option(
+            _NIR, None, "Write what the distorted chip computes with, not what it is programmed with.", "--effective"
+        ),
     ] = False,
-    discretisation: Annotated[str, option(_NIR, "NAME", "How the reader steps: euler or exact.")] = "euler",
-    dt: Annotated[float, option(_NIR, "SECONDS", "The reader's time step: 1e-3 for Norse, 1e-4 for snnTorch.")] = 1e-3,
+    discretisation: Annotated[
+        str, option(_NIR, "NAME", "How the simulator steps through time: euler or exact.")
+    ] = "euler",
+    dt: Annotated[
+        float, option(_NIR, "SECONDS", "The simulator's time step: 1e-3 for Norse, 1e-4 for snnTorch.")
+    ] = 1e-3,
     show_help: Annotated[
         bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
     ] = False,
@@ -70,7 +76,7 @@ def command(
     if kind == "npz" and (effective or discretisation != "euler" or dt != 1e-3):
         raise InputError("--effective, --discretisation and --dt belong to NIR, but the format is npz: leave them out.")
     if not overwrite and os.path.lexists(path):
-        raise InputError(f"{path} is there already: give another file, or --overwrite to replace it.")
+        raise InputError(f"{path} already exists: give another file, or --overwrite to replace it.")
     if kind == "nir":
         from bayes_snn.exports.nir import write_nir
 

@@ -34,12 +34,12 @@ def command(
     """Write one report.html on a fit, or on several side by side.
 
     It holds the verdict, accuracies with intervals, calibration, traces, ranks, weights, spikes, cost and provenance,
-    and needs no network. The chip of the fit is simulated again to predict.
+    and needs no network. The chip is simulated again for predictions.
     """
     from bayes_snn.reports.write import write_report
 
     if output is not None and not output.strip():
-        raise InputError("--output was empty, but the name of a file is expected: give one, or leave it away.")
+        raise InputError("--output was empty, but the name of a file is expected: give one, or leave it out.")
     paths = [Path(os.path.expanduser(folder)) for folder in folders]
     for folder in paths:  # before a folder is made for the output
         if not folder.is_dir():

@@ -54,18 +54,18 @@ def storing(
             if checkpoint.begun and not checkpoint.is_worth_keeping:
                 checkpoint.discard()
             elif (left is not None or checkpoint.begun) and not isinstance(error, CheckpointError):  # it says it itself
-                say_last(how_to_go_on(folder))
+                say_last(how_to_continue(folder))
             raise
         if not resumable:
             checkpoint.discard()  # that of the fit which was overwritten
 
 
-def how_to_go_on(folder: Path) -> str:
+def how_to_continue(folder: Path) -> str:
     """What to say when a fit ends early."""
-    return f"The fit is stored as far as it came: continue with --resume {folder}."
+    return f"The fit is stored up to here: continue with --resume {folder}."
 
 
-def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
+def resume_fit(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
     """Run the command again with the options of a stopped fit; an `InputError` where others were given with them."""
     from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.checkpoint.identity import check_model_file

@@ -29,7 +29,7 @@ def resume(
 ) -> FitResult:
     """Continue with a fit from its checkpoint, to the draws that it would have had without the stop.
 
-    On a deterministic chip, and on a noisy one that tells where its stream of noise is (`LIFChip`), they are the same
+    On a deterministic chip, and on a noisy one that says where its stream of noise is (`LIFChip`), they are the same
     bit for bit. On any other noisy chip the current weights keep the answer that they were accepted with, and new
     answers are as fresh as they would have been.
 

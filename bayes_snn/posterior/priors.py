@@ -38,7 +38,7 @@ def load_prior(prior: str | Path | PriorFunction | None) -> PriorFunction:
     is_path = name.endswith(".py") or "/" in name or "\\" in name
     known = available_models()
     if not is_path and name not in known:
-        raise unknown_name("model", name, known)
+        raise unknown_name("prior", name, known)
     path = Path(name) if is_path else known[name]
     if not os.path.isfile(path):  # unlike Path.is_file, of a name too long as well
         raise InputError(
