@@ -144,6 +144,11 @@ def strengths_in_words(strengths: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {sigma:g}" for name, sigma in strengths.items()) or "ideal"
 
 
+def is_path(prior: str) -> bool:
+    """Whether a prior is named by the path of its model file, not as one of `available_models`."""
+    return prior.endswith(".py") or "/" in prior or "\\" in prior
+
+
 def model_folders() -> list[Path]:
     """Where model files are looked for: ./models first, then the ones that came with the package."""
     here = Path(__file__).parent

@@ -15,7 +15,7 @@ from rich.console import Console
 from bayes_snn.cli.chip_arguments import CHIP, ChipSeed, Curve, Distortion, Hidden, OwnChip, Sigma, Steps, TokenFile
 from bayes_snn.cli.chip_options import make_chip, simulated_name
 from bayes_snn.cli.resume import asked, resume_fit, storing
-from bayes_snn.cli.terminal import option, print_warning, run_app, show_help
+from bayes_snn.cli.terminal import help_option, option, print_warning, run_app
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.files import make_folder, make_new_folder
 from bayes_snn.names import (
@@ -135,9 +135,7 @@ def command(
             _OUTPUT, None, "With --resume: allow a fit from another computer to run the code that it names.", "--trust"
         ),
     ] = False,
-    show_help: Annotated[
-        bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    show_help: Annotated[bool, help_option(_OUTPUT)] = False,
 ) -> None:
     """Train a distorted spiking chip by Metropolis-Hastings and score it.
 
@@ -182,7 +180,7 @@ def command(
         unusual |= {"--chip-seed": chip_seed != 0, "--hidden": hidden != "16"}
         beside = [name for name, given in unusual.items() if given]
         chip, name = chip_for_data(own_chip, token_file, split, beside, curve), short_name(own_chip)
-    sampling.noise_on(chip.spec)
+    sampling.noise_on(chip.spec)  # for its refusal
     # faults of the prior are reported before the folder is made and the kernels are compiled
     checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], prior)
     if check:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bayes_snn.cli.terminal import CHIP_HELP, option, run_app, show_help
+from bayes_snn.cli.terminal import CHIP_HELP, help_option, option, run_app
 from bayes_snn.errors import InputError
 from bayes_snn.names import REPORT as FILE
 
@@ -27,9 +27,7 @@ def command(
         str | None, option("Output", "FILE", f"The report. [default: {FILE} in the fit's folder; of several, here]")
     ] = None,
     chip: Annotated[str | None, option("Output", "NAME", CHIP_HELP)] = None,
-    show_help: Annotated[
-        bool, option("Output", None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    show_help: Annotated[bool, help_option("Output")] = False,
 ) -> None:
     """Write one report.html on a fit, or on several side by side.
 

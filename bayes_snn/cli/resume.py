@@ -16,7 +16,7 @@ from bayes_snn.cli.terminal import say_last
 from bayes_snn.errors import CheckpointError, InputError, said
 from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import in_words
-from bayes_snn.names import AUTO, BUILT_IN, CHECKPOINT, SAMPLERS, available_models
+from bayes_snn.names import AUTO, BUILT_IN, CHECKPOINT, SAMPLERS, is_path
 
 if TYPE_CHECKING:
     from bayes_snn.checkpoint.checkpoint import Checkpoint
@@ -105,7 +105,7 @@ def resume_fit(context: typer.Context, folder: str, command: Callable[..., None]
     if options["data"] not in BUILT_IN:
         options["data"] = str(directory / options["data"])
     runs = [] if options["own_chip"] is None else [f"use the chip {said(options['own_chip'])}"]
-    is_file = options["model"].endswith(".py") or options["model"] not in available_models()
+    is_file = is_path(options["model"])
     if is_file:
         options["model"] = str(directory / options["model"])
         runs.append(f"run the model file {said(options['model'], 1000)}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bayes_snn.cli.terminal import option, run_app, show_help
+from bayes_snn.cli.terminal import help_option, option, run_app
 from bayes_snn.errors import InputError
 from bayes_snn.names import MAX_BYTES, TOKEN
 
@@ -66,9 +66,7 @@ def command(
         ),
     ] = None,
     max_bytes: Annotated[int, option(_SERVER, "N", "Largest message accepted, in bytes.")] = MAX_BYTES,
-    show_help: Annotated[
-        bool, option(_SERVER, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    show_help: Annotated[bool, help_option(_SERVER)] = False,
 ) -> None:
     """Serve a chip to `RemoteChip` and to `python -m bayes_snn.fit --chip tcp://...`.
 

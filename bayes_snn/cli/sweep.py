@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 
 from bayes_snn.cli.chip_options import make_chip, parse_sigmas
 from bayes_snn.cli.fit import asked_reading
-from bayes_snn.cli.terminal import option, run_app, show_help
+from bayes_snn.cli.terminal import help_option, option, run_app
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import (
     BUILT_IN,
@@ -100,9 +100,7 @@ def command(
     adopt: Annotated[
         str, option(_RUN, "PATHS", "Other studies (folders or Parquet files) whose cells are taken over.")
     ] = "",
-    show_help: Annotated[
-        bool, option(_RUN, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    show_help: Annotated[bool, help_option(_RUN)] = False,
 ) -> None:
     """Run a grid of methods, chips and data, and keep a row for each.
 

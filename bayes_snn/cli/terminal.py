@@ -33,8 +33,12 @@ def option(panel: str, metavar: str | None, text: str, *names: str, **rest: Any)
     return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **rest)
 
 
-def show_help(context: typer.Context, wanted: bool) -> None:
-    """Callback of --help, which stands in a panel like any other option."""
+def help_option(panel: str) -> Any:
+    """--help, which stands in a panel like any other option."""
+    return option(panel, None, "Show this page and end.", "--help", is_eager=True, callback=_show_help)
+
+
+def _show_help(context: typer.Context, wanted: bool) -> None:
     if wanted:
         typer.echo(context.get_help())
         raise typer.Exit

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from bayes_snn.cli.chip_arguments import CHIP, ChipSeed, Curve, Distortion, Hidden, OwnChip, Sigma, Steps, TokenFile
-from bayes_snn.cli.terminal import option, run_app, show_help
+from bayes_snn.cli.terminal import help_option, option, run_app
 from bayes_snn.errors import InputError
 from bayes_snn.files import make_new_folder
 from bayes_snn.names import BUILT_IN
@@ -56,9 +56,7 @@ def command(
     ] = None,
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the twin. [default: a new one in twins/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the twin in --out.", "--overwrite")] = False,
-    show_help: Annotated[
-        bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    show_help: Annotated[bool, help_option(_OUTPUT)] = False,
 ) -> None:
     """Learn a twin of a chip: a simulated chip that answers as it does.
 

@@ -13,6 +13,7 @@ from bayes_snn.errors import CheckpointError, said
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
+from bayes_snn.names import is_path
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 
 
@@ -73,7 +74,7 @@ def resume(
                 f"The prior of the fit in {saved.folder} was a function, which is not stored: pass weights=."
             )
         weights = name
-        if name.endswith(".py") or "/" in name or "\\" in name:
+        if is_path(name):
             weights = str(Path(saved.known["directory"]) / name)
             if not (trust or saved.is_own):
                 raise CheckpointError(
