@@ -116,11 +116,11 @@ def draw(rows: pd.DataFrame) -> Figure:
         axis.set_visible(False)
     legend(figure, panels)
     figure.suptitle(f"{_headline(there)} ({count_chips(rows)})", x=0.01, ha="left", fontsize=11)
-    told = (
+    words = (
         "Below each strength: the best single set of weights, in brackets where not apart from the second (90%).\n"
         "MH with 300 draws and as many to warm up. "
     )
-    figure.supxlabel(told + caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
+    figure.supxlabel(words + caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
     return figure
 
 

@@ -79,8 +79,8 @@ def row(result: FitResult, method: str, chip_seed: int, bits: int, split: Split)
     scores: dict[str, float] = {}
     for part, each in (("train", train), ("test", test)):
         scores |= score_columns(part, {**each, "chosen": each[chosen]})
-    told = {"method": method, "chip_seed": chip_seed, "bits": bits, "chosen": chosen, **SETTINGS, "split_seed": 0}
-    return {**told, **scores, "passes": result.passes, "seconds": result.seconds}
+    row = {"method": method, "chip_seed": chip_seed, "bits": bits, "chosen": chosen, **SETTINGS, "split_seed": 0}
+    return {**row, **scores, "passes": result.passes, "seconds": result.seconds}
 
 
 def accuracies(rows: pd.DataFrame, method: str, bits: int, estimate: str) -> pd.Series:
@@ -127,8 +127,8 @@ def draw(rows: pd.DataFrame) -> Figure:
     legend(figure, panels)
     grid, floating = (accuracies(rows, name, 4, "ensemble") for name in ("grid", "float"))
     d = difference_over_chips(100 * grid, 100 * floating)
-    told = f"MH on a grid of 4 bits is {d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}] points from MH without rounding"
-    figure.suptitle(f"{told} (ensemble, {d.n} chips)", x=0.01, ha="left", fontsize=11)
+    words = f"MH on a grid of 4 bits is {d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}] points from MH without rounding"
+    figure.suptitle(f"{words} (ensemble, {d.n} chips)", x=0.01, ha="left", fontsize=11)
     note = (
         f"Comparators distorted by sigma {SIGMA:g}, {rows['chip_seed'].nunique()} chips, split 0, "
         f"{SETTINGS['chains']} chains of {SETTINGS['tune']} warm-up and {SETTINGS['draws']} kept draws: means with 90% "

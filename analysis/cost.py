@@ -71,8 +71,8 @@ def draw(rows: pd.DataFrame) -> Figure:
         accuracy_axis(axis, lowest_value(rows, [*MH, *BACKPROP_MODES]), label=axis is panels[0])
     legend(figure, panels)
     figure.suptitle(f"{_headline(rows, max(sigmas))} ({count_chips(rows)})", x=0.01, ha="left", fontsize=11)
-    told = "A presentation is one sample shown to the chip once.\n"
-    figure.supxlabel(told + caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
+    words = "A presentation is one sample shown to the chip once.\n"
+    figure.supxlabel(words + caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
     return figure
 
 

@@ -155,9 +155,9 @@ def caption(rows: pd.DataFrame) -> str:
     splits = sorted(rows["split_seed"].unique())
     on_chip = rows[rows["method"] != "logistic"]
     own = len(splits) > 1 and (on_chip["split_seed"] == on_chip["chip_seed"]).all()
-    told = "each with a split of its own" if own else f"split{'s' * (len(splits) > 1)} {', '.join(map(str, splits))}"
+    words = "each with a split of its own" if own else f"split{'s' * (len(splits) > 1)} {', '.join(map(str, splits))}"
     return (
-        f"{count_chips(rows)}, {told}: means with 90% "
+        f"{count_chips(rows)}, {words}: means with 90% "
         "intervals over chips (Student's t); every chip is a faint dot.\n"
         "MH distilled: one set of weights trained to answer as the ensemble does. "
         "Best of mean, map, medoid: by log score on the training samples."

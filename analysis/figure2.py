@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from saved import main
 
 GRIDS = [["--methods", "all", "--distortion", "comparator", "--sigma", "0,3,6,10", "--chips", "0-19"]]
-TOLD = (3.0, 6.0, 10.0)  # strengths whose differences are printed
+PRINTED = (3.0, 6.0, 10.0)  # strengths whose differences are printed
 
 
 def draw(rows: pd.DataFrame) -> Figure:
@@ -46,10 +46,10 @@ def draw(rows: pd.DataFrame) -> Figure:
         axis.set(xlabel="sigma of the comparators (units of the threshold)", xticks=sigmas, title=title)
         accuracy_axis(axis, lowest_value(rows, [*MH, *BACKPROP_MODES]), label=axis is left)
     legend(figure, (left, right))
-    sigma = max((s for s in TOLD if s in sigmas), default=None)
-    told = f" at sigma {sigma:g}" if sigma is not None else ""
+    sigma = max((s for s in PRINTED if s in sigmas), default=None)
+    words = f" at sigma {sigma:g}" if sigma is not None else ""
     at = rows[rows["sigma"] == sigma]
-    figure.suptitle(f"{headline(at)}{told} ({count_chips(rows)})", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(f"{headline(at)}{words} ({count_chips(rows)})", x=0.01, ha="left", fontsize=11)
     figure.supxlabel(caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
     return figure
 
@@ -60,7 +60,7 @@ def tell(rows: pd.DataFrame) -> str:
     lines = ["test accuracy, mean over chips", "sigma".ljust(32) + "".join(f"{sigma:>8g}" for sigma in sigmas)]
     for series in (*MH, *BACKPROP_MODES):
         lines.append(series.label.ljust(32) + "".join(map(mean_cell, per_chip(rows, series, "sigma", sigmas))))
-    for sigma in TOLD:
+    for sigma in PRINTED:
         at = rows[rows["sigma"] == sigma]
         if len(at):
             lines += difference_tables(at, f"sigma {sigma:g}")

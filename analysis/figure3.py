@@ -57,8 +57,8 @@ def draw(rows: pd.DataFrame) -> Figure:
     legend(figure, panels[::-1].ravel())  # from the last row, in which all are
     most = rows[rows["sigma"] == max(sigmas)]
     fewest = most[most["n_train"] == min(numbers)]
-    told = f"at sigma {max(sigmas):g} with {min(numbers)} training samples ({count_chips(fewest)})"
-    figure.suptitle(f"{headline(fewest)},\n{told}", x=0.01, ha="left", fontsize=11)
+    words = f"at sigma {max(sigmas):g} with {min(numbers)} training samples ({count_chips(fewest)})"
+    figure.suptitle(f"{headline(fewest)},\n{words}", x=0.01, ha="left", fontsize=11)
     figure.supxlabel(caption(rows), fontsize=7.5, x=0.01, ha="left", color="0.35")
     return figure
 

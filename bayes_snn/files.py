@@ -50,7 +50,7 @@ def why(error: OSError) -> UnreadableError:
         return UnreadableError(f"the computer has no room for it ({os.strerror(number)})", "close other programs")
     if number is None:  # HDF5, of wrong bytes
         return UnreadableError(f"it is damaged or of another kind ({text})")
-    return UnreadableError(f"the system says {text!r}", "look after the disk or the network, then try again")
+    return UnreadableError(f"the system says {text!r}", "check the disk or the network, then try again")
 
 
 def what_helps(error: OSError) -> str:
@@ -61,7 +61,7 @@ def what_helps(error: OSError) -> str:
         return "change its permissions"
     if error.errno in _LOCKED or getattr(error, "winerror", None) in _SHARING:
         return "close the program that holds it open"
-    return "look after the disk or the network"
+    return "check the disk or the network"
 
 
 def check_regular(path: Path) -> int:

@@ -50,23 +50,23 @@ class Group:
     arrays: dict[str, Array]
 
 
-def read_hdf5(path: Path, seconds: float = SECONDS, spare_bytes: int = SPARE_BYTES) -> Group:
+def read_hdf5(path: Path) -> Group:
     """All that is in a file, or an `UnreadableError` that says why it cannot be had.
 
     Links to other files, and values that lie in them, are refused.
     """
     size = check_regular(path)
-    seconds += size / BYTES_PER_SECOND
+    seconds = SECONDS + size / BYTES_PER_SECOND
     clock = CLOCK * seconds
     deadline = time.monotonic() + clock
-    arguments = [str(path.absolute()), repr(seconds), repr(deadline), str(spare_bytes)]
+    arguments = [str(path.absolute()), repr(seconds), repr(deadline), str(SPARE_BYTES)]
     arguments = [sys.executable, "-P", str(READER), *arguments]
     with start(arguments) as process:
         assert process.stdout is not None  # of this module's own making
         watchdog = threading.Timer(START_SECONDS + clock, process.kill)  # should its own fail
         watchdog.start()
         try:
-            answer = _answer(process.stdout, spare_bytes + 200 * size)
+            answer = _answer(process.stdout, SPARE_BYTES + 200 * size)
         finally:
             watchdog.cancel()
             process.kill()  # of an answer that was not read to its end; else it has ended

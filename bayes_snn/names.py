@@ -12,7 +12,7 @@ FROZEN, NOISY, DRIFTING = "frozen", "noisy", "drifting"  # a distortion drawn on
 
 
 class Distortion(NamedTuple):
-    """A way in which a chip is not ideal, as commands, errors, reports and the README tell it.
+    """A way in which a chip is not ideal, as commands, errors, reports and the README describe it.
 
     Attributes
     ----------
@@ -142,6 +142,11 @@ def sigma_units() -> str:
 def strengths_in_words(strengths: Mapping[str, float]) -> str:
     """Distortions and their strengths in a few words, "ideal" where there are none."""
     return ", ".join(f"{name} {sigma:g}" for name, sigma in strengths.items()) or "ideal"
+
+
+def is_path(prior: str) -> bool:
+    """Whether a prior is named by the path of its model file, not as one of `available_models`."""
+    return prior.endswith(".py") or "/" in prior or "\\" in prior
 
 
 def model_folders() -> list[Path]:

@@ -11,7 +11,7 @@ from bayes_snn.errors import said
 __version__ = "0.2.0.dev0"  # raised whenever the same seed gives other draws; pyproject.toml reads it here
 
 PACKAGES = ("pymc", "pytensor", "arviz", "numpy", "numba")  # that decide about draws
-_PACKAGES = ("numpy", "numba", "scikit-learn", "pymc", "pytensor", "torch", "distributed")  # and about a sweep's rows
+_PACKAGES = ("numpy", "numba", "scikit-learn", "pymc", "pytensor", "torch", "distributed")  # and about a study's rows
 
 
 def written_by(stored: dict[str, Any]) -> str | None:

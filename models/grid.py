@@ -3,7 +3,7 @@
     P(level_ij = k) = Phi((m_k+1) / sigma) - Phi(m_k / sigma),   m_k halfway between levels k - 1 and k
     W_ij = levels[level_ij]
 
-The levels are those of the chip's weight bits, 4 bits where it tells none; the variables are whole numbers from 0.
+The levels are those of the chip's weight bits, 4 bits where it names none; the variables are whole numbers from 0.
 """
 
 import numpy as np

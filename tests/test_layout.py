@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.layout import FLOOR, ORDER, PACKAGE, Import, circles, imports, modules, room, upward
+from tests.helpers.lines import count
 
 ROOT = Path(__file__).parents[1]
 FOUND = imports(ROOT / PACKAGE)
@@ -66,3 +67,16 @@ def test_frameworks_stay_in_their_rooms(framework):
         if name != PACKAGE and pattern.search(path.read_text(encoding="utf-8"))
     }
     assert found <= ALLOWED[framework]
+
+
+def test_lines_of_code_are_those_that_somebody_writes(tmp_path):
+    (tmp_path / "some.py").write_text(
+        '"""A module\nof two lines."""\n\nTWO = (\n    1,\n)\n\n# why\n\n\n'
+        '@staticmethod\ndef three(x):\n    """Doc."""\n    return x  # it is\n',
+        encoding="utf-8",
+    )
+    assert count(tmp_path, ["some.py"]) == {"some.py": 6}
+    assert count(tmp_path, ["some.py:three", "some.py:TWO", "some.py~return"]) == {"some.py": 6}
+    assert count(tmp_path, ["some.py:three"]) == {"some.py": 3}
+    with pytest.raises(SystemExit, match="holds no code"):
+        count(tmp_path, ["some.py~why it"])

@@ -1,4 +1,4 @@
-"""What README.md, docs/ and docstrings say is so: the code in them runs, and the names and files in them exist."""
+"""What README.md and docstrings say is so: the code in them runs, and what they name exists. Pages: test_docs.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import builtins
 import re
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +14,10 @@ from packaging.version import Version
 from bayes_snn import DISTORTIONS, LIFChip, __version__, fit, load_fit
 from bayes_snn.estimates.predict import ALL_ESTIMATES, ESTIMATES
 from bayes_snn.names import AUTO, DISTORTION_ROWS, SAMPLERS
+from tests.helpers.pages import ROOT, indented_lines, python_on, run_blocks, text_of
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+README, BLOCKS = text_of("README.md"), python_on("README.md")
 [EXAMPLE] = re.findall(r"<!-- example -->\n```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-MADE_BY_THE_READER = {"my_prior.py"}
 
 # other tests may leave threads behind, and PyMC forks
 forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -33,9 +29,7 @@ def block_with(text):
 
 
 def run_block(block):
-    namespace = {"__name__": "__main__"}
-    exec(compile(block, "README.md", "exec"), namespace)
-    return namespace
+    return run_blocks("README.md", [block], {})
 
 
 def section(title):
@@ -48,13 +42,6 @@ def first_column(title):
     """First cells of the rows of a section's table, without link and code marks."""
     rows = [line.split("|")[1].strip() for line in section(title).splitlines() if line.startswith("|")]
     return [re.sub(r"^\[(.*)\]\(.*\)$", r"\1", cell).strip("`") for cell in rows[2:]]
-
-
-def code_of(page):
-    """Code spans, and lines of code blocks, of a page."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    blocks = re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
-    return [*blocks, *re.findall(r"`([^`\n]+)`", text)]
 
 
 @forks
@@ -140,7 +127,7 @@ def test_the_sampler_for_scarce_presentations_is_the_one_that_took_fewest():
 
     A chain that stays in a poor mode flatters its draws: samplers with such chains are not compared.
     """
-    rows = rows_of((ROOT / "docs" / "samplers.md").read_text(encoding="utf-8"))
+    rows = rows_of(text_of("samplers.md"))
     [advised] = [row[1] for row in rows if "presentations scarce" in row[0]]
     measured, chip = {}, ""
     for row in rows:
@@ -167,37 +154,8 @@ def test_the_readme_claims_nothing_of_sigma_0_that_was_not_measured():
 
 
 def test_samplers_page_names_every_sampler():
-    page = (ROOT / "docs" / "samplers.md").read_text(encoding="utf-8")
+    page = text_of("samplers.md")
     assert all(f"**{name}**" in page for name in SAMPLERS)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    text = page.read_text(encoding="utf-8")
-    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    headings = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        if link.startswith("#"):
-            assert link[1:] in headings, link
-        elif "://" not in link:
-            assert (page.parent / link.split("#")[0]).exists(), link
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_exist(page):
-    mentioned = {path for code in code_of(page) for path in re.findall(r"[\w./-]+\.(?:py|md|toml)\b", code)}
-    mentioned |= {code for code in code_of(page) if re.fullmatch(r"[\w.-]+/", code) and code != "fits/"}
-    missing = {path for path in mentioned - MADE_BY_THE_READER if not (ROOT / path).exists()}
-    if page.name == "architecture.md":  # names files as they are called in their room: tests/test_layout.py looks there
-        missing = {path for path in missing if "/" in path and not (ROOT / "bayes_snn" / path).exists()}
-    assert not missing
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_make_targets_exist(page):
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    assert {target for code in code_of(page) for target in re.findall(r"\bmake ([a-z]+)", code)} <= targets
 
 
 def test_calls_that_docstrings_name_are_of_functions_that_exist():
@@ -225,4 +183,4 @@ def test_the_version_stands_in_one_place():
 
 
 def test_the_readme_mentions_the_two_commands():
-    assert {"make fit", "make test"} <= set(code_of(ROOT / "README.md"))
+    assert {"make fit", "make test"} <= set(indented_lines(README))

@@ -37,7 +37,7 @@ def check_rates(learning_rates: Sequence[float]) -> list[float]:
     return rates
 
 
-def told_strengths(
+def stated_strengths(
     mode: str, chip: Chip, distortion: str | Sequence[str] | None, sigma: float | Sequence[float] | None
 ) -> dict[str, float]:
     """Strength of each distortion to train against; {} for the modes that know of none."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,20 +22,21 @@ class CountedChip:
 
     def counts(self, weights: Sequence[Tensor], inputs: FloatArray) -> Tensor:
         """Spike counts (R, n_samples, n_classes), float32, of weights (R, n_pre, n_post)."""
-        answers, inputs = [], frozen(inputs)
-        for programmed in replicates(weights):
-            self.presentations += len(inputs)
-            answers.append(ask_counts(self.chip, programmed, inputs))
-        return torch.from_numpy(np.stack(answers).astype(np.float32))
+        return torch.from_numpy(np.stack(self._answers(ask_counts, weights, inputs)).astype(np.float32))
 
     def spikes(self, weights: Sequence[Tensor], inputs: FloatArray) -> list[Tensor]:
         """Spikes (R, n_neurons, n_steps, n_samples), float32, of each layer."""
+        answers = self._answers(ask_spikes, weights, inputs)
+        layers = [np.stack(layer).transpose(0, 3, 2, 1) for layer in zip(*answers, strict=True)]
+        return [torch.from_numpy(np.ascontiguousarray(layer, np.float32)) for layer in layers]
+
+    def _answers(self, ask: Callable[..., Any], weights: Sequence[Tensor], inputs: FloatArray) -> list[Any]:
+        """What the chip answers to each replicate."""
         answers, inputs = [], frozen(inputs)
         for programmed in replicates(weights):
             self.presentations += len(inputs)
-            answers.append(ask_spikes(self.chip, programmed, inputs))
-        layers = [np.stack(layer).transpose(0, 3, 2, 1) for layer in zip(*answers, strict=True)]
-        return [torch.from_numpy(np.ascontiguousarray(layer, np.float32)) for layer in layers]
+            answers.append(ask(self.chip, programmed, inputs))
+        return answers
 
 
 def replicates(weights: Sequence[Tensor]) -> list[list[NDArray[np.float64]]]:

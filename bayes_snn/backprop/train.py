@@ -41,7 +41,7 @@ except ImportError:
     ) from None
 
 from bayes_snn.backprop.arguments import MODES as MODES
-from bayes_snn.backprop.arguments import check_mode, check_rates, told_strengths
+from bayes_snn.backprop.arguments import check_mode, check_rates, stated_strengths
 from bayes_snn.backprop.chip_in_loop import CountedChip
 from bayes_snn.backprop.network import SURROGATES, Surrogate
 from bayes_snn.backprop.trainer import Part, Trainer, split_validation
@@ -207,7 +207,7 @@ def train_backprop(
         raise unknown_name("surrogate", surrogate, SURROGATES)
     if not 0 < steepness < np.inf:
         raise InputError(f"steepness was {steepness!r}, but a positive number is expected: try 2.")
-    strengths = told_strengths(mode, chip, distortion, sigma)
+    strengths = stated_strengths(mode, chip, distortion, sigma)
     shown, presentations = _shown(mode, chip, checked, seed, twin, budget)
     readout = check_readout(beta, bias, chip.spec.layers[-1])
 

@@ -122,7 +122,7 @@ def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None
     for part, what in (
         ("inputs", "other training inputs"),
         ("labels", "other training labels"),
-        ("prior", "another model file or prior function"),
+        ("prior", "another prior"),
         ("readout", "another readout"),
         ("starts", "another prior"),
         ("test", "other test samples"),
@@ -149,7 +149,7 @@ def check_model_file(known: dict[str, Any], path: str | Path, folder: Path) -> N
         return  # the reader of model files says why
     if digest != known["prior"]:
         raise CheckpointError(
-            f"The fit in {folder} was begun with another model file or prior function than {path} holds now: continue "
+            f"The fit in {folder} was begun with another prior than {path} holds now: continue "
             "with what it was begun with, or fit again."
         )
 

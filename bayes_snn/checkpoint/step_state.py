@@ -1,7 +1,7 @@
 """The state of a step method as plain values, and a step method brought back to it.
 
-PyMC's steps tell most of their state as `sampling_state`, a dataclass with random generators in it. What it lacks, the
-steps of this package tell as `checkpoint_state()`, a dict of plain values (see `packing.py`), and take back with
+PyMC's steps give most of their state as `sampling_state`, a dataclass with random generators in it. What it lacks, the
+steps of this package give as `checkpoint_state()`, a dict of plain values (see `packing.py`), and take back with
 `restore_state(state)`. A class must define both itself: one that inherits them may have grown a state that they do not
 know, and then a chain would continue wrongly. PyMC's own classes are known here by name.
 """
@@ -32,7 +32,7 @@ def why_not_resumable(step: Any) -> str | None:
     """None when the state of this step can be stored and brought back, else the reason in words."""
     if type(step) in STOCK or {"checkpoint_state", "restore_state"} <= vars(type(step)).keys():
         return None
-    return f"the step method {type(step).__name__} does not tell its whole state"
+    return f"the step method {type(step).__name__} does not give its whole state"
 
 
 def step_state(step: Any) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class CheckpointedSteps(CompoundStep):  # type: ignore[misc]
     def setup_chain(self, rng: np.random.Generator, tune: int, draws: int) -> None:
         """Begin a chain, where it was left if it was begun before."""
         self.flush()
-        # PyMC does not tell which chain it is, but the generators of all chains are spawned from one, in order
+        # PyMC does not say which chain it is, but the generators of all chains are spawned from one, in order
         seed: Any = rng.bit_generator.seed_seq
         chain = int(seed.spawn_key[-1])
         if len(self.methods) == 1:  # as PyMC does with a step that is no compound
@@ -262,7 +262,7 @@ class KnownAnswers:
     ) -> tuple[list[np.ndarray] | None, Readout, float]:
         """Weights that the chip of a chain was run with, None where none are known, a readout, and log L by it.
 
-        Those of its last draw, where the sampler tells log L, else the last ones that the Op remembers, by a plain
+        Those of its last draw, where the sampler gives log L, else the last ones that the Op remembers, by a plain
         readout.
         """
         likelihood = self._model.likelihood

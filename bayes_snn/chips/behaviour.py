@@ -97,7 +97,7 @@ def check_behaviour(
     Parameters
     ----------
     chip
-        Any chip. Where it tells its state (`checkpoint_state`), it is brought back to it.
+        Any chip. Where it gives its state (`checkpoint_state`), it is brought back to it.
     inputs
         (n_samples, n_in) inputs to show; standard normal numbers by default.
     weights
@@ -167,7 +167,7 @@ def _wrap(ask: Any, weights: Any, samples: FloatArray, seen: Sequence[NDArray[np
 
 @contextlib.contextmanager
 def _state_kept(chip: Any) -> Any:
-    """Bring a chip's stream of noise back to where it was, where the chip tells it."""
+    """Bring a chip's stream of noise back to where it was, where the chip gives it."""
     tell, restore = getattr(chip, "checkpoint_state", None), getattr(chip, "restore_state", None)
     state = tell() if callable(tell) and callable(restore) else None
     try:

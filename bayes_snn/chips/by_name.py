@@ -6,15 +6,11 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bayes_snn.chips.contract import Chip, check_chip
 from bayes_snn.chips.link.link import Link
 from bayes_snn.errors import ChipError, InputError
 from bayes_snn.names import TOKEN
-
-if TYPE_CHECKING:
-    pass
 
 
 def find_chip(source: str, token: str | None = None, curve: str | None = None) -> Chip:
@@ -72,7 +68,7 @@ def find_chip(source: str, token: str | None = None, curve: str | None = None) -
     try:
         return check_chip(found)
     except InputError as error:
-        raise InputError(f"{source} is no chip. {error}") from None
+        raise InputError(f"{source} is not a chip. {error}") from None
 
 
 def read_token(path: str | None) -> str | None:

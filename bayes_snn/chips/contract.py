@@ -294,7 +294,7 @@ def check_labels(labels: object, n_samples: int, n_classes: int) -> NDArray[np.i
     if array.min() < 0 or array.max() >= n_classes:
         raise InputError(
             f"The labels run from {array.min()} to {array.max()}, but a chip with {n_classes} output neurons "
-            f"tells classes 0 to {n_classes - 1}: give the last layer one neuron for each class."
+            f"has classes 0 to {n_classes - 1}: give the last layer one neuron for each class."
         )
     return array.astype(np.int64)
 
@@ -408,7 +408,7 @@ def _at_work(method: str) -> Iterator[None]:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise ChipRaisedError(
             f"The chip raised {type(error).__name__} ({text}) in {os.path.basename(frame.filename)}, line "
-            f"{frame.lineno}: see to the chip or its driver first."
+            f"{frame.lineno}: fix the chip or its driver first."
         ) from error
 
 

@@ -4,7 +4,7 @@ A synapse of b bits holds one of 2^b - 1 equidistant levels, symmetric about zer
 
     w = clip(k step, low, high),    step = max(|low|, |high|) / (2^(b - 1) - 1),    k a whole number
 
-which are the weights that `LIFChip` rounds to, to the last bit (rounding.py). A chip with another grid tells it in the
+which are the weights that `LIFChip` rounds to, to the last bit (rounding.py). A chip with another grid gives it in the
 `levels` of its `ChipSpec.parameters`, or in an attribute `weight_levels`, one ascending array for each: an optional
 capability.
 """
@@ -21,7 +21,7 @@ from bayes_snn.chips.contract import Chip, ChipSpec
 from bayes_snn.chips.rounding import clip_and_round, level_step
 from bayes_snn.errors import InputError
 
-BITS = 4  # where a chip does not tell: 15 levels
+BITS = 4  # where a chip does not say: 15 levels
 
 
 def grid_levels(spec: ChipSpec, bits: int | None = None) -> NDArray[np.float64]:
@@ -33,8 +33,8 @@ def grid_levels(spec: ChipSpec, bits: int | None = None) -> NDArray[np.float64]:
     n_bits = BITS if n_bits is None else int(n_bits)
     if not 2 <= n_bits <= 16:
         raise InputError(
-            f"The weights have {n_bits} bits, but a grid is made of 2 to 16: take model 'gaussian', or give the chip's "
-            "ChipSpec parameters with levels."
+            f"The weights have {n_bits} bits, but a grid is made of 2 to 16: take the prior 'gaussian', or give the "
+            "chip's ChipSpec parameters with levels."
         )
     low, high = spec.weight_range
     step, most = level_step(spec.weight_range, n_bits), 2 ** (n_bits - 1) - 1
@@ -43,7 +43,7 @@ def grid_levels(spec: ChipSpec, bits: int | None = None) -> NDArray[np.float64]:
 
 
 def weight_levels(chip: Chip) -> list[NDArray[np.float64]]:
-    """Levels of the weights, ascending: one array for each weight matrix; the chip's own where it tells them.
+    """Levels of the weights, ascending: one array for each weight matrix; the chip's own where it has them.
 
     An attribute `weight_levels` comes before the levels of the chip's `spec`. Raises `InputError` when it is not that.
     """
@@ -63,7 +63,7 @@ def weight_levels(chip: Chip) -> list[NDArray[np.float64]]:
 
 
 def spec_with_levels(chip: Chip) -> ChipSpec:
-    """The chip's spec with all that the chip tells of its grid, for where the spec alone arrives."""
+    """The chip's spec with all that the chip says of its grid, for where the spec alone arrives."""
     if getattr(chip, "weight_levels", None) is None:
         return chip.spec
     pairs = zip(chip.spec.parameters, weight_levels(chip), strict=True)

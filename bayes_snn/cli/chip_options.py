@@ -27,7 +27,7 @@ def chip_for_data(
 
     if beside := list(beside):
         raise InputError(
-            f"--chip came with {', '.join(beside)}, which describe a simulated chip: leave out the one or the other."
+            f"--chip came with {', '.join(beside)}, which describe a simulated chip: leave out one or the other."
         )
     if curve is not None and "://" not in source:
         raise InputError("--curve came without a server's address in --chip: give tcp://HOST:PORT, or leave it out.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bayes_snn.cli.terminal import CHIP_HELP, option, run_app, show_help
+from bayes_snn.cli.terminal import CHIP_HELP, help_option, option, run_app
 from bayes_snn.errors import InputError, unknown_name
 
 PROGRAM = "python -m bayes_snn.export"
@@ -36,17 +36,21 @@ def command(
     ] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the file.", "--overwrite")] = False,
     estimate: Annotated[str, option(_WEIGHTS, "NAME", "mean, map, medoid or distilled.")] = "map",
-    draw: Annotated[int | None, option(_WEIGHTS, "N", "A posterior draw, in the place of an estimate.")] = None,
+    draw: Annotated[int | None, option(_WEIGHTS, "N", "Number of a posterior draw, instead of an estimate.")] = None,
     chip: Annotated[str | None, option(_WEIGHTS, "NAME", CHIP_HELP)] = None,
     effective: Annotated[
         bool,
-        option(_NIR, None, "What the distorted chip computes with, in the place of its program.", "--effective"),
+        option(
+            _NIR, None, "Write what the distorted chip computes with, not what it is programmed with.", "--effective"
+        ),
     ] = False,
-    discretisation: Annotated[str, option(_NIR, "NAME", "How the reader steps: euler or exact.")] = "euler",
-    dt: Annotated[float, option(_NIR, "SECONDS", "The reader's time step: 1e-3 for Norse, 1e-4 for snnTorch.")] = 1e-3,
-    show_help: Annotated[
-        bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    discretisation: Annotated[
+        str, option(_NIR, "NAME", "How the simulator steps through time: euler or exact.")
+    ] = "euler",
+    dt: Annotated[
+        float, option(_NIR, "SECONDS", "The simulator's time step: 1e-3 for Norse, 1e-4 for snnTorch.")
+    ] = 1e-3,
+    show_help: Annotated[bool, help_option(_OUTPUT)] = False,
 ) -> None:
     """Write the weights of a fit to a file that simulators read.
 
@@ -70,16 +74,14 @@ def command(
     if kind == "npz" and (effective or discretisation != "euler" or dt != 1e-3):
         raise InputError("--effective, --discretisation and --dt belong to NIR, but the format is npz: leave them out.")
     if not overwrite and os.path.lexists(path):
-        raise InputError(f"{path} is there already: give another file, or --overwrite to replace it.")
+        raise InputError(f"{path} already exists: give another file, or --overwrite to replace it.")
     if kind == "nir":
-        from bayes_snn.exports.nir import write_nir
-
-        result = load_described(os.path.expanduser(folder), chip, read_token(None))
-        before = result.cost.total
+        from bayes_snn.exports.nir import write_nir  # whose package may not be there: that is said first
+    result = load_described(os.path.expanduser(folder), chip, read_token(None))
+    before = result.cost.total
+    if kind == "nir":
         write_nir(result, path, estimate, draw=draw, effective=effective, discretisation=discretisation, dt=dt)
     else:
-        result = load_described(os.path.expanduser(folder), chip, read_token(None))
-        before = result.cost.total
         write_weights(result, path, estimate, draw=draw)
     what = estimate if draw is None else f"draw {draw}"
     if shown := result.cost.total - before:

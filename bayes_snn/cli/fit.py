@@ -14,8 +14,8 @@ from rich.console import Console
 
 from bayes_snn.cli.chip_arguments import CHIP, ChipSeed, Curve, Distortion, Hidden, OwnChip, Sigma, Steps, TokenFile
 from bayes_snn.cli.chip_options import make_chip, simulated_name
-from bayes_snn.cli.resume import asked, go_on, storing
-from bayes_snn.cli.terminal import option, run_app, show_help, tell_warning
+from bayes_snn.cli.resume import asked, resume_fit, storing
+from bayes_snn.cli.terminal import help_option, option, print_warning, run_app
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.files import make_folder, make_new_folder
 from bayes_snn.names import (
@@ -62,18 +62,18 @@ def command(
     target: Annotated[str | None, option(_DATA, "NAME", "Column of the CSV file that holds the class.")] = None,
     no_header: Annotated[
         bool | None,
-        option(_DATA, None, "The first line is a sample, --target a column's number.", "--no-header/--header"),
+        option(_DATA, None, "The first line is a sample; --target is a column number.", "--no-header/--header"),
     ] = None,
     separator: Annotated[
-        str | None, option(_DATA, "X", "Between the file's fields: one character, or tab. [default: recognised]")
+        str | None, option(_DATA, "X", "What separates the file's fields: a character, or tab. [default: recognised]")
     ] = None,
     decimal: Annotated[str, option(_DATA, "X", "Decimal point of the file's numbers, or a comma.")] = ".",
     missing: Annotated[
         list[str],
-        option(_DATA, "X", "Leave out samples with such a value, NA or none; again for more: --missing=-9999."),
+        option(_DATA, "X", "Value that means missing, beside NA and empty: its samples are left out. Repeatable."),
     ] = [],  # noqa: B006
     n_train: Annotated[int | None, option(_DATA, "N", "Training samples. [default: all but the test part]")] = None,
-    split_seed: Annotated[int, option(_DATA, "N", "Draws the test part, 30% of the samples.")] = 0,
+    split_seed: Annotated[int, option(_DATA, "N", "Seed of the split; the test part is 30% of the samples.")] = 0,
     distortion: Distortion = ["comparator"],  # noqa: B006
     sigma: Sigma = ["3"],  # noqa: B006
     chip_seed: ChipSeed = 0,
@@ -83,7 +83,7 @@ def command(
     token_file: TokenFile = None,
     curve: Curve = None,
     check: Annotated[
-        bool, option(CHIP, None, "Only ask the chip how it behaves: noise, weights, counters.", "--check")
+        bool, option(CHIP, None, "Only check how the chip behaves: its noise, weights and counters.", "--check")
     ] = False,
     model: Annotated[
         str, option(_SAMPLING, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
@@ -93,10 +93,12 @@ def command(
         str | None, option(_SAMPLING, "PATH", "Folder of the chip's twin. [default: one is learned]")
     ] = None,
     budget: Annotated[
-        int | None, option(_SAMPLING, "N", "Presentations to learn a twin and train. [default: 250 passes, or 100000]")
+        int | None,
+        option(_SAMPLING, "N", "Presentations for the twin and the draws. [default: 250 passes, at least 100000]"),
     ] = None,
     ms_per_presentation: Annotated[
-        float | None, option(_SAMPLING, "X", "Time that the chip takes for a sample: says how long all takes.")
+        float | None,
+        option(_SAMPLING, "X", "Milliseconds per sample on the chip; prints how long the fit takes there."),
     ] = None,
     draws: Annotated[
         int | None, option(_SAMPLING, "N", f"Draws kept from each chain. [default: by the budget, or {DRAWS}]")
@@ -106,40 +108,46 @@ def command(
     ] = None,
     chains: Annotated[
         int | None,
-        option(_SAMPLING, "N", f"Chains; at least 2 to check them. [default: {CHAINS}, or 2 or 3 longer ones]"),
+        option(
+            _SAMPLING,
+            "N",
+            f"Number of chains; convergence needs at least 2. [default: {CHAINS}; 2 or 3 where they would be short]",
+        ),
     ] = None,
-    seed: Annotated[int, option(_SAMPLING, "N", "Draws the chains' starts and steps.")] = 0,
+    seed: Annotated[int, option(_SAMPLING, "N", "Seed of the sampling: starting points and steps.")] = 0,
     noise: Annotated[
-        str, option(_SAMPLING, "NAME", f"Of a noisy chip: {', '.join(NOISE_KINDS)}; see docs/noise.md.")
+        str, option(_SAMPLING, "NAME", f"Noisy chips only: {', '.join(NOISE_KINDS)}; see docs/noise.md.")
     ] = PSEUDO_MARGINAL,
-    repeats: Annotated[int, option(_SAMPLING, "N", "Runs of a noisy chip that are averaged.")] = 1,
+    repeats: Annotated[int, option(_SAMPLING, "N", "Noisy chips only: runs averaged for each likelihood.")] = 1,
     remeasure: Annotated[
-        int | None, option(_SAMPLING, "N", "Draws between re-measurements. [default: 10 if the chip drifts]")
+        int | None,
+        option(_SAMPLING, "N", "Draws between re-measurements of the current point. [default: 10 if the chip drifts]"),
     ] = None,
     distil: Annotated[
         bool, option(_SAMPLING, None, "Also train one set of weights to answer as the ensemble does.", "--distil")
     ] = False,
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
-    resume: Annotated[str | None, option(_OUTPUT, "PATH", "Continue with the stopped fit in this folder.")] = None,
+    resume: Annotated[str | None, option(_OUTPUT, "PATH", "Continue the stopped fit in this folder.")] = None,
     trust: Annotated[
-        bool, option(_OUTPUT, None, "With --resume: run what a fit from elsewhere names.", "--trust")
+        bool,
+        option(
+            _OUTPUT, None, "With --resume: allow a fit from another computer to run the code that it names.", "--trust"
+        ),
     ] = False,
-    show_help: Annotated[
-        bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    show_help: Annotated[bool, help_option(_OUTPUT)] = False,
 ) -> None:
-    """Train a distorted spiking chip by Metropolis-Hastings and deploy it.
+    """Train a distorted spiking chip by Metropolis-Hastings and score it.
 
     The weights get a prior, the chip itself is the likelihood. The fit folder holds the posterior (posterior.nc), the
     scores (fit.json) and two figures. Ctrl-C ends the sampling early and keeps the draws so far; --resume continues
     from there, and after a kill or a power loss.
     """
     if resume is not None:
-        go_on(context, resume, command)
+        resume_fit(context, resume, command)
         return
     from bayes_snn.cli.chip_options import chip_for_data, short_name
-    from bayes_snn.cli.summary import check_pace, tell_fit, told_time
+    from bayes_snn.cli.summary import check_pace, print_fit, time_in_words
     from bayes_snn.data import check_parts, load_data, split_data
     from bayes_snn.estimates.baselines import baseline_scores
     from bayes_snn.inference.fit import fit
@@ -172,7 +180,7 @@ def command(
         unusual |= {"--chip-seed": chip_seed != 0, "--hidden": hidden != "16"}
         beside = [name for name, given in unusual.items() if given]
         chip, name = chip_for_data(own_chip, token_file, split, beside, curve), short_name(own_chip)
-    sampling.noise_on(chip.spec)
+    sampling.noise_on(chip.spec)  # for its refusal
     # faults of the prior are reported before the folder is made and the kernels are compiled
     checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], prior)
     if check:
@@ -195,7 +203,8 @@ def command(
         if ms_per_presentation is not None and sampling.may_use_twin and draws is None:
             limit = sampling.limit(split.n_train)
             console.print(
-                f"A fit with a twin shows the chip {limit:,} samples at most: {told_time(limit, ms_per_presentation)}.",
+                f"A fit with a twin shows the chip at most {limit:,} samples, which take "
+                f"{time_in_words(limit, ms_per_presentation)}.",
                 highlight=False,
             )
         with console.status("Compiling the chip's kernels (the first time, about half a minute)"):
@@ -231,7 +240,7 @@ def command(
             _write(result, split, folder)
         if checkpoint is not None and not result.interrupted:
             checkpoint.discard()
-    tell_fit(console, result, split, folder, ms_per_presentation)
+    print_fit(console, result, split, folder, ms_per_presentation)
 
 
 def asked_reading(
@@ -256,7 +265,7 @@ def _choose_folder(out: str | None, overwrite: bool) -> Path | None:
     """The fit's folder that --out names, None without."""
     if out is not None:
         if not out.strip():
-            raise InputError("--out was empty, but the name of a folder is expected: give one, or leave --out away.")
+            raise InputError("--out was empty, but the name of a folder is expected: give one, or leave it out.")
         folder = Path(os.path.expanduser(out))
         if not overwrite and not os.path.lexists(folder / CHECKPOINT):  # else its fit may still run, or be stopped
             _refuse_taken(folder)
@@ -323,7 +332,7 @@ def _later(missing: str, function: Callable[..., Any], *arguments: Any) -> Any:
     except LinkError:
         raise  # the draws are saved, and the checkpoint is kept
     except (InputError, ChipError) as error:
-        tell_warning(f"{missing}: {error} The fit is saved without.")
+        print_warning(f"{missing}: {error} The fit is saved without.")
         return None
 
 

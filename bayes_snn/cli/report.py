@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bayes_snn.cli.terminal import CHIP_HELP, option, run_app, show_help
+from bayes_snn.cli.terminal import CHIP_HELP, help_option, option, run_app
 from bayes_snn.errors import InputError
 from bayes_snn.names import REPORT as FILE
 
@@ -27,19 +27,17 @@ def command(
         str | None, option("Output", "FILE", f"The report. [default: {FILE} in the fit's folder; of several, here]")
     ] = None,
     chip: Annotated[str | None, option("Output", "NAME", CHIP_HELP)] = None,
-    show_help: Annotated[
-        bool, option("Output", None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    show_help: Annotated[bool, help_option("Output")] = False,
 ) -> None:
     """Write one report.html on a fit, or on several side by side.
 
     It holds the verdict, accuracies with intervals, calibration, traces, ranks, weights, spikes, cost and provenance,
-    and needs no network. The chip of the fit is simulated again to predict.
+    and needs no network. The chip is simulated again for predictions.
     """
     from bayes_snn.reports.write import write_report
 
     if output is not None and not output.strip():
-        raise InputError("--output was empty, but the name of a file is expected: give one, or leave it away.")
+        raise InputError("--output was empty, but the name of a file is expected: give one, or leave it out.")
     paths = [Path(os.path.expanduser(folder)) for folder in folders]
     for folder in paths:  # before a folder is made for the output
         if not folder.is_dir():

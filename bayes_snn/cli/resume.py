@@ -16,7 +16,7 @@ from bayes_snn.cli.terminal import say_last
 from bayes_snn.errors import CheckpointError, InputError, said
 from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import in_words
-from bayes_snn.names import AUTO, BUILT_IN, CHECKPOINT, SAMPLERS, available_models
+from bayes_snn.names import AUTO, BUILT_IN, CHECKPOINT, SAMPLERS, is_path
 
 if TYPE_CHECKING:
     from bayes_snn.checkpoint.checkpoint import Checkpoint
@@ -54,18 +54,18 @@ def storing(
             if checkpoint.begun and not checkpoint.is_worth_keeping:
                 checkpoint.discard()
             elif (left is not None or checkpoint.begun) and not isinstance(error, CheckpointError):  # it says it itself
-                say_last(how_to_go_on(folder))
+                say_last(how_to_continue(folder))
             raise
         if not resumable:
             checkpoint.discard()  # that of the fit which was overwritten
 
 
-def how_to_go_on(folder: Path) -> str:
+def how_to_continue(folder: Path) -> str:
     """What to say when a fit ends early."""
-    return f"The fit is stored as far as it came: continue with --resume {folder}."
+    return f"The fit is stored up to here: continue with --resume {folder}."
 
 
-def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
+def resume_fit(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
     """Run the command again with the options of a stopped fit; an `InputError` where others were given with them."""
     from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.checkpoint.identity import check_model_file
@@ -105,7 +105,7 @@ def go_on(context: typer.Context, folder: str, command: Callable[..., None]) -> 
     if options["data"] not in BUILT_IN:
         options["data"] = str(directory / options["data"])
     runs = [] if options["own_chip"] is None else [f"use the chip {said(options['own_chip'])}"]
-    is_file = options["model"].endswith(".py") or options["model"] not in available_models()
+    is_file = is_path(options["model"])
     if is_file:
         options["model"] = str(directory / options["model"])
         runs.append(f"run the model file {said(options['model'], 1000)}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bayes_snn.cli.terminal import option, run_app, show_help
+from bayes_snn.cli.terminal import help_option, option, run_app
 from bayes_snn.errors import InputError
 from bayes_snn.names import MAX_BYTES, TOKEN
 
@@ -39,21 +39,21 @@ def _new_keys(name: str | None) -> None:
     except ImportError:
         raise InputError("Keys need pyzmq: install it with pip install 'bayes_snn[remote]'.") from None
     public, secret = make_keys(name)
-    typer.echo(f"{secret} is the server's, {public} is for clients.")
+    typer.echo(f"{secret} is for the server, {public} for its clients.")
     raise typer.Exit
 
 
 @app.command(epilog=_EXAMPLES, add_help_option=False)
 def command(
-    chip: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="A chip, or what makes one when it is called.")],
+    chip: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="A chip, or a class or function that makes one.")],
     bind: Annotated[
-        str, option(_SERVER, "ADDRESS", "Where to listen; * as the port takes a free one.")
+        str, option(_SERVER, "ADDRESS", "Address to listen at; * takes a free port.")
     ] = "tcp://127.0.0.1:5555",
     token_file: Annotated[
         str | None, option(_SERVER, "PATH", f"File with the token that clients must show. [default: ${TOKEN}]")
     ] = None,
     curve: Annotated[
-        str | None, option(_SERVER, "PATH", "File with the server's secret key: connections are encrypted then.")
+        str | None, option(_SERVER, "PATH", "File with the server's secret key, to encrypt connections.")
     ] = None,
     new_keys: Annotated[
         str | None,
@@ -65,14 +65,12 @@ def command(
             callback=_new_keys,
         ),
     ] = None,
-    max_bytes: Annotated[int, option(_SERVER, "N", "Largest message that is read.")] = MAX_BYTES,
-    show_help: Annotated[
-        bool, option(_SERVER, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    max_bytes: Annotated[int, option(_SERVER, "N", "Largest message accepted, in bytes.")] = MAX_BYTES,
+    show_help: Annotated[bool, help_option(_SERVER)] = False,
 ) -> None:
     """Serve a chip to `RemoteChip` and to `python -m bayes_snn.fit --chip tcp://...`.
 
-    Runs are made one at a time, and clients take turns. Ctrl-C or SIGTERM end it, after the run of the moment.
+    Runs are made one at a time, and clients take turns. Ctrl-C or SIGTERM ends it after the current run.
     """
     from bayes_snn.chips.by_name import find_chip, read_token
 

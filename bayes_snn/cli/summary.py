@@ -11,14 +11,14 @@ from rich.table import Table
 
 from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
-from bayes_snn.cli.resume import how_to_go_on
+from bayes_snn.cli.resume import how_to_continue
 from bayes_snn.data import Split
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import accuracy_interval
-from bayes_snn.inference.fit_summary import told_readout, told_twin
+from bayes_snn.inference.fit_summary import readout_in_words, twin_in_words
 from bayes_snn.inference.result import FitResult
 from bayes_snn.names import SAMPLERS
-from bayes_snn.posterior.noisy import told_noise
+from bayes_snn.posterior.noisy import noise_in_words
 
 
 def check_pace(milliseconds: float | None) -> None:
@@ -29,7 +29,7 @@ def check_pace(milliseconds: float | None) -> None:
         )
 
 
-def told_time(presentations: int, milliseconds: float) -> str:
+def time_in_words(presentations: int, milliseconds: float) -> str:
     """How long a chip takes for so many presentations, in words."""
     seconds = presentations * milliseconds / 1e3
     for unit, length in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
@@ -38,7 +38,7 @@ def told_time(presentations: int, milliseconds: float) -> str:
     return f"{seconds:,.1f} seconds at {milliseconds:g} ms each"
 
 
-def tell_fit(
+def print_fit(
     console: Console, result: FitResult, split: Split, folder: Path, milliseconds: float | None = None
 ) -> None:
     """Print scores, verdict and cost of a fit, and where it is."""
@@ -52,7 +52,7 @@ def tell_fit(
             highlight=False,
         )
         if SAMPLERS[result.arguments["sampler"]].resumable:
-            console.print(how_to_go_on(folder), highlight=False, markup=False, soft_wrap=True)
+            console.print(how_to_continue(folder), highlight=False, markup=False, soft_wrap=True)
     if not {"train", "test"} <= result.scores.keys():
         console.print("[bold]Scores are missing[/bold], for the reason above: FitResult.evaluate gives them.")
     else:
@@ -68,25 +68,25 @@ def tell_fit(
     if saved := result.presentations_saved:
         share = saved / (saved + result.presentations)
         cost += f", {share:.1%} fewer than showing every sample for every proposal,"
-    compiling = "" if math.isnan(result.compile_seconds) else f", compiling before it {result.compile_seconds:.0f} s"
+    compiling = "" if math.isnan(result.compile_seconds) else f", after {result.compile_seconds:.0f} s of compiling"
     console.print(f"{cost} and {result.seconds:.0f} s{compiling}.", highlight=False)
     if milliseconds is not None:
-        console.print(f"On the chip: {told_time(result.presentations, milliseconds)}.", highlight=False)
-    if told := told_twin(result):
-        console.print(told, highlight=False)
+        console.print(f"On the chip: {time_in_words(result.presentations, milliseconds)}.", highlight=False)
+    if words := twin_in_words(result):
+        console.print(words, highlight=False)
     if (distilled := result.distilled) is not None:
         console.print(
-            f"The distilled weights answer {distilled['agreement']:.1%} of the inputs as the ensemble does, and took "
-            f"{distilled['presentations']:,} presentations more.",
+            f"The distilled weights agree with the ensemble on {distilled['agreement']:.1%} of the inputs, and took "
+            f"{distilled['presentations']:,} more presentations.",
             highlight=False,
         )
     console.print(cost_table(result))
     if result.faults is not None:
-        none = "None of them became a likelihood; the group faults has them." if result.faults else ""
-        console.print(f"The link had {in_words(result.faults)} in the fit. {none}".rstrip(), highlight=False)
-    if readout := told_readout(result):
+        none = "None of them became a likelihood; they are in the group faults." if result.faults else ""
+        console.print(f"The link had {in_words(result.faults)} during the fit. {none}".rstrip(), highlight=False)
+    if readout := readout_in_words(result):
         console.print(f"The readout: {readout}.", highlight=False)
-    if noise := told_noise(result.arguments):
+    if noise := noise_in_words(result.arguments):
         console.print(f"The chip is noisy: {noise}.", highlight=False)
     console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
 

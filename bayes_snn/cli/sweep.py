@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 
 from bayes_snn.cli.chip_options import make_chip, parse_sigmas
 from bayes_snn.cli.fit import asked_reading
-from bayes_snn.cli.terminal import option, run_app, show_help
+from bayes_snn.cli.terminal import help_option, option, run_app
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import (
     BUILT_IN,
@@ -50,19 +50,21 @@ _EXAMPLES = f"""Examples:
 
 @app.command(epilog=_EXAMPLES, add_help_option=False)
 def command(
-    output: Annotated[str, option(_RUN, "PATH", "Folder of the study; what it holds already is not run again.")],
+    output: Annotated[str, option(_RUN, "PATH", "Folder of the study; cells that it already holds are not run again.")],
     methods: Annotated[str, option(_GRID, "NAMES", f"{', '.join(METHODS)}; or all.")] = "mh",
     distortion: Annotated[
         str,
-        option(_GRID, "NAMES", f"{IDEAL}, {', '.join(DISTORTIONS)}; leak+gain composes, leak:0.5+gain:2 have sigmas."),
+        option(_GRID, "NAMES", f"{IDEAL}, {', '.join(DISTORTIONS)}; leak+gain is both, leak:0.5+gain:2 sets sigmas."),
     ] = "comparator",
     sigma: Annotated[str, option(_GRID, "NUMBERS", f"Strengths. {sigma_units()}.")] = "3",
     chips: Annotated[str, option(_GRID, "SEEDS", "Chip seeds; 0-19 makes 20 chips.")] = "0-19",
-    n_train: Annotated[str, option(_GRID, "NUMBERS", "Training samples; all for what the test part leaves.")] = "all",
+    n_train: Annotated[str, option(_GRID, "NUMBERS", "Training samples; all means all but the test part.")] = "all",
     splits: Annotated[
         str,
         option(
-            _GRID, "SEEDS", f"Split seeds, each draws another test part; {OWN}: that of its own number for each chip."
+            _GRID,
+            "SEEDS",
+            f"Split seeds, each with another test part; {OWN} gives each chip the split of its own seed.",
         ),
     ] = "0",
     draws: Annotated[str, option(_GRID, "NUMBERS", "Draws kept from each chain.")] = str(DRAWS),
@@ -71,15 +73,16 @@ def command(
     target: Annotated[str, option(_SETTINGS, "NAME", "Column of the CSV file that holds the class.")] = "",
     no_header: Annotated[
         bool | None,
-        option(_SETTINGS, None, "The file's first line is a sample, --target a number.", "--no-header/--header"),
+        option(_SETTINGS, None, "The first line is a sample; --target is a column number.", "--no-header/--header"),
     ] = None,
     separator: Annotated[
-        str | None, option(_SETTINGS, "X", "Between the file's fields: one character, or tab. [default: recognised]")
+        str | None,
+        option(_SETTINGS, "X", "What separates the file's fields: a character, or tab. [default: recognised]"),
     ] = None,
     decimal: Annotated[str, option(_SETTINGS, "X", "Decimal point of the file's numbers, or a comma.")] = ".",
     missing: Annotated[
         list[str],
-        option(_SETTINGS, "X", "Leave out samples with such a value, NA or none; again for more: --missing=-9999."),
+        option(_SETTINGS, "X", "Value that means missing, beside NA and empty: its samples are left out. Repeatable."),
     ] = [],  # noqa: B006
     hidden: Annotated[str, option(_SETTINGS, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
     steps: Annotated[int, option(_SETTINGS, "N", "Time steps (ms) of a presentation.")] = 32,
@@ -87,19 +90,17 @@ def command(
         str, option(_SETTINGS, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
     ] = "gaussian",
     sampler: Annotated[str, option(_SETTINGS, "NAME", f"{', '.join(SAMPLERS)}.")] = "sitewise",
-    chains: Annotated[int, option(_SETTINGS, "N", "Chains; at least 2 to check them.")] = CHAINS,
-    seed: Annotated[int, option(_SETTINGS, "N", "Another seed, another run of each method.")] = 0,
+    chains: Annotated[int, option(_SETTINGS, "N", "Number of chains; convergence needs at least 2.")] = CHAINS,
+    seed: Annotated[int, option(_SETTINGS, "N", "Seed of the methods: another seed is another run of each.")] = 0,
     scheduler: Annotated[
         str | None, option(_RUN, "ADDRESS", "Dask scheduler, tcp://host:port. [default: a cluster of its own]")
     ] = None,
-    workers: Annotated[int | None, option(_RUN, "N", "Processes of the own cluster. [default: one a core]")] = None,
-    retry_failed: Annotated[bool, option(_RUN, None, "Run cells again that failed.", "--retry-failed")] = False,
+    workers: Annotated[int | None, option(_RUN, "N", "Processes of its own cluster. [default: one per core]")] = None,
+    retry_failed: Annotated[bool, option(_RUN, None, "Run failed cells again.", "--retry-failed")] = False,
     adopt: Annotated[
-        str, option(_RUN, "PATHS", "Other studies, folders or Parquet files, whose cells need not be run again.")
+        str, option(_RUN, "PATHS", "Other studies (folders or Parquet files) whose cells are taken over.")
     ] = "",
-    show_help: Annotated[
-        bool, option(_RUN, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    show_help: Annotated[bool, help_option(_RUN)] = False,
 ) -> None:
     """Run a grid of methods, chips and data, and keep a row for each.
 

@@ -21,10 +21,10 @@ from bayes_snn.errors import (
 )
 
 # warnings that a person can act on
-_TOLD = (DataWarning, VersionWarning, ChangedFileWarning, ForeignNeuronsWarning)
+_SHOWN = (DataWarning, VersionWarning, ChangedFileWarning, ForeignNeuronsWarning)
 _last_words: list[str] = []
 INTERRUPTED = 130  # exit code, as shells have it
-CHIP_HELP = "The fit's own chip, as --chip named it; its code is run."
+CHIP_HELP = "The chip of the fit, as --chip named it; its code is run."
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # which Typer does not export
 
 
@@ -33,8 +33,12 @@ def option(panel: str, metavar: str | None, text: str, *names: str, **rest: Any)
     return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **rest)
 
 
-def show_help(context: typer.Context, wanted: bool) -> None:
-    """Callback of --help, which stands in a panel like any other option."""
+def help_option(panel: str) -> Any:
+    """--help, which stands in a panel like any other option."""
+    return option(panel, None, "Show this page and end.", "--help", is_eager=True, callback=_show_help)
+
+
+def _show_help(context: typer.Context, wanted: bool) -> None:
     if wanted:
         typer.echo(context.get_help())
         raise typer.Exit
@@ -47,7 +51,7 @@ def run_app(app: typer.Typer, program: str, interrupted: str, too_large: str) ->
             stream.reconfigure(errors="replace")
     shown = warnings.showwarning
     warnings.showwarning = lambda message, category, *place, **rest: (
-        tell_warning(message) if issubclass(category, _TOLD) else shown(message, category, *place, **rest)
+        print_warning(message) if issubclass(category, _SHOWN) else shown(message, category, *place, **rest)
     )
     _last_words.clear()
     try:
@@ -82,7 +86,7 @@ def _usage(error: Any, program: str) -> str:
     return f"{problem}: {program} --help lists what can be given."
 
 
-def tell_warning(message: object) -> None:
+def print_warning(message: object) -> None:
     """A warning that a person can act on, without the line of code that it came from."""
     Console(stderr=True).print(
         f"[bold yellow]Warning:[/bold yellow] {escape(str(message))}", highlight=False, soft_wrap=True

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from bayes_snn.cli.chip_arguments import CHIP, ChipSeed, Curve, Distortion, Hidden, OwnChip, Sigma, Steps, TokenFile
-from bayes_snn.cli.terminal import option, run_app, show_help
+from bayes_snn.cli.terminal import help_option, option, run_app
 from bayes_snn.errors import InputError
 from bayes_snn.files import make_new_folder
 from bayes_snn.names import BUILT_IN
@@ -33,7 +33,7 @@ _EXAMPLES = f"""Examples:
 @app.command(epilog=_EXAMPLES, add_help_option=False)
 def command(
     data: Annotated[
-        str, option(CHIP, "NAME", f"Inputs and classes that a simulated chip is made for: {', '.join(BUILT_IN)}.")
+        str, option(CHIP, "NAME", f"Data set that sets the simulated chip's inputs and outputs: {', '.join(BUILT_IN)}.")
     ] = "breast_cancer",
     distortion: Distortion = ["comparator"],  # noqa: B006
     sigma: Sigma = ["3"],  # noqa: B006
@@ -44,18 +44,19 @@ def command(
     token_file: TokenFile = None,
     curve: Curve = None,
     way: Annotated[
-        str | None, option(_LEARNING, "NAME", "spikes or counts. [default: spikes where the chip shows them]")
+        str | None,
+        option(_LEARNING, "NAME", "Learn from spikes or counts. [default: spikes where the chip shows them]"),
     ] = None,
-    budget: Annotated[int | None, option(_LEARNING, "N", "Presentations at most. [default: until it is good]")] = None,
-    seed: Annotated[int, option(_LEARNING, "N", "Draws what the chip is shown.")] = 0,
+    budget: Annotated[
+        int | None, option(_LEARNING, "N", "Most presentations. [default: until the twin is good]")
+    ] = None,
+    seed: Annotated[int, option(_LEARNING, "N", "Seed of what the chip is shown.")] = 0,
     ms_per_presentation: Annotated[
-        float | None, option(_LEARNING, "X", "Time that the chip takes for a sample: says how long it took.")
+        float | None, option(_LEARNING, "X", "Milliseconds per sample on the chip; prints how long it took there.")
     ] = None,
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the twin. [default: a new one in twins/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the twin in --out.", "--overwrite")] = False,
-    show_help: Annotated[
-        bool, option(_OUTPUT, None, "Show this page and end.", "--help", is_eager=True, callback=show_help)
-    ] = False,
+    show_help: Annotated[bool, help_option(_OUTPUT)] = False,
 ) -> None:
     """Learn a twin of a chip: a simulated chip that answers as it does.
 
@@ -64,7 +65,7 @@ def command(
     """
     from bayes_snn.chips.by_name import find_chip, read_token
     from bayes_snn.cli.chip_options import make_chip, short_name, simulated_name
-    from bayes_snn.cli.summary import check_pace, told_time
+    from bayes_snn.cli.summary import check_pace, time_in_words
     from bayes_snn.data import load_data, split_data
     from bayes_snn.inference.figures import save_figure
     from bayes_snn.inference.twin_figure import draw_twin
@@ -89,11 +90,11 @@ def command(
     learned = twin.learned
     console.print(
         f"Learned from its {learned.way}: {learned.presentations:,} presentations, {learned.programmings:,} "
-        f"programmings. Wrong were {learned.mismatch:.2%} of {learned.n_compared:,} counts kept back.",
+        f"programmings. It had {learned.mismatch:.2%} of {learned.n_compared:,} held-out counts wrong.",
         highlight=False,
     )
     if ms_per_presentation is not None:
-        console.print(f"On the chip: {told_time(learned.presentations, ms_per_presentation)}.", highlight=False)
+        console.print(f"On the chip: {time_in_words(learned.presentations, ms_per_presentation)}.", highlight=False)
     for note in learned.notes:
         console.print(note, highlight=False, markup=False)
     console.print(f"The twin is in {folder}/", highlight=False, markup=False, soft_wrap=True)

@@ -9,8 +9,6 @@ from sklearn.linear_model import LogisticRegression
 from bayes_snn.data import Split
 from bayes_snn.estimates.metrics import evaluate
 
-BASELINES = ("chance", "logistic")
-
 
 def chance(split: Split, n_samples: int) -> NDArray[np.float64]:
     """The classes' frequencies in the training data, whatever the input: (n_samples, n_classes)."""

@@ -13,7 +13,7 @@ one step (1 ms) of the chip, v[t] = alpha v[t-1] + (1 - alpha) I[t]:
     "exact"   v decays by exp(-dt / tau):  tau = -dt / log(alpha)   simulators that solve the equation over a step
 
 The chip fires at v >= theta, NIR's LIF at v > v_threshold: v_threshold is the largest float32 below theta, which is the
-same thing. All parameters are float32. docs/export.md tells what each simulator makes of them, and how often its spike
+same thing. All parameters are float32. docs/export.md says what each simulator makes of them, and how often its spike
 counts differ.
 """
 

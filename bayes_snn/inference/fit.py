@@ -397,12 +397,12 @@ def ready_twin(
         draws = affordable_draws(limit, asked.presentations, n_samples, sampling.n_chains, repeats, draws)
     prepared.steps[-1].n_moves = moves_for(draws)
     way = getattr(getattr(prepared.twin, "learned", None), "way", None)
-    learned = "a twin that was given" if twin is not None else f"a twin learned from the chip's {way}"
+    learned = "the twin that was given" if twin is not None else f"a twin learned from the chip's {way}"
     note = f"Sampled on {learned}, each draw checked on the chip."
     if twin is not None and prepared.wrong > DOUBTFUL:
         note += (
             f" The twin had {prepared.wrong:.0%} of the counts wrong where the posterior is: the chip has changed, or "
-            "the twin was learned from too little, so learn it again."
+            "the twin was learned from too few presentations, so learn it again."
         )
     return replace(sampling, sampler="twin", draws=draws), prepared, cost, note
 

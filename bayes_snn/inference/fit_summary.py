@@ -41,7 +41,7 @@ def describe_result(result: FitResult) -> str:
     return shortened(lines)
 
 
-def told_readout(result: FitResult) -> str:
+def readout_in_words(result: FitResult) -> str:
     """What is made of spike counts, in words; empty for the plain readout, which all fits have that do not say."""
     readout, learned = result.readout("mean"), np.ndim(result.draws.beta) > 0
     if not learned and readout.beta == BETA:
@@ -67,7 +67,7 @@ def summarise(result: FitResult) -> pd.DataFrame:
     return table
 
 
-def told_twin(result: Any) -> str:
+def twin_in_words(result: Any) -> str:
     """How good a twin was and what it cost, in words; empty for a fit without one."""
     stats = result.posterior.sample_stats
     if GAP not in stats:

@@ -39,7 +39,7 @@ def can_take_turns(op: ChipCounts) -> bool:
     """Whether the draws of a chain are the same in turns as alone.
 
     Chains on a drifting chip are not: the next continues where the one before it ended. Nor are those on a chip that
-    starts its noise anew for each chain and does not tell where the noise is.
+    starts its noise anew for each chain and does not say where the noise is.
     """
     if op.chip.spec.deterministic:
         return True

@@ -104,7 +104,7 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
 
 
 def _cost(stored: dict[str, Any], posterior: xr.DataTree) -> Presentations:
-    """What the chip was shown for a stored fit; older fits tell training and the last distillation alone."""
+    """What the chip was shown for a stored fit; older fits hold training and the last distillation alone."""
     distilling = int(posterior[DISTILLED].attrs["presentations"]) if DISTILLED in posterior.children else 0
     known = stored.get("cost", {"distilling": distilling})
     others = {each.name: known.get(each.name, 0) for each in fields(Presentations)}

@@ -275,7 +275,7 @@ class FitResult:
         """Train one set of weights, on the chip, to answer as the ensemble does: from then on estimate "distilled".
 
         It is one set to program, as `mean`, `map` and `medoid` are, but nearly as accurate as the ensemble. It takes
-        further presentations, which `cost` tells apart from those of training. `distilled` has those of the last
+        further presentations, which `cost` keeps apart from those of training. `distilled` has those of the last
         call, and the share of inputs that it answers as the ensemble does.
 
         The weights stay where the prior lets them be: bounds and signs are kept, and weights that the prior fixes, or

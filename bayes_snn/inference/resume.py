@@ -13,6 +13,7 @@ from bayes_snn.errors import CheckpointError, said
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
+from bayes_snn.names import is_path
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 
 
@@ -29,7 +30,7 @@ def resume(
 ) -> FitResult:
     """Continue with a fit from its checkpoint, to the draws that it would have had without the stop.
 
-    On a deterministic chip, and on a noisy one that tells where its stream of noise is (`LIFChip`), they are the same
+    On a deterministic chip, and on a noisy one that says where its stream of noise is (`LIFChip`), they are the same
     bit for bit. On any other noisy chip the current weights keep the answer that they were accepted with, and new
     answers are as fresh as they would have been.
 
@@ -73,7 +74,7 @@ def resume(
                 f"The prior of the fit in {saved.folder} was a function, which is not stored: pass weights=."
             )
         weights = name
-        if name.endswith(".py") or "/" in name or "\\" in name:
+        if is_path(name):
             weights = str(Path(saved.known["directory"]) / name)
             if not (trust or saved.is_own):
                 raise CheckpointError(

@@ -1,4 +1,4 @@
-"""How a posterior is sampled: what `fit`, its command, the estimator, cells of a sweep and checkpoints agree on."""
+"""How a posterior is sampled: what `fit`, its command, the estimator, cells of a study and checkpoints agree on."""
 
 from __future__ import annotations
 

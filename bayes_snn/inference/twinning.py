@@ -76,10 +76,10 @@ class Prepared:
         return self.spread > MOST_SPREAD and not 0 < self.n_taught < ROUNDS
 
     def as_dict(self) -> dict[str, Any]:
-        """What is told of it, in plain values."""
+        """What a fit keeps of it, in plain values."""
         learned = getattr(self.twin, "learned", None)
-        told = {} if learned is None else learned.as_dict()
-        return {**told, "spread": self.spread, "n_checks": self.n_checks, "wrong": self.wrong}
+        how = {} if learned is None else learned.as_dict()
+        return {**how, "spread": self.spread, "n_checks": self.n_checks, "wrong": self.wrong}
 
 
 def prepare_twin(

@@ -101,7 +101,7 @@ def choose_noise(
     return NoiseChoice(noise, int(repeats), every, spec.drifting)
 
 
-def told_noise(arguments: Mapping[str, Any]) -> str:
+def noise_in_words(arguments: Mapping[str, Any]) -> str:
     """What a fit's arguments say of noise, in words; empty for a deterministic chip, and for fits that do not say."""
     kind = arguments.get("noise")
     if kind not in KINDS:

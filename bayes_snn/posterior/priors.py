@@ -13,6 +13,7 @@ from typing import Any
 from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import InputError, in_one_line, unknown_name
 from bayes_snn.names import available_models as available_models
+from bayes_snn.names import is_path
 
 PriorFunction = Callable[[Chip], Sequence[Any]]
 ReadoutFunction = Callable[[Chip], tuple[Any, Any]]
@@ -35,11 +36,10 @@ def load_prior(prior: str | Path | PriorFunction | None) -> PriorFunction:
     if callable(prior):
         return prior
     name = "gaussian" if prior is None else str(prior)
-    is_path = name.endswith(".py") or "/" in name or "\\" in name
     known = available_models()
-    if not is_path and name not in known:
-        raise unknown_name("model", name, known)
-    path = Path(name) if is_path else known[name]
+    if not is_path(name) and name not in known:
+        raise unknown_name("prior", name, known)
+    path = Path(name) if is_path(name) else known[name]
     if not os.path.isfile(path):  # unlike Path.is_file, of a name too long as well
         raise InputError(
             f"There is no model file {path}: give its path, or one of the names {', '.join(sorted(known))}."

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bayes_snn.checks.leave_one_out import check_same_samples, compare_scores, n_high, n_tied, no_ranking, pointwise_loo
 from bayes_snn.errors import InputError
-from bayes_snn.inference.fit_summary import told_readout
+from bayes_snn.inference.fit_summary import readout_in_words
 from bayes_snn.names import strengths_in_words
 from bayes_snn.reports.material import Material
 from bayes_snn.reports.page import Html, Sheet, element, gallery, joined, missing, paragraph, table
@@ -33,9 +33,9 @@ def comparison(materials: Sequence[Material], sheet: Sheet) -> Html:
         ["training samples", *(f"{len(m.train[1]):,}" for m in materials)],
         ["test samples", *("not at hand" if m.test is None else f"{len(m.test[1]):,}" for m in materials)],
     ]
-    readouts = [told_readout(m.result) for m in materials]
+    readouts = [readout_in_words(m.result) for m in materials]
     if any(readouts):
-        rows.insert(3, ["readout", *(told or "plain" for told in readouts)])
+        rows.insert(3, ["readout", *(words or "plain" for words in readouts)])
     apart = [len(rows)]
     for name in max((m.result.estimates for m in materials), key=len):
         tests = [m.number("test", name, "accuracy") for m in materials]

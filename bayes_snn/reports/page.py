@@ -64,9 +64,9 @@ def element(name: str, *parts: object, **attributes: object) -> Html:
     return Html(f"<{name}{written}>{''.join(markup(part) for part in parts)}</{name}>")
 
 
-def joined(parts: Iterable[object], between: str = "\n") -> Html:
+def joined(parts: Iterable[object]) -> Html:
     """Parts one after the other."""
-    return Html(between.join(markup(part) for part in parts))
+    return Html("\n".join(markup(part) for part in parts))
 
 
 def paragraph(*parts: object, class_: str | None = None) -> Html:

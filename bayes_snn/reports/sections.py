@@ -48,7 +48,7 @@ def traces(material: Material, sheet: Sheet) -> Html:
     )
     sampler = SAMPLERS.get(str(material.result.arguments.get("sampler")))  # None of one that is not here
     if sampler is not None and sampler.population:
-        text = "The particles of a population have no order: a trace only shows how widely they lie."
+        text = "The particles of a population have no order: a trace shows only their spread."
     parts: list[object] = [paragraph(text), _chain_key(material)]
     if accepted is None:
         parts.append(missing("The sampler does not record its acceptance draw by draw."))

@@ -12,7 +12,7 @@ from bayes_snn.chips.presentations import NAMES
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
 from bayes_snn.names import DISTORTIONS, strengths_in_words
-from bayes_snn.posterior.noisy import told_noise
+from bayes_snn.posterior.noisy import noise_in_words
 from bayes_snn.reports.material import Material
 from bayes_snn.reports.page import Html, Sheet, element, gallery, joined, missing, pairs, paragraph, table
 from bayes_snn.reports.scores import draw_accuracies
@@ -126,7 +126,7 @@ def cost(material: Material, sheet: Sheet) -> Html:
     rows.append(("saved by early rejection", share))
     if (faults := material.result.faults) is not None:
         rows.append(("faults of the link, none of which became a likelihood", in_words(faults)))
-    if noise := told_noise(material.result.arguments):
+    if noise := noise_in_words(material.result.arguments):
         rows.append(("noise", noise))
     if (distilled := material.result.distilled) is not None:
         rows.append(("presentations to distil the ensemble, beside those", counted(float(distilled["presentations"]))))

@@ -9,7 +9,7 @@ from typing import Any
 from bayes_snn.chips.contract import FloatArray, IntArray
 from bayes_snn.errors import InputError
 from bayes_snn.files import make_folder, write_then_rename
-from bayes_snn.inference.fit_summary import told_readout
+from bayes_snn.inference.fit_summary import readout_in_words
 from bayes_snn.inference.result import FitResult
 from bayes_snn.names import REPORT as FILE
 from bayes_snn.names import strengths_in_words
@@ -130,7 +130,7 @@ def _summary(material: Material) -> str:
     chip += f", {strengths_in_words(distortions)}" if distortions else ""
     sizes = material.result.posterior["posterior"].sizes
     data = f"{arguments['data']}, " if arguments.get("data") else ""
-    readout = f", readout: {told}," if (told := told_readout(material.result)) else ""
+    readout = f", readout: {words}," if (words := readout_in_words(material.result)) else ""
     return (
         f"{data}{len(material.train[1]):,} training samples; {chip}; prior {arguments.get('model')}{readout}, sampler "
         f"{arguments.get('sampler')}, {sizes['chain']} chains of {sizes['draw']:,} draws."

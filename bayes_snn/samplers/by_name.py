@@ -67,7 +67,7 @@ def _maker(sampler: str, variables: Sequence[Any]) -> Any:
         others = " or ".join(repr(name) for name, other in SAMPLERS.items() if other.discrete and not other.twin)
         raise InputError(
             f"Sampler {sampler!r} moves all weights on a continuous scale, but this model's weights are whole-number "
-            f"levels: take sampler {others}, or a model of continuous weights such as 'gaussian'."
+            f"levels: take sampler {others}, or a prior of continuous weights such as 'gaussian'."
         )
     if not isinstance(known.make, str):
         return known.make

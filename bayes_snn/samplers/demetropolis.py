@@ -31,5 +31,5 @@ class StockDEMetropolis(Stock, pm.DEMetropolisZ):
         # the stock step takes the number of all variables of the model, hyperparameters included, for that of its own
         super().__init__(vars, **{"S": np.ones(n), "lamb": 2.38 / np.sqrt(2 * n), **kwargs})
 
-    # nothing of its own beside what `sampling_state` tells
+    # nothing of its own beside what `sampling_state` gives
     checkpoint_state, restore_state = Stock.checkpoint_state, Stock.restore_state

@@ -138,7 +138,7 @@ class HyperparameterSlice(ArrayStepShared):
         return high - low, n + 1
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """Nothing: `sampling_state` tells all."""
+        """Nothing: `sampling_state` gives all."""
         return {}
 
     def restore_state(self, state: dict[str, Any]) -> None:

@@ -64,5 +64,5 @@ class StockMetropolis(Stock, pm.Metropolis):
 
     stats_dtypes_shapes: ClassVar[dict[str, Any]] = {**pm.Metropolis.stats_dtypes_shapes, **Tally.stats_dtypes_shapes}
 
-    # nothing of its own beside what `sampling_state` tells
+    # nothing of its own beside what `sampling_state` gives
     checkpoint_state, restore_state = Stock.checkpoint_state, Stock.restore_state

@@ -110,5 +110,5 @@ class GridMetropolis(SitewiseMetropolis):
         levels = q if possible is None else np.where(possible, q, otherwise)
         return np.concatenate([matrix.ravel() for matrix in self._weights_at(levels)])
 
-    # nothing of its own beside what these tell
+    # nothing of its own beside what these give
     checkpoint_state, restore_state = SitewiseMetropolis.checkpoint_state, SitewiseMetropolis.restore_state

@@ -29,7 +29,7 @@ JITTER = 0.3  # of given inputs, in their standard deviations
 
 _NAMED = 8
 
-Progress = Callable[[int, float], None]  # told presentations so far, and the share of wrong counts
+Progress = Callable[[int, float], None]  # called with presentations so far, and the share of wrong counts
 
 
 def learn_from_spikes(
@@ -48,7 +48,7 @@ def learn_from_spikes(
     inputs
         (n, n_in) inputs like those that the twin is for; standard normal ones without.
     progress
-        Told presentations and the share of wrong counts after each batch.
+        Called with presentations and the share of wrong counts after each batch.
 
     Raises
     ------

@@ -78,7 +78,7 @@ def learn(asked: AskedChip, seed: int, inputs: FloatArray | None = None, way: st
             return learn_from_counts(asked, seed)
     except BudgetSpentError:
         raise InputError(
-            f"{asked.budget:,} presentations are too few to learn a chip from its {way}: give some thousands, or leave "
+            f"{asked.budget:,} presentations are too few to learn a chip from its {way}: give a few thousand, or leave "
             "the budget out."
         ) from None
 

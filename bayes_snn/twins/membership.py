@@ -5,7 +5,7 @@ one its voltage is
 
     v_t = (1 - alpha) r_t d,    r_t = 1 + alpha + ... + alpha^(t - 1),
 
-and its period is the first t with v_t in the firing set F. Here voltages are told as u = v / (1 - alpha), in units of
+and its period is the first t with v_t in the firing set F. Here voltages are given as u = v / (1 - alpha), in units of
 the drive: a drive reaches u_t = r_t d, so that u_1 is the drive itself, whatever the leak. One answer, a set of periods
 that may be the right one, labels all voltages before the first of them as silent, and that of a single one as firing.
 """
@@ -107,7 +107,7 @@ class FiringSet:
         self._read(self.drives, self.masks)
 
     def rescale(self, factor: float) -> None:
-        """Tell all drives in another unit."""
+        """Give all drives in another unit."""
         self.drives = [drive * factor for drive in self.drives]
         self.most *= factor
         self.reach = min(self.reach, self.most)

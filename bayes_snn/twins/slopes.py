@@ -39,7 +39,7 @@ STRAIGHT = Bend(0.0, 1.0, np.zeros(0))
 def slopes(neuron: Neuron, gain: Floats, decay: float, bend: Bend, wanted: NDArray[np.bool_]) -> Floats:
     """Derivatives of some voltages, (n_wanted, n_pre + 1 + n_splines): by gains, alpha, and coefficients.
 
-    wanted (n_presentations, n_steps) tells which; their order is that of `wanted`, row by row.
+    wanted (n_presentations, n_steps) says which; their order is that of `wanted`, row by row.
     """
     n_pre, n_splines = len(gain), len(bend.coefficients)
     found = np.empty((int(wanted.sum()), n_pre + 1 + n_splines))

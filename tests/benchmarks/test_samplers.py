@@ -126,9 +126,9 @@ def test_fit_by_chains(benchmark: BenchmarkFixture, chains: int) -> None:
 
 
 def test_draws_of_a_hierarchical_prior(benchmark: BenchmarkFixture) -> None:
-    """A whole draw, the hyperparameters' NUTS step included."""
+    """A whole draw, slices of the hyperparameters included."""
     benchmark.group = "one draw, prior hierarchical, hyperparameters included"
     step, others, point = settled(CHIPS["LIFChip"](), "hierarchical", "sitewise", 20)
     both = pm.CompoundStep([*others, step])
-    benchmark.extra_info.update(label="sitewise + NUTS on LIFChip", reference=True)
+    benchmark.extra_info.update(label="sitewise + slices on LIFChip", reference=True)
     benchmark.pedantic(both.step, (point,), rounds=20, iterations=1, warmup_rounds=1)

@@ -174,7 +174,7 @@ def test_a_step_that_does_not_tell_its_whole_state_is_refused(tmp_path):
     chains_with = object.__new__(Chains)
     chains_with.__dict__.update(chains.__dict__)
     chains_with.steps = [grown]
-    with pytest.raises(InputError, match=r"Grown does not tell its whole state.*without a checkpoint"):
+    with pytest.raises(InputError, match=r"Grown does not give its whole state.*without a checkpoint"):
         chains_with.stored(tmp_path)
 
 

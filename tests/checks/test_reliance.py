@@ -209,7 +209,7 @@ def test_priors_without_moments_and_priors_that_are_functions():
     np.testing.assert_allclose(found["sd"] / found["shrinkage"], saturated.std(), rtol=0.05)
     forgotten = hand_made_fit(FirstNeuronChip(), INPUTS, LABELS)
     forgotten.arguments["model"] = "__main__"
-    with pytest.raises(InputError, match=r"pass weights=\. Unknown model '__main__'"):
+    with pytest.raises(InputError, match=r"pass weights=\. Unknown prior '__main__'"):
         weight_signal(forgotten)
 
 

@@ -648,7 +648,7 @@ def test_ctrl_c_among_the_draws_keeps_them(interrupt: Callable[..., Ended]) -> N
 def test_ctrl_c_in_the_warm_up_leaves_what_can_be_gone_on_with(interrupt: Callable[..., Ended], tmp_path: Path) -> None:
     Path("watch-warm-up").touch()
     ended = interrupt("--tune", "1000000")
-    told = "Interrupted: no fit was written.\nThe fit is stored as far as it came: continue with --resume mine.\n"
+    told = "Interrupted: no fit was written.\nThe fit is stored up to here: continue with --resume mine.\n"
     assert (ended.code, ended.err) == (130, told)
     assert "Traceback" not in ended.out
     left = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}

@@ -172,7 +172,7 @@ def test_a_fit_from_elsewhere_runs_nothing_unless_it_is_trusted(tmp_path, refuse
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert "would run the model file " in refused("--resume", "stopped")
     Path("prior.py").write_text(GAUSSIAN + "# changed\n")
-    assert "begun with another model file" in refused("--resume", "stopped", "--trust")
+    assert "begun with another prior" in refused("--resume", "stopped", "--trust")
     Path("prior.py").write_text(GAUSSIAN)
     assert "--trust came without --resume" in refused("--trust")
 
@@ -259,7 +259,7 @@ def test_a_chip_that_raises_leaves_a_fit_to_go_on_with_and_says_so_last(
     error, *last = capsys.readouterr().err.splitlines()
     line = next(i for i, text in enumerate((tmp_path / f"{name}.py").read_text().splitlines(), 1) if "raise" in text)
     assert error.startswith(f"Error: The chip raised OSError (the cable is out) in {name}.py, line {line}: ")
-    assert last == (["The fit is stored as far as it came: continue with --resume mine."] if kept else [])
+    assert last == (["The fit is stored up to here: continue with --resume mine."] if kept else [])
     assert Path("mine").exists() == kept
     if kept:
         Path("unplugged").unlink()

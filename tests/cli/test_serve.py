@@ -108,7 +108,7 @@ def test_the_simulated_chip_has_a_name_too():
         ("your_lab:MyChip", "no module 'your_lab'"),
         ("my_lab.sub:MyChip", "no module 'my_lab.sub'"),
         ("my_lab:YourChip", "has no 'YourChip'"),
-        ("my_lab:number", "my_lab:number is no chip"),
+        ("my_lab:number", "my_lab:number is not a chip"),
         ("my_lab:broken", "RuntimeError: no bench here"),
         ("torn:MyChip", "SyntaxError"),
         ("needy:MyChip", "ModuleNotFoundError"),
@@ -218,7 +218,7 @@ def test_bad_arguments_of_the_server(arguments, says, monkeypatch, capsys):
 def test_a_fit_over_an_encrypted_connection(monkeypatch, capsys):
     code, out, err = call(serve.main, monkeypatch, capsys, "--new-keys", "lab")
     assert (code, err) == (0, "")
-    assert out == "lab.key_secret is the server's, lab.key is for clients.\n"
+    assert out == "lab.key_secret is for the server, lab.key for its clients.\n"
     Path("token").write_text("secret")
     process, address = start_server("my_lab:MyChip", "--token-file", "token", "--curve", "lab.key_secret")
     options = [*TINY, "--chip", address, "--token-file", "token"]
@@ -245,7 +245,7 @@ def test_a_fit_of_one_s_own_chip_and_of_the_same_one_behind_a_server(monkeypatch
         there = ["--chip", server.address, "--token-file", "token", "--out", "there"]
         code, out, err = call(command.main, monkeypatch, capsys, *TINY, *there)
         assert (code, err) == (0, "")
-        assert "The link had no faults in the fit." in out
+        assert "The link had no faults during the fit." in out
         remote = RemoteChip(server.address, "secret")
         first, second = load_fit("here", find_chip("my_lab:MyChip")), load_fit("there", remote)
         assert same_draws(first, second)
@@ -262,7 +262,7 @@ def test_a_fit_of_one_s_own_chip_and_of_the_same_one_behind_a_server(monkeypatch
         ("--chip my_lab:MyChip --data wine", "4 inputs and 3 output neurons, but wine has 13 features and 3 classes"),
         ("--chip my_lab:MyChip --sigma 2", "--chip came with --sigma"),
         ("--chip my_lab:MyChip --hidden 8 --steps 9", "--chip came with --steps, --hidden"),
-        ("--chip my_lab:number", "is no chip"),
+        ("--chip my_lab:number", "is not a chip"),
         ("--chip my_lab:MyChip --token-file missing", "token file missing"),
         ("--chip tcp://127.0.0.1", "tcp://HOST:PORT"),
         ("--token-file missing", "--token-file came without --chip"),

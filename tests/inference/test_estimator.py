@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -267,14 +265,3 @@ def test_ctrl_c_stops_a_search_and_keeps_the_draws_of_the_fit():
     assert model.predict(inputs).shape == (50,)
     with pytest.raises(KeyboardInterrupt):
         cross_val_score(model, inputs, labels, cv=2)
-
-
-def test_the_code_of_the_page_runs(capsys):
-    page = (Path(__file__).parents[2] / "docs" / "estimator.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
-    made = {}
-    assert "draws=100, tune=100" in code
-    code = code.replace("draws=100, tune=100", 'sampler="sitewise", draws=10, tune=20')  # no twin for each of four fits
-    exec(compile(code, "estimator.md", "exec"), made)
-    assert made["result"].diagnosis.verdict in capsys.readouterr().out
-    assert made["reliance"]["feature"].values.tolist() == list(made["X"])

@@ -18,7 +18,7 @@ from bayes_snn.estimates.predict import best_draw
 from bayes_snn.exports.npz import read_metadata, write_weights
 from bayes_snn.groups import READOUT
 from bayes_snn.inference.fit import fit
-from bayes_snn.inference.fit_summary import told_readout
+from bayes_snn.inference.fit_summary import readout_in_words
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
 from bayes_snn.likelihood import PLAIN, Readout
@@ -135,11 +135,11 @@ class SilentChip(SigmoidChip):
 def test_the_summary_and_the_report_tell_it(result, tmp_path):
     mean = result.readout()
     told = f"a spike weighs {mean.beta:.3g}, class biases are {', '.join(f'{b:.2f}' for b in mean.bias)}"
-    assert told_readout(result) == f"{told}, posterior means"
+    assert readout_in_words(result) == f"{told}, posterior means"
     result.save(tmp_path / "learned", overwrite=True)
     plain = hand_made_fit(make_chip(), X, Y)
     plain.save(tmp_path / "plain")
-    assert told_readout(plain) == ""
+    assert readout_in_words(plain) == ""
     assert told in write_report([tmp_path / "learned"], tmp_path / "one.html").read_text()
     both = write_report([tmp_path / "learned", tmp_path / "plain"], tmp_path / "both.html").read_text()
     assert f"readout</th><td>{told}, posterior means</td><td>plain</td>" in both

@@ -133,7 +133,7 @@ def test_a_chip_and_a_prior_are_made_again_and_a_whole_fit_only_replayed(tmp_pat
     assert result.chip == chip
     assert list(result.posterior.posterior["pre_1"].values) == list("abc")
     (tmp_path / "here" / "mine.py").write_text(text.replace("0, 2", "0, 3"))
-    with pytest.raises(CheckpointError, match="begun with another model file or prior function"):
+    with pytest.raises(CheckpointError, match="begun with another prior"):
         resume("here/stored")
 
 
@@ -212,7 +212,7 @@ def stopped(tmp_path_factory):
 OTHERS = {
     "chip": (lambda: {"chip": OtherChip()}, "another class of the chip"),
     "spec": (lambda: {"chip": FailingChip().with_steps(8)}, "another spec of the chip"),
-    "prior": (lambda: {"chip": FailingChip(), "weights": "laplace"}, "another model file or prior function"),
+    "prior": (lambda: {"chip": FailingChip(), "weights": "laplace"}, "another prior"),
 }
 
 
@@ -304,7 +304,7 @@ def test_a_fit_from_elsewhere_runs_its_model_file_only_when_it_is_trusted(tmp_pa
         with pytest.raises(CheckpointError, match=r"not begun by this user .* run the model file .*mine.py"):
             resume(tmp_path / "it", FailingChip())
         (tmp_path / "mine.py").write_text(text + "# changed\n")
-        with pytest.raises(CheckpointError, match="begun with another model file"):
+        with pytest.raises(CheckpointError, match="begun with another prior"):
             resume(tmp_path / "it", FailingChip(), trust=True)
         assert not (tmp_path / "ran").exists()
         (tmp_path / "mine.py").write_text(text)

@@ -10,7 +10,7 @@ from rich.console import Console
 from bayes_snn import resume
 from bayes_snn.chips.link.faulty import FaultyChip
 from bayes_snn.chips.link.link import Link
-from bayes_snn.cli.summary import tell_fit
+from bayes_snn.cli.summary import print_fit
 from bayes_snn.errors import LinkError
 from bayes_snn.reports.write import write_report
 from tests.helpers.toys import SigmoidChip
@@ -73,7 +73,7 @@ def test_a_fault_that_ended_a_fit_is_not_said_to_be_repaired(tmp_path, capsys):
         small(link, sampler="block", checkpoint=tmp_path / "stopped")
     result = resume(tmp_path / "stopped", linked(seed=1)[0])
     assert result.faults["dropped"] >= link.faults.counts["dropped"] > 20
-    tell_fit(Console(width=1000), result, None, tmp_path)  # the split is for scores, of which there are none
+    print_fit(Console(width=1000), result, None, tmp_path)  # the split is for scores, of which there are none
     report = write_report(result.save(tmp_path / "fit"), tmp_path / "report.html").read_text(encoding="utf-8")
     for told in (capsys.readouterr().out, report):
         assert " dropped" in told

@@ -14,7 +14,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import ESTIMATES, run_draws
 from bayes_snn.inference.fit import fit
 from bayes_snn.likelihood import PLAIN, class_probabilities, log_likelihood, log_mean
-from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice, choose_noise, told_noise
+from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice, choose_noise, noise_in_words
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.reports.tables import cost
 from bayes_snn.samplers.by_name import STEPS, make_step
@@ -258,7 +258,7 @@ def test_a_fit_tells_its_choice(noisy_fit, tmp_path):
     noisy_fit.save(tmp_path)
     assert json.loads((tmp_path / "fit.json").read_text())["arguments"].items() >= kept.items()
     told = "mcwm, the mean of 3 runs for each evaluation; the current point is run again at each proposal"
-    assert told_noise(noisy_fit.arguments) == told
+    assert noise_in_words(noisy_fit.arguments) == told
     # two evaluations of three runs for each of 100 proposals, and one more for each chain
     assert noisy_fit.passes == 2 * 3 * (5 * 100 * 2 + 1)
 
@@ -266,7 +266,7 @@ def test_a_fit_tells_its_choice(noisy_fit, tmp_path):
 def test_a_deterministic_fit_has_no_choice_to_tell():
     result = fit(SigmoidChip(), INPUTS, LABELS, sampler="block", draws=1, tune=0, chains=1)
     assert result.arguments.items() >= {"noise": None, "repeats": 1, "remeasure": 0}.items()
-    assert told_noise(result.arguments) == told_noise({}) == ""
+    assert noise_in_words(result.arguments) == noise_in_words({}) == ""
 
 
 def test_the_report_tells_the_choice(noisy_fit):

@@ -1,22 +1,16 @@
-"""A new prior is one short file, and what docs/priors.md says of priors is so."""
+"""A new prior is one short file, and that of docs/priors.md is one of the package's own."""
 
 from __future__ import annotations
 
-import logging
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
-import pytest
 
 from bayes_snn import LIFChip, fit, write_report
 from bayes_snn.checks.leave_one_out import LooWarning, compare
 from bayes_snn.posterior.build import available_models
-
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "priors.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+from tests.helpers.pages import python_on
 
 
 def test_a_prior_is_a_file_of_at_most_20_lines():
@@ -49,29 +43,6 @@ def test_the_new_prior_fits_and_shows_everywhere(tmp_path):
 
 
 def test_the_prior_of_the_page_is_the_file():
-    source = (ROOT / "models" / "student_t.py").read_text(encoding="utf-8")
+    source = available_models()["student_t"].read_text(encoding="utf-8")
     source = re.sub(r'^ *""".*?"""\n+', "", source, flags=re.MULTILINE | re.DOTALL)
-    assert source == BLOCKS[0]
-
-
-@pytest.mark.filterwarnings("ignore::bayes_snn.checks.leave_one_out.LooWarning")
-def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(logging.getLogger("arviz_stats"), "disabled", True)
-    made = {"__name__": "__main__"}
-    for block in BLOCKS:
-        code = block.replace("draws=400, tune=400", "draws=40, tune=40").replace(
-            "train_labels)", "train_labels, draws=5)"
-        )
-        exec(compile(code, "priors.md", "exec"), made)
-    assert (tmp_path / "prior.png").stat().st_size > 10_000
-    assert list(made["before"]["student_t"].table().index) == ["hidden", "output"]
-    assert (made["learned"].posterior["posterior/beta"] > 0).all()
-    assert made["learned"].readout("map").bias.shape == (3,)
-    out = capsys.readouterr().out
-    assert made["before"]["student_t"].__str__() in out
-    assert "mean p(label)" in out
-    assert "Pareto k is above" in out
-    for column in ("k_high", "k_tied", "mixed"):
-        assert column in made["table"].columns
-        assert f"`{column}`" in PAGE
+    assert source == python_on("priors.md")[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 import pymc as pm
@@ -25,12 +24,11 @@ from bayes_snn.samplers.pcn import PCN
 from bayes_snn.samplers.shared.joint import JointMetropolis, Move
 from tests.helpers.chains import Chains, same
 from tests.helpers.fits import twin_for
+from tests.helpers.pages import python_on, run_blocks, text_of
 from tests.helpers.toys import INPUTS, LABELS, MOMENTS, SigmoidChip, independent, quadrature, z_scores
 from tests.samplers.test_samplers import LIMIT, sample, two_weights
 
-PAGE = (Path(__file__).parents[2] / "docs" / "samplers.md").read_text(encoding="utf-8")
-[SECTION] = re.findall(r"^## A sampler of your own\n(.*?)(?=^## )", PAGE, re.MULTILINE | re.DOTALL)
-[CODE] = re.findall(r"^```python\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
+[CODE] = python_on("samplers.md")
 LAPLACE = independent(stats.laplace(scale=0.5**0.5).logpdf)
 
 
@@ -38,15 +36,13 @@ LAPLACE = independent(stats.laplace(scale=0.5**0.5).logpdf)
 def shrink(monkeypatch):
     """The move of the page, under the name that the page gives it."""
     monkeypatch.setitem(SAMPLERS, "shrink", None)  # and so taken out again in the end
-    names = {"__name__": "__main__"}
-    exec(compile(CODE, "docs/samplers.md", "exec", dont_inherit=True), names)
-    return names["Shrink"]
+    return run_blocks("samplers.md", [CODE], {})["Shrink"]
 
 
 def test_the_page_counts_its_lines():
     """All but the import lines."""
     lines = [line for line in CODE.splitlines() if line and not line.startswith(("import", "from"))]
-    [said] = re.findall(r"(\d+) lines without the imports", SECTION)
+    [said] = re.findall(r"(\d+) lines without the imports", text_of("samplers.md"))
     assert len(lines) == int(said)
 
 

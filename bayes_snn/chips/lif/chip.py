@@ -124,7 +124,7 @@ class LIFChip(CircuitChip):
             self._n_runs += int(n_runs)
 
     def checkpoint_state(self) -> dict[str, int]:
-        """Where the stream of noise is: what a chip must tell, if a fit shall continue from a checkpoint bit for bit.
+        """Where the stream of noise is: what a chip must give, if a fit shall continue from a checkpoint bit for bit.
 
         An optional capability, with `restore_state`.
         """

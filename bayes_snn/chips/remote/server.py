@@ -284,7 +284,7 @@ class Server:
             ):
                 self._inputs.popitem(last=False)
         elif key not in self._inputs:
-            raise _RefusedError("unknown-inputs", "These inputs are not known here any more.")
+            raise _RefusedError("unknown-inputs", "These inputs are no longer known here.")
         self._inputs.move_to_end(key)
         return self._inputs[key]
 

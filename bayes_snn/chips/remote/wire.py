@@ -85,7 +85,7 @@ def decode(frames: Sequence[Any], max_bytes: int = MAX_BYTES) -> Message:
     header = _header(frames[0])
     schema, kind, request, described = (header.pop(name, None) for name in ("schema", "kind", "request", "arrays"))
     if schema != SCHEMA:
-        raise WireError(f"The message's schema is {schema!r:.60}, but {SCHEMA} is spoken here.", "schema")
+        raise WireError(f"The message's schema is {schema!r:.60}, but this server speaks {SCHEMA}.", "schema")
     if not isinstance(kind, str) or not _is_whole(request, 2**63):
         raise WireError("The header has no kind (text) or no request (a whole number).")
     contents = _joined(frames[1:])

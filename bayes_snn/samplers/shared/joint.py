@@ -200,7 +200,7 @@ class JointMetropolis(Carrying, ArrayStepShared):
         """Forget what was learned."""
         self.learned = deepcopy(self._at_first)
 
-    # nothing of its own beside what these tell
+    # nothing of its own beside what these give
     checkpoint_state, restore_state = Carrying.checkpoint_state, Carrying.restore_state
 
     @staticmethod

@@ -38,12 +38,9 @@ def why_not_separable(model: pm.Model, variables: Sequence[Any]) -> str | None:
             return f"{rv.name} is a whole number and other weights are not"
     if len(layers) > len(rvs):
         return "a layer is made from the variables of another one"
-    for value in variables:
-        rv = model.values_to_rvs[value]
-        if model.rvs_to_transforms[rv] is not None:
-            return f"{rv.name} is sampled on a transformed scale"
-        if getattr(rv.owner.op, "ndim_supp", 1) > 0:
-            return f"the prior of {rv.name} ties its weights together"
+    for rv in rvs:
+        if reason := _why_joint(model, rv):
+            return reason
     return why_tied(model, variables)
 
 
@@ -125,13 +122,20 @@ def why_not_on_grid(model: pm.Model, variables: Sequence[Any]) -> str | None:
     if len(rvs) != len(layers):
         return f"{len(rvs)} variables make {len(layers)} weight matrices"
     for rv, matrix in zip(rvs, layers, strict=True):
-        if model.rvs_to_transforms[rv] is not None:
-            return f"{rv.name} is sampled on a transformed scale"
-        if getattr(rv.owner.op, "ndim_supp", 1) > 0:
-            return f"the prior of {rv.name} ties its weights together"
+        if reason := _why_joint(model, rv):
+            return reason
         if tuple(rv.shape.eval()) != tuple(matrix.shape.eval()) or not _elementwise(matrix, rv, rvs):
             return f"a weight is made from more than one element of {rv.name}"
     return why_tied(model, variables)
+
+
+def _why_joint(model: pm.Model, rv: Any) -> str | None:
+    """None when each element of a variable is moved as it stands and has a prior term of its own, else the reason."""
+    if model.rvs_to_transforms[rv] is not None:
+        return f"{rv.name} is sampled on a transformed scale"
+    if getattr(rv.owner.op, "ndim_supp", 1) > 0:
+        return f"the prior of {rv.name} ties its weights together"
+    return None
 
 
 def _elementwise(matrix: Any, rv: Any, rvs: Sequence[Any]) -> bool:

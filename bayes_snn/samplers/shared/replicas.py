@@ -84,13 +84,13 @@ class Replicas:
         Weights of each replica behind the first, and the twin's log L there; empty before the first move.
     """
 
-    def __init__(self, mover: Any, n: int = N_REPLICAS, power: float = 1.0) -> None:
-        self.movers = [mover, *(self._like(mover) for _ in range(1, n))]
+    def __init__(self, mover: Mover, n: int = N_REPLICAS, power: float = 1.0) -> None:
+        self.movers: list[Mover] = [mover, *(self._like(mover) for _ in range(1, n))]
         self.power = power
         self.begin()
 
     @staticmethod
-    def _like(mover: Any) -> Any:
+    def _like(mover: Mover) -> Mover:
         """Another one that shares what is compiled and nothing else."""
         other = copy(mover)
         other.forget_chain()

@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +33,7 @@ from bayes_snn.reports.page import Sheet
 from bayes_snn.reports.tables import cost
 from tests.helpers.fits import hand_made_fit, same_draws
 from tests.helpers.links import match_faults
+from tests.helpers.pages import text_of
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
 LONG = 60.0  # s: a time-out that no machine reaches
@@ -539,32 +539,10 @@ def test_rates_that_are_refused(rates, says):
         FaultyChip(SigmoidChip(), rates)
 
 
-PAGE = (Path(__file__).parents[3] / "docs" / "links.md").read_text(encoding="utf-8")
-
-
 def test_the_page_names_every_kind_of_fault_and_argument():
-    first_cells = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    first_cells = set(re.findall(r"^\| `(\w+)` \|", text_of("links.md"), re.MULTILINE))
     arguments = set(inspect.signature(Link).parameters) - {"chip"}
     assert first_cells == set(KINDS) | arguments
     for name in ("retries", "timeout", "wait", "pause", "patience"):
-        [default] = re.findall(rf"^\| `{name}` \| ([\d.]+)", PAGE, re.MULTILINE)
+        [default] = re.findall(rf"^\| `{name}` \| ([\d.]+)", text_of("links.md"), re.MULTILINE)
         assert float(default) == inspect.signature(Link).parameters[name].default
-
-
-def test_the_code_of_the_page_runs():
-    namespace: dict = {}
-    for block in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
-        exec(compile(block, "links.md", "exec"), namespace)
-
-    class Port:
-        def send(self, *request):
-            self.request = request
-
-        def receive(self):
-            tag, weights, inputs = self.request
-            return tag, LIFChip().run(weights, inputs)
-
-    link = namespace["Link"](namespace["MyDriver"](Port()))
-    counts = link.run([np.ones((30, 16)), np.ones((16, 2))], np.ones((2, 30)))
-    assert counts.shape == (2, 2)
-    assert not link.faults.counts
