@@ -375,11 +375,11 @@ def test_names_that_are_not_there_are_found():
     assert not exists("bayes_snn.grid.grid_levels")
 
 
-SHARES = {0.5: "half", 0.2: "a fifth"}
+SHARES = {0.5: "half"}
 MIB = 2**20
 STATED = [
     ("twins.md", f"By default it is {sampling.PASSES} times the training samples, {sampling.LEAST_BUDGET:,} at least"),
-    ("twins.md", f"At most {SHARES[twinning.LEARNING]} of it is for learning and {SHARES[twinning.CHECKING]} for"),
+    ("twins.md", f"At most {SHARES[twinning.LEARNING]} of it is for learning; draws take"),
     ("twins.md", f"A draw is {twin.N_MOVES} moves of {replicas.N_REPLICAS} copies"),
     ("twins.md", f"each is fewer moves, {twinning.FEWEST_MOVES} at least"),
     ("twins.md", f"Where {CHAINS} chains would have less than {sampling.LONG_CHAIN} draws each"),
