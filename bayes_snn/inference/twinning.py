@@ -33,7 +33,7 @@ WARM_UP, AFTER = 60, 20  # draws on the twin before the first round, and before 
 MOVES, N_REPLICAS = 5, 3  # moves to such a draw, and replicas: one alone may stay where a distorted neuron is silent
 CHECKED, SAMPLES = 256, 16  # presentations of a round, and those of one draw, at least
 GROWTH = 0.4  # of what was shown so far, the next round
-MOVES_OF_CHAIN, FEWEST_MOVES = 2_500, 5  # in all kept draws of a chain, and to each of them
+MOVES_OF_CHAIN, FEWEST_MOVES = 3_750, 5  # in all kept draws of a chain, and to each of them
 DOUBTFUL = 0.02  # share of wrong counts beyond which a twin that was learned before is not one of the chip as it is
 MOST_SPREAD = 4.0  # beyond it hardly any check would be accepted
 

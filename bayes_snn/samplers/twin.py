@@ -48,7 +48,7 @@ from bayes_snn.samplers.sitewise import COLDEST, SitewiseMetropolis
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from bayes_snn.twins.contract import check_twin
 
-N_MOVES = 20  # of all replicas, to a draw
+N_MOVES = 30  # of all replicas, to a draw
 TEMPERED = 0.4  # share of the warm-up that is tempered
 
 Counts = NDArray[np.int64]

@@ -27,7 +27,7 @@ from bayes_snn.samplers.shared.prior import normal_parameters, why_not_normal
 from bayes_snn.samplers.shared.sweepers import make_sweeper
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 
-JUMPS = 16  # of a neuron behind the first layer, in a sweep
+JUMPS = 64  # of a neuron behind the first layer, in a sweep
 REACH = (1.0, 3.0, 10.0, 30.0)  # standard deviations of what they move its current by, one drawn for each
 
 
