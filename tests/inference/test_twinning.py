@@ -62,7 +62,7 @@ def test_a_twin_that_was_given_costs_nothing(twin):
     result = fit(chip, X, Y, twin=twin, draws=3, **SMALL)
     assert result.cost.learning == CHECKED  # where the chains go before the first draw
     assert chip.shown == result.cost.total
-    assert "a twin that was given" in result.note
+    assert "the twin that was given" in result.note
 
 
 def test_a_fit_is_saved_with_what_is_told_of_its_twin(twin, tmp_path):
