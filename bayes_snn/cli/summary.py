@@ -68,6 +68,8 @@ def tell_fit(
     if saved := result.presentations_saved:
         share = saved / (saved + result.presentations)
         cost += f", {share:.1%} fewer than showing every sample for every proposal,"
+    if math.isfinite(each := result.presentations_per_effective_draw):
+        cost += f"{'' if saved else ','} {each:,.0f} for each effective draw,"
     compiling = "" if math.isnan(result.compile_seconds) else f", compiling before it {result.compile_seconds:.0f} s"
     console.print(f"{cost} and {result.seconds:.0f} s{compiling}.", highlight=False)
     if milliseconds is not None:

@@ -63,6 +63,11 @@ class Diagnosis:
     hyperparameters: Space | None = None
     failed: list[str] = field(default_factory=list)
 
+    @property
+    def effective_draws(self) -> float:
+        """Of predictions and log-likelihood, the lesser of the two; nan of too few draws to tell."""
+        return min(self.function.ess, self.log_likelihood.ess)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, for JSON."""
         return asdict(self)

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_snn.data import shortened
-from bayes_snn.groups import GAP
+from bayes_snn.inference.twin_checks import twin_checks
 from bayes_snn.likelihood import BETA
 
 if TYPE_CHECKING:
@@ -69,14 +69,13 @@ def summarise(result: FitResult) -> pd.DataFrame:
 
 def told_twin(result: Any) -> str:
     """How good a twin was and what it cost, in words; empty for a fit without one."""
-    stats = result.posterior.sample_stats
-    if GAP not in stats:
+    checks = twin_checks(result.posterior)
+    if checks is None:
         return ""
-    gaps, accepted = stats[GAP].values, float(stats["accept"].mean())
-    spread = float(np.nanstd(gaps, ddof=1)) if np.isfinite(gaps).sum() > 1 else float("nan")
-    text = f"{accepted:.0%} of the draws from the twin were accepted by the chip"
-    if np.isfinite(spread):
-        text += f"; log-likelihoods of the two differ by a standard deviation of {spread:.2f} nats"
+    text = f"The chip has accepted {checks.n_accepted:,} of {checks.n:,} draws from the twin"
+    text += f", {checks.share_accepted:.0%}" if checks.n else ""
+    if np.isfinite(checks.spread):
+        text += f"; log-likelihoods of the two differ by a standard deviation of {checks.spread:.2f} nats"
     cost = result.cost
     if cost.learning:
         text += f"; {cost.learning:,} presentations taught the twin, {cost.training:,} checked its draws"

@@ -1,8 +1,9 @@
 """A fit: the posterior, what it predicts, what it cost, and how it is kept in a folder.
 
 A folder holds `posterior.nc` (an ArviZ DataTree: posterior, sample_stats, log_likelihood, log_prior, outputs,
-observed_data, constant_data) and `fit.json` (arguments, chip, versions, presentations, scores, diagnosis). Every file
-is written under a temporary name and then renamed, so that none is ever half-written.
+observed_data, constant_data), `fit.json` (arguments, chip, versions, presentations, scores, diagnosis) and, of a fit
+with a twin, the folder `twin`. Every file is written under a temporary name and then renamed, so that none is ever
+half-written.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ from bayes_snn.groups import (
 from bayes_snn.inference.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.fit_summary import describe_result, summarise
+from bayes_snn.inference.kept_twin import keep_twin
 from bayes_snn.likelihood import BETA, Readout
 from bayes_snn.names import CHECKPOINT
 from bayes_snn.posterior.noisy import PSEUDO_MARGINAL, NoiseChoice
@@ -105,8 +107,8 @@ class FitResult:
     note
         Which sampler was chosen and why, where it was chosen.
     twin, twin_check
-        The twin that was sampled, None of a fit without one or from a folder; how it was learned, and how far its
-        log-likelihood was from the chip's (`spread`) at draws that were checked before the sampling.
+        The twin that was sampled, None of a fit without one; how it was learned, and how far its log-likelihood was
+        from the chip's (`spread`) at draws that were checked before the sampling.
     programmings
         Times that the chip's weights were written for learning and training; None where it was not counted.
     """
@@ -213,6 +215,15 @@ class FitResult:
         if estimate in ("map", "medoid") and np.ndim(self.draws.beta):
             return self.draws.readout(best_draw(self.draws) if estimate == "map" else self._medoid)
         return self.draws.mean_readout()
+
+    @property
+    def presentations_per_effective_draw(self) -> float:
+        """`presentations` over the effective draws of predictions and log-likelihood, the lesser of the two.
+
+        nan of a fit of too few draws to tell.
+        """
+        effective = self.diagnosis.effective_draws
+        return self.presentations / effective if effective > 0 else float("nan")
 
     @property
     def presentations_saved(self) -> int:
@@ -385,6 +396,7 @@ class FitResult:
             "cost": self.cost.as_dict(),
             "passes": self.passes,
             "presentations_saved": self.presentations_saved,
+            "presentations_per_effective_draw": self.presentations_per_effective_draw,
             "seconds": self.seconds,
             "compile_seconds": self.compile_seconds,
             "interrupted": self.interrupted,
@@ -399,7 +411,7 @@ class FitResult:
         }
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write `posterior.nc` and `fit.json` into a folder, which is made when it is missing.
+        """Write `posterior.nc`, `fit.json` and the twin, if any, into a folder, which is made when it is missing.
 
         Parameters
         ----------
@@ -463,6 +475,7 @@ class FitResult:
             path.write_text(text + "\n", encoding="utf-8")
             write_then_rename(folder / POSTERIOR, lambda temporary: temporary.write_bytes(content))
 
+        keep_twin(self.twin, folder)
         # both are complete before either is renamed: an old fit.json never stands beside a new posterior.nc
         write_then_rename(folder / "fit.json", write_both)
         self._stamps.add(self._stamp(folder))

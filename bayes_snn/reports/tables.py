@@ -121,6 +121,10 @@ def cost(material: Material, sheet: Sheet) -> Html:
         (f"passes (all {n_train:,} training samples shown once)", counted(passes)),
         ("passes for each kept draw", "" if passes is None else f"{passes / (kept['chain'] * kept['draw']):,.1f}"),
     ]
+    if (each := material.number("presentations_per_effective_draw")) is not None:
+        rows.append(("presentations for each effective draw of predictions and log-likelihood", counted(each)))
+    if (written := material.number("programmings")) is not None:
+        rows.append(("programmings (the weights written once)", counted(written)))
     whole = saved + (shown or 0)
     share = f"{saved:,.0f} presentations, {saved / whole:.1%} of {whole:,.0f}" if saved else "none"
     rows.append(("saved by early rejection", share))
