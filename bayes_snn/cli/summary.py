@@ -15,7 +15,7 @@ from bayes_snn.cli.resume import how_to_go_on
 from bayes_snn.data import Split
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import accuracy_interval
-from bayes_snn.inference.fit_summary import told_readout, told_twin
+from bayes_snn.inference.fit_summary import told_distilled, told_readout, told_twin
 from bayes_snn.inference.result import FitResult
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.noisy import told_noise
@@ -76,12 +76,8 @@ def tell_fit(
         console.print(f"On the chip: {told_time(result.presentations, milliseconds)}.", highlight=False)
     if told := told_twin(result):
         console.print(told, highlight=False)
-    if (distilled := result.distilled) is not None:
-        console.print(
-            f"The distilled weights answer {distilled['agreement']:.1%} of the inputs as the ensemble does, and took "
-            f"{distilled['presentations']:,} presentations more.",
-            highlight=False,
-        )
+    if told := told_distilled(result):
+        console.print(told, highlight=False)
     console.print(cost_table(result))
     if result.faults is not None:
         none = "None of them became a likelihood; the group faults has them." if result.faults else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_snn.data import shortened
+from bayes_snn.estimates.distil import MOST_DIFFERING
 from bayes_snn.inference.twin_checks import twin_checks
 from bayes_snn.likelihood import BETA
 
@@ -65,6 +67,32 @@ def summarise(result: FitResult) -> pd.DataFrame:
         warnings.simplefilter("ignore")  # of few draws, whose R-hat and effective draws are then missing
         table: pd.DataFrame = az.summary(tree, round_to="none")
     return table
+
+
+def told_distilled(result: FitResult) -> str:
+    """How well the distilled weights do on the chip, what they took, and whether a twin could be trusted, in words.
+
+    Empty where nothing was distilled.
+    """
+    found = result.distilled
+    if found is None:
+        return ""
+    text = (
+        f"With the distilled weights the chip answers {found['agreement']:.1%} of the inputs as the ensemble does, and "
+        f"they took {found['presentations']:,} presentations more."
+    )
+    if (differing := found.get("differing")) is None:
+        return text
+    text += (
+        f" They were found on the twin, which answers {differing:.1%} of the inputs otherwise than the chip and has "
+        f"{found.get('wrong', math.nan):.1%} of the counts wrong."
+    )
+    if differing > MOST_DIFFERING:
+        text += (
+            f" More than {MOST_DIFFERING:.0%} are too many: distil on the chip, result.distil(on='chip'), or learn the "
+            "twin again."
+        )
+    return text
 
 
 def told_twin(result: Any) -> str:

@@ -220,6 +220,8 @@ def _wrong_extra(tree: xr.DataTree, spec: ChipSpec) -> str | None:
         agreement, shown = group.attrs.get("agreement"), group.attrs.get("presentations")
         if not isinstance(agreement, int | float) or not isinstance(shown, int) or shown < 0:
             return f"its group {DISTILLED} does not say what distilling took"
+        if any(not isinstance(group.attrs.get(name, 0.0), int | float) for name in ("differing", "wrong")):
+            return f"its group {DISTILLED} does not say how far chip and twin differ"
         for name, shape in zip(spec.weight_names, spec.weight_shapes, strict=True):
             if name not in group or group[name].shape != shape or not np.isfinite(group[name].values).all():
                 return f"its group {DISTILLED} has no weights {name} of the shape {shape}"

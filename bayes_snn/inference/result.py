@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import (
     ALL_ESTIMATES,
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of a fit folder
 POSTERIOR = "posterior.nc"
+PLACES = ("twin", "chip")  # where an ensemble can be distilled
 
 
 @dataclass
@@ -272,7 +273,10 @@ class FitResult:
 
     @property
     def distilled(self) -> dict[str, Any] | None:
-        """`agreement` and `presentations` of `distil`; None where it was not called. The group has the weights."""
+        """What `distil` found, in numbers; None where it was not called. The group has the weights.
+
+        `agreement` and `presentations`; where it was searched on a twin, `twin_agreement`, `differing` and `wrong` too.
+        """
         if DISTILLED not in self.posterior.children:
             return None
         return {str(name): value for name, value in self.posterior[DISTILLED].attrs.items()}
@@ -282,12 +286,19 @@ class FitResult:
         """The estimates that can be asked for: four, and "distilled" once `distil` was called."""
         return ESTIMATES if self.distilled is None else ALL_ESTIMATES
 
-    def distil(self, n_inputs: int = DISTIL_INPUTS, sweeps: int = DISTIL_SWEEPS, seed: int = 0) -> Weights:
-        """Train one set of weights, on the chip, to answer as the ensemble does: from then on estimate "distilled".
+    def distil(
+        self, n_inputs: int = DISTIL_INPUTS, sweeps: int = DISTIL_SWEEPS, seed: int = 0, *, on: str | None = None
+    ) -> Weights:
+        """Train one set of weights to answer as the ensemble does: from then on there is the estimate "distilled".
 
         It is one set to program, as `mean`, `map` and `medoid` are, but nearly as accurate as the ensemble. It takes
         further presentations, which `cost` tells apart from those of training. `distilled` has those of the last
-        call, and the share of inputs that it answers as the ensemble does.
+        call, and the share of inputs that the chip answers as the ensemble does.
+
+        A fit with a twin is distilled on the twin, ensemble and search, at no presentation; the chip is then shown the
+        inputs once. `distilled` has the share of them that the chip answers otherwise than its twin, `differing`, and
+        that of the output counts that the twin has wrong, `wrong`. Where `differing` is above 2%, the twin errs too
+        much: take `on="chip"`.
 
         The weights stay where the prior lets them be: bounds and signs are kept, and weights that the prior fixes, or
         makes multiples of each other, stay as in the draw that distilling starts at.
@@ -301,6 +312,8 @@ class FitResult:
             Sweeps over all weights.
         seed
             Of the inputs and the sweeps.
+        on
+            "twin" or "chip", where to search; by default on the twin, if the fit has one.
 
         Returns
         -------
@@ -308,6 +321,12 @@ class FitResult:
         """
         from bayes_snn.estimates.distil import distil
 
+        if on not in (None, *PLACES):
+            raise unknown_name("place to distil", str(on), PLACES)
+        if on == "twin" and self.twin is None:
+            raise InputError(
+                "The ensemble was to be distilled on a twin, but this fit has none: take on='chip', or leave it out."
+            )
         kind = self.arguments.get("noise") or PSEUDO_MARGINAL
         noise = NoiseChoice(kind, self.repeats)
         support = None
@@ -323,6 +342,7 @@ class FitResult:
             sweeps=sweeps,
             seed=seed,
             support=support,
+            twin=None if on == "chip" else self.twin,
         )
         self.charge("distilling", found.presentations)
         spec = self.chip.spec
@@ -333,6 +353,8 @@ class FitResult:
             dataset[SCALE], dataset[BIAS] = found.readout.beta, (posterior[BIAS].dims[2:], found.readout.bias)
         dataset = dataset.assign_coords({dim: posterior[dim].values for dim in dataset.dims if dim in posterior.coords})
         attrs = {"agreement": found.agreement, "presentations": found.presentations}
+        if (told := found.on_twin) is not None:
+            attrs |= {"twin_agreement": told.agreement, "differing": told.differing, "wrong": told.wrong}
         self.posterior[DISTILLED] = xr.DataTree(dataset.assign_attrs(attrs))
         return found.weights
 

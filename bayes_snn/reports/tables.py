@@ -11,6 +11,7 @@ from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
+from bayes_snn.inference.fit_summary import told_distilled
 from bayes_snn.names import DISTORTIONS, strengths_in_words
 from bayes_snn.posterior.noisy import told_noise
 from bayes_snn.reports.material import Material
@@ -101,6 +102,8 @@ def accuracies(material: Material, sheet: Sheet) -> Html:
     parts: list[object] = [element("div", scores, gallery(sheet, [draw_accuracies(drawn)], "pairs"), class_="beside")]
     if material.test is None:
         parts.append(missing(f"Test intervals are missing with the test samples. {material.why_no_test}"))
+    if told := told_distilled(material.result):
+        parts.append(paragraph(told))
     parts.append(
         paragraph(
             "Intervals are Wilson intervals over the test samples: how another chip would do is not in them. Chance "
