@@ -67,6 +67,7 @@ from bayes_snn.inference.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.fit_summary import describe_result, summarise
 from bayes_snn.inference.kept_twin import keep_twin
+from bayes_snn.inference.twin_checks import twin_checks
 from bayes_snn.likelihood import BETA, Readout
 from bayes_snn.names import CHECKPOINT
 from bayes_snn.posterior.noisy import PSEUDO_MARGINAL, NoiseChoice
@@ -259,7 +260,8 @@ class FitResult:
         constant = self.posterior[OUTPUTS].dataset[CONSTANT] if OUTPUTS in self.posterior.children else None
         stats = self.posterior["sample_stats"].dataset if "sample_stats" in self.posterior.children else {}
         likelihood, diverging = self.posterior.log_likelihood["label"], stats.get("diverging")
-        found = diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters())
+        checks = twin_checks(self.posterior)
+        found = diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters(), checks)
         outputs = self.posterior[OUTPUTS].attrs if OUTPUTS in self.posterior.children else {}
         return unresponsive(found) if outputs.get(UNRESPONSIVE) else found
 
