@@ -390,6 +390,12 @@ def ready_twin(
         reason = f"no twin of it can be learned: {str(error)[:1].lower()}{str(error)[1:].rstrip('.')}"
     cost = asked.presentations, asked.programmings
     if sampling.sampler == AUTO and reason:
+        if twin is not None and prepared is not None:
+            raise InputError(
+                f"The twin that was given is off by {prepared.spread:.1f} nats where the posterior is and has "
+                f"{prepared.wrong:.0%} of the counts wrong there, so hardly any check would be accepted: the chip has "
+                "changed, or the twin is that of another one, so learn it again, or leave the twin out."
+            )
         if budget is not None or twin is not None:
             raise InputError(f"The chip cannot be trained within a budget, because {reason}: leave the budget out.")
         return replace(sampling, sampler="sitewise"), None, cost, f"Sampled by sitewise, because {reason}."
