@@ -23,7 +23,7 @@ import numpy as np
 import pymc as pm
 
 from bayes_snn.checkpoint.chain_store import STATES, ChainStore
-from bayes_snn.checkpoint.identity import FORMAT, check_same, describe_fit, digest_of, is_signed, sign
+from bayes_snn.checkpoint.identity import FORMAT, Before, check_same, describe_fit, digest_of, is_signed, sign
 from bayes_snn.checkpoint.packing import PackingError, pack, unpack
 from bayes_snn.checkpoint.schema import CheckpointFields, CheckpointHead
 from bayes_snn.checkpoint.steps import CheckpointedSteps, KnownAnswers
@@ -139,6 +139,11 @@ class Checkpoint:
             raise RuntimeError("the checkpoint was not begun")
         return self._known
 
+    @property
+    def before(self) -> Before:
+        """What came before the first draw of the fit that it belongs to."""
+        return Before.of(self.known)
+
     def data(self) -> dict[str, Any]:
         """Arguments of `fit` that are data: inputs, labels, feature_names, class_names."""
         path = self.folder / "data"
@@ -169,8 +174,11 @@ class Checkpoint:
         starts: list[dict[str, Any]],
         arguments: dict[str, Any],
         names: dict[str, Sequence[str] | None],
+        before: Before,
     ) -> None:
         """Take the folder for this fit, or see that it is the one that the folder belongs to.
+
+        `before` is stored with a fit that begins; `before` of the checkpoint is that of the fit that is continued.
 
         Raises
         ------
@@ -200,7 +208,7 @@ class Checkpoint:
             if self.holds_fit:
                 self._clear()
             fit |= {"model": arguments["model"], "is_named": is_named}
-            fit |= {"directory": os.getcwd(), "options": self.options}
+            fit |= {"directory": os.getcwd(), "options": self.options, **before.as_dict()}
             self._known, self._digest = fit, digest_of(fit)
             data = {"inputs": model.likelihood.op.inputs, "labels": model.likelihood.labels}
             data |= {what: None if given is None else list(given) for what, given in names.items()}

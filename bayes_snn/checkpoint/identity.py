@@ -16,6 +16,7 @@ import platform
 import secrets
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,32 @@ FORMAT = 2  # of a checkpoint
 # what draws is in these modules and in what they import; the first alone, for it imports how results are kept too
 _ALONE = "bayes_snn.inference.fit"
 _DRAWING = ("bayes_snn.posterior.build", "bayes_snn.inference.pointwise", "bayes_snn.samplers.by_name")
+
+
+@dataclass(frozen=True)
+class Before:
+    """What came before the first draw, and is no argument: a fit that is continued does not go through it again.
+
+    Attributes
+    ----------
+    note
+        Which sampler was chosen and why, where it was chosen.
+    learning
+        Presentations and programmings of the twin, also of one that was not used then.
+    """
+
+    note: str = ""
+    learning: tuple[int, int] = (0, 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields in plain values."""
+        return {"note": self.note, "learning": [int(n) for n in self.learning]}
+
+    @classmethod
+    def of(cls, known: dict[str, Any]) -> Before:
+        """Out of what a checkpoint holds; older ones do not say."""
+        presentations, programmings = known.get("learning", (0, 0))
+        return cls(known.get("note", ""), (presentations, programmings))
 
 
 def describe_fit(

@@ -60,6 +60,8 @@ class CheckpointFit(Struct):
     feature_names: list[str] | None
     class_names: list[str] | None
     readout: str | None = None
+    note: Text = ""
+    learning: tuple[Whole, Whole] = (0, 0)
 
 
 class _Format(Struct):

@@ -21,6 +21,7 @@ _NO_STATE = "a chip that serves several clients has one stream of noise for all 
 CAPABILITIES: dict[str, Capability] = {
     "copyable": Capability("a copy in another process answers as the original does", None, None),
     "subsets": Capability("a run of few samples costs accordingly less", None, None),
+    "given_inputs": Capability("it can be shown real samples alone, and no inputs of anybody's choice", None, None),
     "weight_levels": Capability("levels of its weights, where `spec.parameters` does not say them", None, None),
     "site_sweeper": Capability(
         "sweeps over single weights that re-run only what a weight touches",

@@ -28,7 +28,6 @@ from bayes_snn.names import (
     PSEUDO_MARGINAL,
     SAMPLERS,
     TUNE,
-    TWIN,
     TWIN_TUNE,
     available_models,
 )
@@ -339,7 +338,7 @@ def _later(missing: str, function: Callable[..., Any], *arguments: Any) -> Any:
 def _write(result: FitResult, split: Split, folder: Path) -> None:
     """Write all files in a folder of their own, then move them, so that an old fit is replaced as a whole."""
     from bayes_snn.inference.figures import draw_reliability, draw_trace, save_figure
-    from bayes_snn.twins.writing import remove_twin
+    from bayes_snn.inference.kept_twin import move_twin
 
     predictions: dict[str, Any] = {}
     if "test" in result.scores:
@@ -348,10 +347,6 @@ def _write(result: FitResult, split: Split, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".fit-", dir=folder) as name:
         new = Path(name)
         result.save(new)
-        if hasattr(result.twin, "save"):
-            result.twin.save(folder / TWIN)
-        else:  # that of the fit that is replaced
-            remove_twin(folder / TWIN)
         save_figure(draw_trace(result), new / "trace.png")
         if predictions:
             save_figure(draw_reliability(predictions, split.test_labels), new / "reliability.png")
@@ -361,6 +356,7 @@ def _write(result: FitResult, split: Split, folder: Path) -> None:
                     os.replace(new / file, folder / file)
                 else:  # of the fit that is replaced
                     (folder / file).unlink(missing_ok=True)
+            move_twin(new, folder)
         except OSError as error:
             raise InputError(
                 f"{folder / file} cannot be replaced ({error.strerror}): give another folder, for example --out "

@@ -15,7 +15,7 @@ from bayes_snn.cli.resume import how_to_continue
 from bayes_snn.data import Split
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import accuracy_interval
-from bayes_snn.inference.fit_summary import readout_in_words, twin_in_words
+from bayes_snn.inference.fit_summary import distilled_in_words, readout_in_words, twin_in_words
 from bayes_snn.inference.result import FitResult
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.noisy import noise_in_words
@@ -68,18 +68,16 @@ def print_fit(
     if saved := result.presentations_saved:
         share = saved / (saved + result.presentations)
         cost += f", {share:.1%} fewer than showing every sample for every proposal,"
+    if math.isfinite(each := result.presentations_per_effective_draw):
+        cost += f"{'' if saved else ','} {each:,.0f} for each effective draw,"
     compiling = "" if math.isnan(result.compile_seconds) else f", after {result.compile_seconds:.0f} s of compiling"
     console.print(f"{cost} and {result.seconds:.0f} s{compiling}.", highlight=False)
     if milliseconds is not None:
         console.print(f"On the chip: {time_in_words(result.presentations, milliseconds)}.", highlight=False)
     if words := twin_in_words(result):
         console.print(words, highlight=False)
-    if (distilled := result.distilled) is not None:
-        console.print(
-            f"The distilled weights agree with the ensemble on {distilled['agreement']:.1%} of the inputs, and took "
-            f"{distilled['presentations']:,} more presentations.",
-            highlight=False,
-        )
+    if words := distilled_in_words(result):
+        console.print(words, highlight=False)
     console.print(cost_table(result))
     if result.faults is not None:
         none = "None of them became a likelihood; they are in the group faults." if result.faults else ""

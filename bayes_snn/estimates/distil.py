@@ -6,18 +6,22 @@ Mizil, KDD 2006; of a posterior: Korattikara, Rathod, Murphy, Welling, NIPS 2015
 all its distortions, and it is trained as in a fit, by the sampler `sitewise`, under a prior that is uniform over the
 chip's range, where the model's own prior lets weights be. No label is used, and no test sample. The start is the member
 of the ensemble that gives its answers the highest likelihood; its readout stays.
+
+Where the chip has a twin, all of this runs on the twin, and the chip is shown the inputs once, with the weights that
+were found: how many it answers as the ensemble does is the chip's score, how many it answers otherwise than the twin
+says whether the twin could be trusted there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.chips.contract import Chip
+from bayes_snn.chips.contract import Chip, ask_counts, frozen
 from bayes_snn.errors import check_whole
 from bayes_snn.estimates.predict import ENSEMBLE_SIZE, Draws, Weights, run_draws
 from bayes_snn.likelihood import Readout
@@ -27,16 +31,40 @@ from bayes_snn.waiting import tracked
 Ends = Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]  # lower and upper, of each layer
 
 JITTER = 0.3  # standard deviation of what is added to a training input, in standard deviations of a feature
+MOST_DIFFERING = 0.02  # share of answers that chip and twin may give differently, else the twin errs too much
+
+
+@dataclass(frozen=True)
+class OnTwin:
+    """What the chip says of weights that were found on its twin.
+
+    Attributes
+    ----------
+    agreement
+        Share of the inputs that the twin answers as the ensemble does.
+    differing
+        Share of them that the chip answers otherwise than the twin.
+    wrong
+        Share of the output counts that the twin has wrong.
+    """
+
+    agreement: float
+    differing: float
+    wrong: float
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """Weights, (n_pre, n_post) for each layer, their readout, what share of answers is the ensemble's, and the cost."""
+    """Weights, (n_pre, n_post) for each layer, their readout, what share of answers is the ensemble's, and the cost.
+
+    `on_twin` is None where they were found on the chip itself.
+    """
 
     weights: Weights
     readout: Readout
     agreement: float
     presentations: int
+    on_twin: OnTwin | None = None
 
 
 def distil(
@@ -49,6 +77,7 @@ def distil(
     sweeps: int,
     seed: int,
     support: Ends | None = None,
+    twin: Chip | None = None,
 ) -> Distilled:
     """Train one set of weights to give the answers of an ensemble; `FitResult.distil` is the way to call it.
 
@@ -66,6 +95,8 @@ def distil(
     support
         Lower and upper ends, (n_pre, n_post) each, of every layer's weights under the prior, as `find_support` finds
         them; none by default. A weight that it fixes, or ties to others, stays as in the draw that training starts at.
+    twin
+        A twin of the chip to search on: the chip is then shown the inputs once, `noise.repeats` times if it is noisy.
 
     Raises
     ------
@@ -78,6 +109,43 @@ def distil(
     drawn = train_inputs[rng.integers(len(train_inputs), size=n_inputs)]
     inputs = np.concatenate([train_inputs, drawn + JITTER * rng.normal(size=drawn.shape)])
     inputs.setflags(write=False)
+    if twin is None:
+        found, _ = _search(chip, draws, inputs, noise, sweeps, support, rng)
+        return found
+    alone = NoiseChoice() if twin.spec.deterministic else noise
+    found, answers = _search(twin, draws, inputs, alone, sweeps, support, rng)
+    return _checked(chip, twin, found, answers, inputs, noise)
+
+
+def _checked(
+    chip: Chip,
+    twin: Chip,
+    found: Distilled,
+    answers: NDArray[np.int64],
+    inputs: NDArray[np.float64],
+    noise: NoiseChoice,
+) -> Distilled:
+    """What was found on a twin, with the chip's answers in the place of the twin's, which are compared with them."""
+    shown = frozen(inputs)
+    runs = np.stack([ask_counts(chip, found.weights, shown) for _ in range(noise.repeats)])
+    predicted = ask_counts(twin, found.weights, shown)
+    given = found.readout.probabilities(runs).mean(axis=0).argmax(axis=1)
+    expected = found.readout.probabilities(predicted).argmax(axis=1)
+    told = OnTwin(found.agreement, float(np.mean(given != expected)), float(np.mean(runs != predicted)))
+    agreement = float(np.mean(given == answers))
+    return replace(found, agreement=agreement, presentations=noise.repeats * len(inputs), on_twin=told)
+
+
+def _search(
+    chip: Chip,
+    draws: Draws,
+    inputs: NDArray[np.float64],
+    noise: NoiseChoice,
+    sweeps: int,
+    support: Ends | None,
+    rng: np.random.Generator,
+) -> tuple[Distilled, NDArray[np.int64]]:
+    """One set of weights that answers as the ensemble does on a chip, and the ensemble's answers (n_inputs,)."""
     members = draws.spread(ENSEMBLE_SIZE)
     each = run_draws(chip, draws, members, inputs, noise.repeats)
     answers = each.mean(axis=0).argmax(axis=1)
@@ -92,7 +160,7 @@ def distil(
     op = model.likelihood.op
     given = readout.probabilities(op.run(weights)).mean(axis=0)
     agreed = np.mean(given.argmax(axis=1) == answers)
-    return Distilled(weights, readout, float(agreed), shown + op.presentations)
+    return Distilled(weights, readout, float(agreed), shown + op.presentations), answers
 
 
 def _ends(chip: Chip, start: Weights, support: Ends | None) -> tuple[Weights, Weights, Weights]:

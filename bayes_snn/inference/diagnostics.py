@@ -18,7 +18,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_snn.inference.drift import Drift, judge
+from bayes_snn.inference.drift import ALPHA, Drift, judge
+from bayes_snn.inference.twin_checks import TwinChecks
+from bayes_snn.inference.twin_drift import judge_checks
 
 R_HAT_LIMIT = 1.05  # Vehtari et al. ask for 1.01; that is for means to be quoted, this for predictions to be used
 ESS_PER_CHAIN = 50  # enough for R-hat and ESS themselves to be read
@@ -40,8 +42,9 @@ class Space:
 class Diagnosis:
     """What the chains say of themselves; `verdict` is the sentence to read.
 
-    `drift` says whether the chip has moved, where the fit watched it. Draws of a chip that moved too far have not
-    converged, whatever else they look like. `constant_outputs` names the output neurons whose spike count was the
+    `drift` says whether the chip has moved, where the fit watched it, and `twin_drift` whether it has moved away from
+    its twin, where the fit has one and checks enough. Draws of a chip that moved too far have not converged, whatever
+    else they look like. `constant_outputs` names the output neurons whose spike count was the
     same for all training samples in most draws of a chain, and in how many chains: they may well agree on that.
     `divergences` counts, for each chain, the kept draws in which NUTS diverged, which it can for hyperparameters alone;
     empty where NUTS took no part. With any of them the draws have not converged. `hyperparameters` is None where the
@@ -62,6 +65,12 @@ class Diagnosis:
     divergences: list[int] = field(default_factory=list)
     hyperparameters: Space | None = None
     failed: list[str] = field(default_factory=list)
+    twin_drift: Drift | None = None
+
+    @property
+    def effective_draws(self) -> float:
+        """Of predictions and log-likelihood, the lesser of the two; nan of too few draws to tell."""
+        return min(self.function.ess, self.log_likelihood.ess)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, for JSON."""
@@ -75,6 +84,7 @@ def diagnose(
     constant: xr.DataArray | None = None,
     diverging: xr.DataArray | None = None,
     hyperparameters: xr.Dataset | None = None,
+    checks: TwinChecks | None = None,
 ) -> Diagnosis:
     """Diagnose a posterior.
 
@@ -92,6 +102,8 @@ def diagnose(
         Whether NUTS diverged in a draw, dims (chain, draw), and a third one where several steps are NUTS.
     hyperparameters
         All other variables of the prior, each with dims (chain, draw, ...).
+    checks
+        Those of a fit with a twin.
     """
     total = log_likelihood.sum(dim="observation")
     step = max(1, log_likelihood.sizes["observation"] // _MOST_PROBABILITIES)
@@ -117,7 +129,8 @@ def diagnose(
     )
     found = found if constant is None else _with_constant_outputs(found, constant)
     found = found if diverging is None else _with_divergences(found, diverging)
-    return found if looks is None else _with_drift(found, judge(looks))
+    found = found if looks is None else _with_drift(found, judge(looks))
+    return found if checks is None else _with_twin_drift(found, judge_checks(checks))
 
 
 def unresponsive(found: Diagnosis) -> Diagnosis:
@@ -165,6 +178,13 @@ def _with_drift(found: Diagnosis, drift: Drift) -> Diagnosis:
         verdict = f"{drift.verdict}. {found.verdict}"
         return replace(found, verdict=verdict, converged=False, weights_converged=False, drift=drift)
     return replace(found, verdict=f"{found.verdict} {drift.verdict}.", drift=drift)
+
+
+def _with_twin_drift(found: Diagnosis, drift: Drift | None) -> Diagnosis:
+    if drift is None:
+        return found
+    told = _with_drift(found, drift) if drift.p_value <= ALPHA else found
+    return replace(told, drift=found.drift, twin_drift=drift)
 
 
 def _space(dataset: xr.Dataset) -> Space:

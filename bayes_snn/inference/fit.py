@@ -19,6 +19,7 @@ from pymc.sampling.parallel import ParallelSamplingError
 from rich.console import Console
 
 from bayes_snn.checkpoint.checkpoint import Checkpoint
+from bayes_snn.checkpoint.identity import Before
 from bayes_snn.chips.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
@@ -180,7 +181,8 @@ def fit(
     def begin() -> None:
         if saving is not None:
             names = {"feature_names": feature_names, "class_names": class_names}
-            saving.begin(chip, model, (prior, readout), not callable(weights), starts, arguments, names)
+            told = Before(note, learning)
+            saving.begin(chip, model, (prior, readout), not callable(weights), starts, arguments, names, told)
 
     with model, _quiet_pymc(), contextlib.closing(saving) if saving else contextlib.nullcontext():
         try:
@@ -189,6 +191,8 @@ def fit(
                 rehearse(model, chip, starts[0], arguments)  # before the first run: no draw is lost at the end
             if not sampling.may_use_twin:
                 begin()
+                if saving is not None:  # of a fit that is continued, and whose sampler was chosen before
+                    note, learning = saving.before.note, saving.before.learning
             behaviour = ask_behaviour(model, chip, model.likelihood.op.inputs)
             if behaviour.contradicts:  # the draws would be wrong
                 raise ChipError(behaviour.sentences()[0])
@@ -386,6 +390,12 @@ def ready_twin(
         reason = f"no twin of it can be learned: {str(error)[:1].lower()}{str(error)[1:].rstrip('.')}"
     cost = asked.presentations, asked.programmings
     if sampling.sampler == AUTO and reason:
+        if twin is not None and prepared is not None:
+            raise InputError(
+                f"The twin that was given is off by {prepared.spread:.1f} nats where the posterior is and has "
+                f"{prepared.wrong:.0%} of the counts wrong there, so hardly any check would be accepted: the chip has "
+                "changed, or the twin is that of another one, so learn it again, or leave the twin out."
+            )
         if budget is not None or twin is not None:
             raise InputError(f"The chip cannot be trained within a budget, because {reason}: leave the budget out.")
         return replace(sampling, sampler="sitewise"), None, cost, f"Sampled by sitewise, because {reason}."

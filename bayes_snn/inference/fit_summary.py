@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from bayes_snn.data import shortened
-from bayes_snn.groups import GAP
+from bayes_snn.estimates.distil import MOST_DIFFERING
+from bayes_snn.inference.twin_checks import twin_checks
 from bayes_snn.likelihood import BETA
 
 if TYPE_CHECKING:
@@ -67,16 +69,41 @@ def summarise(result: FitResult) -> pd.DataFrame:
     return table
 
 
+def distilled_in_words(result: FitResult) -> str:
+    """How well the distilled weights do on the chip, what they took, and whether a twin could be trusted, in words.
+
+    Empty where nothing was distilled.
+    """
+    found = result.distilled
+    if found is None:
+        return ""
+    text = (
+        f"With the distilled weights the chip answers {found['agreement']:.1%} of the inputs as the ensemble does, and "
+        f"they took {found['presentations']:,} presentations more."
+    )
+    if (differing := found.get("differing")) is None:
+        return text
+    text += (
+        f" They were found on the twin, which answers {differing:.1%} of the inputs otherwise than the chip and has "
+        f"{found.get('wrong', math.nan):.1%} of the counts wrong."
+    )
+    if differing > MOST_DIFFERING:
+        text += (
+            f" More than {MOST_DIFFERING:.0%} are too many: distil on the chip, result.distil(on='chip'), or learn the "
+            "twin again."
+        )
+    return text
+
+
 def twin_in_words(result: Any) -> str:
     """How good a twin was and what it cost, in words; empty for a fit without one."""
-    stats = result.posterior.sample_stats
-    if GAP not in stats:
+    checks = twin_checks(result.posterior)
+    if checks is None:
         return ""
-    gaps, accepted = stats[GAP].values, float(stats["accept"].mean())
-    spread = float(np.nanstd(gaps, ddof=1)) if np.isfinite(gaps).sum() > 1 else float("nan")
-    text = f"{accepted:.0%} of the draws from the twin were accepted by the chip"
-    if np.isfinite(spread):
-        text += f"; log-likelihoods of the two differ by a standard deviation of {spread:.2f} nats"
+    text = f"The chip has accepted {checks.n_accepted:,} of {checks.n:,} draws from the twin"
+    text += f", {checks.share_accepted:.0%}" if checks.n else ""
+    if np.isfinite(checks.spread):
+        text += f"; log-likelihoods of the two differ by a standard deviation of {checks.spread:.2f} nats"
     cost = result.cost
     if cost.learning:
         text += f"; {cost.learning:,} presentations taught the twin, {cost.training:,} checked its draws"

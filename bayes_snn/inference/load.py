@@ -21,6 +21,7 @@ from bayes_snn.files import UnreadableError, check_regular, why
 from bayes_snn.groups import BIAS, CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, READOUT, REMEASURED, SCALE, SUPPORT
 from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.inference.faults import fault_counts
+from bayes_snn.inference.kept_twin import kept_twin
 from bayes_snn.inference.result import FORMAT, POSTERIOR, FitResult
 from bayes_snn.inference.schema import FitFields
 from bayes_snn.json_file import check, read_json
@@ -49,7 +50,7 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
     VersionWarning
         When another version of bayes_snn wrote the folder.
     ChangedFileWarning
-        When posterior.nc is not the file that was written with fit.json.
+        When posterior.nc is not the file that was written with fit.json, or the twin in the folder cannot be read.
     """
     folder = Path(folder)
     stamp = FitResult._stamp(folder)
@@ -96,6 +97,7 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
         float(stored.get("compile_seconds") or "nan"),  # older fits do not say
         stored.get("behaviour"),
         stored.get("note", ""),
+        twin=kept_twin(folder, spec),
         twin_check=stored.get("twin"),
         programmings=stored.get("programmings"),
     )
@@ -218,6 +220,8 @@ def _wrong_extra(tree: xr.DataTree, spec: ChipSpec) -> str | None:
         agreement, shown = group.attrs.get("agreement"), group.attrs.get("presentations")
         if not isinstance(agreement, int | float) or not isinstance(shown, int) or shown < 0:
             return f"its group {DISTILLED} does not say what distilling took"
+        if any(not isinstance(group.attrs.get(name, 0.0), int | float) for name in ("differing", "wrong")):
+            return f"its group {DISTILLED} does not say how far chip and twin differ"
         for name, shape in zip(spec.weight_names, spec.weight_shapes, strict=True):
             if name not in group or group[name].shape != shape or not np.isfinite(group[name].values).all():
                 return f"its group {DISTILLED} has no weights {name} of the shape {shape}"

@@ -1,8 +1,9 @@
 """A fit: the posterior, what it predicts, what it cost, and how it is kept in a folder.
 
 A folder holds `posterior.nc` (an ArviZ DataTree: posterior, sample_stats, log_likelihood, log_prior, outputs,
-observed_data, constant_data) and `fit.json` (arguments, chip, versions, presentations, scores, diagnosis). Every file
-is written under a temporary name and then renamed, so that none is ever half-written.
+observed_data, constant_data), `fit.json` (arguments, chip, versions, presentations, scores, diagnosis) and, of a fit
+with a twin, the folder `twin`. Every file is written under a temporary name and then renamed, so that none is ever
+half-written.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_inputs, check_labels
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
-from bayes_snn.errors import InputError
+from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import (
     ALL_ESTIMATES,
@@ -65,6 +66,8 @@ from bayes_snn.groups import (
 from bayes_snn.inference.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.fit_summary import describe_result, summarise
+from bayes_snn.inference.kept_twin import keep_twin
+from bayes_snn.inference.twin_checks import twin_checks
 from bayes_snn.likelihood import BETA, Readout
 from bayes_snn.names import CHECKPOINT
 from bayes_snn.posterior.noisy import PSEUDO_MARGINAL, NoiseChoice
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of a fit folder
 POSTERIOR = "posterior.nc"
+PLACES = ("twin", "chip")  # where an ensemble can be distilled
 
 
 @dataclass
@@ -105,8 +109,8 @@ class FitResult:
     note
         Which sampler was chosen and why, where it was chosen.
     twin, twin_check
-        The twin that was sampled, None of a fit without one or from a folder; how it was learned, and how far its
-        log-likelihood was from the chip's (`spread`) at draws that were checked before the sampling.
+        The twin that was sampled, None of a fit without one; how it was learned, and how far its log-likelihood was
+        from the chip's (`spread`) at draws that were checked before the sampling.
     programmings
         Times that the chip's weights were written for learning and training; None where it was not counted.
     """
@@ -215,6 +219,15 @@ class FitResult:
         return self.draws.mean_readout()
 
     @property
+    def presentations_per_effective_draw(self) -> float:
+        """`presentations` over the effective draws of predictions and log-likelihood, the lesser of the two.
+
+        nan of a fit of too few draws to tell.
+        """
+        effective = self.diagnosis.effective_draws
+        return self.presentations / effective if effective > 0 else float("nan")
+
+    @property
     def presentations_saved(self) -> int:
         """Samples that were not shown because a proposal was lost already; 0 for a sampler that shows them all."""
         stats = self.posterior.sample_stats
@@ -247,7 +260,8 @@ class FitResult:
         constant = self.posterior[OUTPUTS].dataset[CONSTANT] if OUTPUTS in self.posterior.children else None
         stats = self.posterior["sample_stats"].dataset if "sample_stats" in self.posterior.children else {}
         likelihood, diverging = self.posterior.log_likelihood["label"], stats.get("diverging")
-        found = diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters())
+        checks = twin_checks(self.posterior)
+        found = diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters(), checks)
         outputs = self.posterior[OUTPUTS].attrs if OUTPUTS in self.posterior.children else {}
         return unresponsive(found) if outputs.get(UNRESPONSIVE) else found
 
@@ -261,7 +275,10 @@ class FitResult:
 
     @property
     def distilled(self) -> dict[str, Any] | None:
-        """`agreement` and `presentations` of `distil`; None where it was not called. The group has the weights."""
+        """What `distil` found, in numbers; None where it was not called. The group has the weights.
+
+        `agreement` and `presentations`; where it was searched on a twin, `twin_agreement`, `differing` and `wrong` too.
+        """
         if DISTILLED not in self.posterior.children:
             return None
         return {str(name): value for name, value in self.posterior[DISTILLED].attrs.items()}
@@ -271,12 +288,19 @@ class FitResult:
         """The estimates that can be asked for: four, and "distilled" once `distil` was called."""
         return ESTIMATES if self.distilled is None else ALL_ESTIMATES
 
-    def distil(self, n_inputs: int = DISTIL_INPUTS, sweeps: int = DISTIL_SWEEPS, seed: int = 0) -> Weights:
-        """Train one set of weights, on the chip, to answer as the ensemble does: from then on estimate "distilled".
+    def distil(
+        self, n_inputs: int = DISTIL_INPUTS, sweeps: int = DISTIL_SWEEPS, seed: int = 0, *, on: str | None = None
+    ) -> Weights:
+        """Train one set of weights to answer as the ensemble does: from then on there is the estimate "distilled".
 
         It is one set to program, as `mean`, `map` and `medoid` are, but nearly as accurate as the ensemble. It takes
         further presentations, which `cost` keeps apart from those of training. `distilled` has those of the last
-        call, and the share of inputs that it answers as the ensemble does.
+        call, and the share of inputs that the chip answers as the ensemble does.
+
+        A fit with a twin is distilled on the twin, ensemble and search, at no presentation; the chip is then shown the
+        inputs once. `distilled` has the share of them that the chip answers otherwise than its twin, `differing`, and
+        that of the output counts that the twin has wrong, `wrong`. Where `differing` is above 2%, the twin errs too
+        much: take `on="chip"`.
 
         The weights stay where the prior lets them be: bounds and signs are kept, and weights that the prior fixes, or
         makes multiples of each other, stay as in the draw that distilling starts at.
@@ -290,6 +314,8 @@ class FitResult:
             Sweeps over all weights.
         seed
             Of the inputs and the sweeps.
+        on
+            "twin" or "chip", where to search; by default on the twin, if the fit has one.
 
         Returns
         -------
@@ -297,6 +323,12 @@ class FitResult:
         """
         from bayes_snn.estimates.distil import distil
 
+        if on not in (None, *PLACES):
+            raise unknown_name("place to distil", str(on), PLACES)
+        if on == "twin" and self.twin is None:
+            raise InputError(
+                "The ensemble was to be distilled on a twin, but this fit has none: take on='chip', or leave it out."
+            )
         kind = self.arguments.get("noise") or PSEUDO_MARGINAL
         noise = NoiseChoice(kind, self.repeats)
         support = None
@@ -312,6 +344,7 @@ class FitResult:
             sweeps=sweeps,
             seed=seed,
             support=support,
+            twin=None if on == "chip" else self.twin,
         )
         self.charge("distilling", found.presentations)
         spec = self.chip.spec
@@ -322,6 +355,8 @@ class FitResult:
             dataset[SCALE], dataset[BIAS] = found.readout.beta, (posterior[BIAS].dims[2:], found.readout.bias)
         dataset = dataset.assign_coords({dim: posterior[dim].values for dim in dataset.dims if dim in posterior.coords})
         attrs = {"agreement": found.agreement, "presentations": found.presentations}
+        if (told := found.on_twin) is not None:
+            attrs |= {"twin_agreement": told.agreement, "differing": told.differing, "wrong": told.wrong}
         self.posterior[DISTILLED] = xr.DataTree(dataset.assign_attrs(attrs))
         return found.weights
 
@@ -385,6 +420,7 @@ class FitResult:
             "cost": self.cost.as_dict(),
             "passes": self.passes,
             "presentations_saved": self.presentations_saved,
+            "presentations_per_effective_draw": self.presentations_per_effective_draw,
             "seconds": self.seconds,
             "compile_seconds": self.compile_seconds,
             "interrupted": self.interrupted,
@@ -399,7 +435,7 @@ class FitResult:
         }
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write `posterior.nc` and `fit.json` into a folder, which is made when it is missing.
+        """Write `posterior.nc`, `fit.json` and the twin, if any, into a folder, which is made when it is missing.
 
         Parameters
         ----------
@@ -463,6 +499,7 @@ class FitResult:
             path.write_text(text + "\n", encoding="utf-8")
             write_then_rename(folder / POSTERIOR, lambda temporary: temporary.write_bytes(content))
 
+        keep_twin(self.twin, folder)
         # both are complete before either is renamed: an old fit.json never stands beside a new posterior.nc
         write_then_rename(folder / "fit.json", write_both)
         self._stamps.add(self._stamp(folder))

@@ -1,54 +1,119 @@
-"""What is wrong with a chip, as its twin has learned it: a picture of firing regions, leaks and gains."""
+"""What is wrong with a chip, as its twin has learned it: pictures of firing regions, leaks and gains.
+
+Each is drawn on axes that the caller has made, in the caller's colours, so that a figure in a folder and a page of a
+report show the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from bayes_snn.chips.lif.neuron import TAU_M, THRESHOLD
 from bayes_snn.inference.figures import COLOURS
 from bayes_snn.twins.lif import LIFTwin
 
 MOST_NEURONS = 64  # that are drawn
+IDEAL_LEAK = float(np.exp(-1.0 / TAU_M))  # alpha
 _REACH = 4.0  # thresholds beyond the outermost edge
 _FAR = 1e3  # thresholds: where an edge stands for "always"
+_FAINT = "0.3"
+
+
+class Neuron(NamedTuple):
+    """A neuron of a twin: its name, its layer from 0, its ascending edges, alpha, and the gains of its synapses."""
+
+    name: str
+    layer: int
+    edges: NDArray[np.float32]
+    leak: float
+    gains: NDArray[np.float32]
+
+    @property
+    def does(self) -> str:
+        """"never" or "always" where it fires so, "beyond" where it fires above one voltage, else "between"."""
+        near = self.edges[self.edges > -_FAR]
+        if len(near) == 0:
+            return "always" if len(self.edges) % 2 else "never"
+        return "beyond" if len(self.edges) == 1 else "between"
+
+    def intervals(self, high: float) -> list[tuple[float, float]]:
+        """Ends of the voltages at which it fires, in thresholds, the last of them at `high` where there is none."""
+        ends = [*self.edges.tolist(), *([max(high, float(self.edges[-1]))] if len(self.edges) % 2 else [])]
+        return list(zip(ends[::2], ends[1::2], strict=True))
+
+
+def neurons_of(twin: LIFTwin) -> list[Neuron]:
+    """The neurons of a twin, layer by layer; the last ones where they are too many to be drawn."""
+    last = len(twin.layers) - 1
+    found = [
+        Neuron(f"{'output' if k == last else 'hidden'} {n}", k, edges, float(layer.decay[n]), layer.gain[:, n])
+        for k, layer in enumerate(twin.layers)
+        for n, edges in enumerate(layer.edges)
+    ]
+    return found[-MOST_NEURONS:]
+
+
+def voltages_shown(neurons: Sequence[Neuron]) -> tuple[float, float]:
+    """The range of voltages that shows all edges."""
+    finite = np.concatenate([[THRESHOLD, 0.0], *(neuron.edges for neuron in neurons)])
+    finite = finite[np.abs(finite) < _FAR]
+    return float(finite.min()) - _REACH, float(finite.max()) + _REACH
+
+
+def draw_regions(axes: Any, neurons: Sequence[Neuron], colours: Sequence[str], ink: str = _FAINT) -> None:
+    """A row for each neuron: bars where it fires, and the threshold of an ideal one."""
+    low, high = voltages_shown(neurons)
+    for row, neuron in enumerate(neurons):
+        bars = [(start, end - start) for start, end in neuron.intervals(high)]
+        axes.broken_barh(bars, (row - 0.4, 0.8), color=colours[neuron.layer % len(colours)])
+    _mark(axes, THRESHOLD, ink)
+    axes.set(xlim=(low, high), xlabel="fires where v is (thresholds)")
+    name_rows(axes, neurons)
+
+
+def draw_leaks(axes: Any, neurons: Sequence[Neuron], colours: Sequence[str], ink: str = _FAINT) -> None:
+    """alpha of each neuron, a row each, and that of an ideal one."""
+    leaks = [neuron.leak for neuron in neurons]
+    axes.scatter(leaks, range(len(neurons)), c=[colours[neuron.layer % len(colours)] for neuron in neurons], s=12)
+    _mark(axes, IDEAL_LEAK, ink)
+    axes.set_xlabel("alpha")
+    name_rows(axes, neurons)
+
+
+def draw_gains(axes: Any, neurons: Sequence[Neuron], colours: Sequence[str], ink: str = _FAINT) -> None:
+    """The gain of each synapse, in the row of its neuron, and that of an ideal one."""
+    for row, neuron in enumerate(neurons):
+        at = np.full(len(neuron.gains), row)
+        axes.plot(neuron.gains, at, ".", color=colours[neuron.layer % len(colours)], ms=3, alpha=0.5)
+    _mark(axes, 1.0, ink)
+    axes.set_xlabel("gain of each synapse")
+    name_rows(axes, neurons)
+
+
+def name_rows(axes: Any, neurons: Sequence[Neuron]) -> None:
+    """The neurons' names beside their rows, from above."""
+    axes.set_yticks(range(len(neurons)), [neuron.name for neuron in neurons], fontsize=7)
+    axes.set_ylim(len(neurons) - 0.4, -0.6)
 
 
 def draw_twin(twin: LIFTwin) -> Figure:
     """Where each neuron fires, its alpha, and the gains of its synapses, beside those of an ideal chip."""
-    layers = twin.layers
-    edges = [each for layer in layers for each in layer.edges][-MOST_NEURONS:]
-    decay = np.concatenate([layer.decay for layer in layers])[-MOST_NEURONS:]
-    gains = [layer.gain[:, n] for layer in layers for n in range(layer.gain.shape[1])][-MOST_NEURONS:]
-    of_layer = np.concatenate([np.full(len(layer.decay), n) for n, layer in enumerate(layers)])[-MOST_NEURONS:]
-    n = len(edges)
-    figure = Figure(figsize=(10, 1.2 + 0.22 * n), layout="constrained")
-    regions, leaks, spread = figure.subplots(1, 3, width_ratios=(3, 1, 1), sharey=True)
-    finite = np.concatenate([[THRESHOLD, 0.0], *edges])
-    finite = finite[np.abs(finite) < _FAR]
-    low, high = float(finite.min()) - _REACH, float(finite.max()) + _REACH
-    for neuron, each in enumerate(edges):
-        ends = [*each.tolist(), *([high] if len(each) % 2 else [])]
-        bars = [(a, b - a) for a, b in zip(ends[::2], ends[1::2], strict=True)]
-        colour = COLOURS[int(of_layer[neuron]) % len(COLOURS)]
-        regions.broken_barh(bars, (neuron - 0.4, 0.8), color=colour)
-        spread.plot(gains[neuron], np.full(len(gains[neuron]), neuron), ".", color=colour, ms=3, alpha=0.5)
-    leaks.scatter(decay, np.arange(n), c=[COLOURS[int(k) % len(COLOURS)] for k in of_layer], s=12)
-    ideal = {"color": "0.3", "lw": 0.9, "ls": "--"}
-    regions.axvline(THRESHOLD, **ideal)
-    leaks.axvline(float(np.exp(-1.0 / TAU_M)), **ideal)
-    spread.axvline(1.0, **ideal)
-    labels = [
-        f"{'output' if k == len(layers) - 1 else 'hidden'} {i}"
-        for k, layer in enumerate(layers)
-        for i in range(len(layer.decay))
-    ][-MOST_NEURONS:]
-    regions.set(xlim=(low, high), xlabel="fires where v is (thresholds)", yticks=range(n))
-    regions.set_yticklabels(labels, fontsize=7)
-    leaks.set_xlabel("alpha")
-    spread.set_xlabel("gain of each synapse")
-    regions.invert_yaxis()
+    neurons = neurons_of(twin)
+    figure = Figure(figsize=(10, 1.2 + 0.22 * len(neurons)), layout="constrained")
+    regions, leaks, gains = figure.subplots(1, 3, width_ratios=(3, 1, 1), sharey=True)
+    draw_regions(regions, neurons, COLOURS)
+    draw_leaks(leaks, neurons, COLOURS)
+    draw_gains(gains, neurons, COLOURS)
     regions.set_title("Bars: the neuron fires. Dashed: an ideal chip.", fontsize=9, loc="left")
-    for axis in (regions, leaks, spread):
-        axis.spines[["top", "right"]].set_visible(False)
+    for axes in (regions, leaks, gains):
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _mark(axes: Any, value: float, ink: str) -> None:
+    axes.axvline(value, color=ink, lw=0.9, ls="--")

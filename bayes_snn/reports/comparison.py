@@ -48,8 +48,14 @@ def comparison(materials: Sequence[Material], sheet: Sheet) -> Html:
     for space, label in (("function", "predictions"), ("log_likelihood", "log-likelihood"), ("weights", "weights")):
         rows.append([f"R-hat of the {label}", *(_r_hat(m, space) for m in materials)])
     apart.append(len(rows))
-    for name in ("presentations", "passes", "seconds"):
-        rows.append([name, *(counted(m.number(name)) for m in materials)])
+    for name, label in (
+        ("presentations", "presentations"),
+        ("passes", "passes"),
+        ("presentations_per_effective_draw", "presentations for each effective draw"),
+        ("programmings", "programmings"),
+        ("seconds", "seconds"),
+    ):
+        rows.append([label, *(counted(m.number(name)) for m in materials)])
     scored = [
         (m.name, m.number("train", "ensemble", "accuracy"), m.number("test", "ensemble", "accuracy")) for m in materials
     ]

@@ -12,6 +12,7 @@ from bayes_snn.reports.network import SHOWN_SAMPLES, draw_spikes, draw_weights
 from bayes_snn.reports.page import Html, Sheet, element, gallery, joined, key, missing, paragraph
 from bayes_snn.reports.scores import draw_calibration
 from bayes_snn.reports.tables import accuracies, cost, provenance, verdict
+from bayes_snn.reports.twin import has_twin, the_chip
 
 
 def calibration(material: Material, sheet: Sheet) -> Html:
@@ -114,6 +115,7 @@ def spikes(material: Material, sheet: Sheet) -> Html:
 
 
 Section = Callable[[Material, Sheet], Html]
+CHIP = "chip"  # the section that fits with a twin alone have
 SECTIONS: dict[str, tuple[str, Section]] = {
     "verdict": ("Verdict", verdict),
     "accuracies": ("Accuracies", accuracies),
@@ -122,10 +124,16 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "ranks": ("Ranks", ranks),
     "weights": ("Weights by layer", weights),
     "spikes": ("Spikes", spikes),
+    CHIP: ("The chip", the_chip),
     "cost": ("Cost", cost),
     "provenance": ("Provenance", provenance),
 }
 RUNS_THE_CHIP = ("calibration", "spikes")
+
+
+def sections_of(material: Material) -> dict[str, str]:
+    """Names and titles of the sections that a fit has, in order."""
+    return {name: title for name, (title, _) in SECTIONS.items() if name != CHIP or has_twin(material)}
 
 
 def write_section(name: str, material: Material, sheet: Sheet) -> Html:

@@ -11,6 +11,7 @@ from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
+from bayes_snn.inference.fit_summary import distilled_in_words
 from bayes_snn.names import DISTORTIONS, strengths_in_words
 from bayes_snn.posterior.noisy import noise_in_words
 from bayes_snn.reports.material import Material
@@ -101,6 +102,8 @@ def accuracies(material: Material, sheet: Sheet) -> Html:
     parts: list[object] = [element("div", scores, gallery(sheet, [draw_accuracies(drawn)], "pairs"), class_="beside")]
     if material.test is None:
         parts.append(missing(f"Test intervals are missing with the test samples. {material.why_no_test}"))
+    if words := distilled_in_words(material.result):
+        parts.append(paragraph(words))
     parts.append(
         paragraph(
             "Intervals are Wilson intervals over the test samples: how another chip would do is not in them. Chance "
@@ -121,6 +124,10 @@ def cost(material: Material, sheet: Sheet) -> Html:
         (f"passes (all {n_train:,} training samples shown once)", counted(passes)),
         ("passes for each kept draw", "" if passes is None else f"{passes / (kept['chain'] * kept['draw']):,.1f}"),
     ]
+    if (each := material.number("presentations_per_effective_draw")) is not None:
+        rows.append(("presentations for each effective draw of predictions and log-likelihood", counted(each)))
+    if (written := material.number("programmings")) is not None:
+        rows.append(("programmings (the weights written once)", counted(written)))
     whole = saved + (shown or 0)
     share = f"{saved:,.0f} presentations, {saved / whole:.1%} of {whole:,.0f}" if saved else "none"
     rows.append(("saved by early rejection", share))

@@ -16,7 +16,7 @@ from bayes_snn.names import strengths_in_words
 from bayes_snn.reports.comparison import comparison
 from bayes_snn.reports.material import Material, gather
 from bayes_snn.reports.page import Html, Sheet, element, joined, page, paragraph
-from bayes_snn.reports.sections import SECTIONS, write_section
+from bayes_snn.reports.sections import sections_of, write_section
 
 Fit = FitResult | str | Path
 
@@ -80,7 +80,7 @@ def render(
     materials = _named_apart([gather(fit, test, chip) for fit in fits])
     several = len(materials) > 1
     sheet = Sheet(level=3 if several else 2)
-    n_parts, done = len(SECTIONS) * len(materials) + several, 0
+    n_parts, done = sum(len(sections_of(material)) for material in materials) + several, 0
     parts: list[object] = []
     if several:
         tell("comparison", 0.0)
@@ -90,21 +90,22 @@ def render(
     for number, material in enumerate(materials, 1):
         prefix = f"fit-{number}-" if several else ""
         sections = []
-        for name, (title, _) in SECTIONS.items():
+        for name, title in sections_of(material).items():
             tell(f"{material.name}: {title.lower()}" if several else title.lower(), done / n_parts)
             heading = element(f"h{sheet.level}", title, id=f"{prefix}{name}")
             sections.append(element("section", heading, write_section(name, material, sheet), class_="part"))
             done += 1
         if several:
             head = [element("h2", material.name, id=f"fit-{number}"), paragraph(_summary(material), class_="lead")]
-            parts.append(element("article", *head, _contents(prefix, material.name), joined(sections), class_="fit"))
+            links = _contents(material, prefix, material.name)
+            parts.append(element("article", *head, links, joined(sections), class_="fit"))
         else:
             parts.append(joined(sections))
     tell("done", 1.0)
     title = f"{len(materials)} fits" if several else f"Fit {materials[0].name}"
     lead = ", ".join(m.name for m in materials) if several else _summary(materials[0])
-    links = [("comparison", "Comparison"), *((f"fit-{i}", m.name) for i, m in enumerate(materials, 1))]
-    contents = _links(links, "Fits") if several else _contents("", "Sections")
+    fits_in_order = [("comparison", "Comparison"), *((f"fit-{i}", m.name) for i, m in enumerate(materials, 1))]
+    contents = _links(fits_in_order, "Fits") if several else _contents(materials[0], "", "Sections")
     header = element("header", element("h1", title), paragraph(lead, class_="lead"), contents)
     return page(f"{title} - bayes_snn report", joined([header, element("main", joined(parts))]))
 
@@ -137,8 +138,8 @@ def _summary(material: Material) -> str:
     )
 
 
-def _contents(prefix: str, label: str) -> Html:
-    return _links([(f"{prefix}{name}", title) for name, (title, _) in SECTIONS.items()], label)
+def _contents(material: Material, prefix: str, label: str) -> Html:
+    return _links([(f"{prefix}{name}", title) for name, title in sections_of(material).items()], label)
 
 
 def _links(links: Sequence[tuple[str, str]], label: str) -> Html:

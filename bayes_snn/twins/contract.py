@@ -7,6 +7,7 @@ random numbers each time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +15,7 @@ from bayes_snn.chips.contract import Chip, ChipSpec, FloatArray, IntArray
 from bayes_snn.errors import InputError
 
 SPIKES, COUNTS = "spikes", "counts"  # what a chip was learned from
+_NAMED = 8  # outputs in a sentence
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,17 @@ class Twin(Protocol):
         ...
 
 
-def never_varied(shown: int, n: int) -> InputError:
-    """What to say of a chip that answered n spikes of each output in all of so many presentations."""
+def never_varied(shown: int, counts: Sequence[int]) -> InputError:
+    """What to say of a chip whose outputs counted these spikes, one number each, in all of so many presentations."""
+    numbers = sorted({int(count) for count in counts})
+    if len(numbers) == 1:
+        what = f"Each output counted {numbers[0]} spikes"
+    else:
+        named = ", ".join(str(int(count)) for count in counts[:_NAMED]) + (", ..." if len(counts) > _NAMED else "")
+        what = f"The outputs counted {named} spikes, one number for each,"
     return InputError(
-        f"Each output counted {n} spikes in all of {shown:,} presentations, whatever the weights and inputs were: "
-        "check that the chip's driver writes the weights, and that inputs reach it."
+        f"{what} in all of {shown:,} presentations, whatever the weights and inputs were: check that the chip's driver "
+        "writes the weights, and that inputs reach it."
     )
 
 

@@ -100,7 +100,7 @@ class _Learner:
         bench = self.bench
         self.outputs.learn()
         if (bench.least == bench.most).all():
-            raise never_varied(bench.asked.presentations, int(bench.most.max()))
+            raise never_varied(bench.asked.presentations, bench.most.tolist())
         for out in np.flatnonzero(bench.least == bench.most):
             self.notes.append(f"Output {out} counted {bench.most[out]} spikes in every presentation.")
         self.hidden.learn()

@@ -74,7 +74,7 @@ def learn_from_spikes(
         raise BudgetSpentError
     rates = [layer.mean(axis=(0, 1)) for layer in recordings.spikes()]
     if len(recordings) >= FIRST_BATCH and all(((rate == 0) | (rate == 1)).all() for rate in rates):
-        raise never_varied(len(recordings), int(rates[-1].max()) * asked.spec.n_steps)
+        raise never_varied(len(recordings), (rates[-1] * asked.spec.n_steps).astype(int).tolist())
     learned = Learned(SPIKES, asked.presentations, asked.programmings, wrong, compared, type(asked.chip).__name__)
     twin.learned = replace(learned, notes=(*twin.learned.notes, *_constant_in_words(rates)))
     return twin, recordings

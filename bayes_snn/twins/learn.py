@@ -48,8 +48,8 @@ def learn_twin(
     Raises
     ------
     InputError
-        When an argument cannot be used, the chip cannot be learned that way, or the budget is too small to learn
-        anything.
+        When an argument cannot be used, the chip cannot be learned that way, its inputs cannot be chosen
+        (`given_inputs`), or the budget is too small to learn anything.
     ChipError
         When the chip answers nonsense.
     """
@@ -64,6 +64,11 @@ def learn_twin(
 
 def learn(asked: AskedChip, seed: int, inputs: FloatArray | None = None, way: str | None = None) -> LIFTwin:
     """`learn_twin` of a chip that is counted; `asked.budget` limits it."""
+    if getattr(asked.chip, "given_inputs", False):
+        raise InputError(
+            "The chip can be shown real samples alone (given_inputs), but a twin is learned from inputs of its own "
+            "choice, whichever way: fit without a twin (sampler='sitewise')."
+        )
     way = _choose_way(asked.chip, way)
     try:
         with waiting(f"Learning a twin of the chip from its {way}") as tell:

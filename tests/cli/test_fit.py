@@ -479,7 +479,7 @@ def test_an_ensemble_is_distilled_where_that_is_asked_for(run: Run) -> None:
     out = " ".join(ended.out.split())
     assert "│ distilled" in out
     assert f"{stored['distilled']['presentations']:,} presentations more" in out
-    assert f"answer {stored['distilled']['agreement']:.1%} of the inputs" in out
+    assert f"answers {stored['distilled']['agreement']:.1%} of the inputs" in out
 
 
 def test_a_real_process_fits_iris(fitted: Path) -> None:
@@ -542,6 +542,7 @@ def test_a_fit(
 def test_each_sampler_fits(sampler: str, run: Run) -> None:
     assert run("--sampler", sampler, "--out", "mine").code == 0
     assert check_folder(Path("mine"))["arguments"]["sampler"] == sampler
+    assert (Path("mine") / "twin" / "twin.json").exists() == (sampler == "twin")
 
 
 @pytest.mark.parametrize("model", available_models())

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
-from bayes_snn.estimates.distil import JITTER, distil
+from bayes_snn.estimates.distil import JITTER, MOST_DIFFERING, distil
 from bayes_snn.estimates.predict import ESTIMATES, Draws
 from bayes_snn.exports.npz import read_weights, write_weights
 from bayes_snn.inference.estimator import BayesSNNClassifier
 from bayes_snn.inference.fit import fit
+from bayes_snn.inference.fit_summary import distilled_in_words
 from bayes_snn.inference.load import load_fit
 from bayes_snn.posterior.noisy import MCWM, NoiseChoice
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from tests.helpers.fits import CountingChip, hand_made_fit
+from tests.helpers.twins import twin_of
 
 X = np.random.default_rng(0).normal(size=(30, 8))
 Y = (X[:, 0] + X[:, 1] > 0).astype(int)
@@ -113,6 +117,70 @@ def test_noisy_chips_are_treated_as_in_the_fit(kind):
     assert made.posterior["distilled"].attrs["presentations"] == chip.shown - before
     assert chip.shown - before > 3 * 50 * (10 + 1)
     assert (chip.shown - before) % (3 * 50) == 0  # whole runs of all inputs, three for each evaluation
+
+
+# on a twin
+
+EXACT, WRONG = twin_of(CHIP), twin_of(LIFChip((8, 6, 2), "comparator", 1.0, 5, 20, weight_range=(-3.0, 2.5)))
+
+
+def on_twin(result, twin, chip=CHIP):
+    """The fit as if it had sampled a twin, on a chip that is counted."""
+    counted = CountingChip(chip)
+    return counted, replace(result, chip=counted, twin=twin, posterior=result.posterior.copy())
+
+
+def test_on_a_twin_that_is_right_the_weights_are_those_that_the_chip_would_teach(result):
+    chip, made = on_twin(result, EXACT)
+    found = made.distil(n_inputs=100, sweeps=4, seed=3)
+    assert chip.shown == made.distilled["presentations"] == len(X) + 100
+    assert made.cost.distilling == result.cost.distilling + chip.shown
+    assert (made.distilled["differing"], made.distilled["wrong"]) == (0.0, 0.0)
+    for a, b in zip(found, result.distil(n_inputs=100, sweeps=4, seed=3), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert made.distilled["agreement"] == result.distilled["agreement"] == made.distilled["twin_agreement"]
+    assert "distil on the chip" not in distilled_in_words(made)
+    assert "answers 0.0% of the inputs otherwise" in distilled_in_words(made)
+
+
+def test_a_twin_that_errs_is_told_and_the_score_is_the_chips(result, tmp_path):
+    chip, made = on_twin(result, WRONG)
+    found = made.distil(n_inputs=300, sweeps=8)
+    assert chip.shown == made.distilled["presentations"] == len(X) + 300
+    rng = np.random.default_rng(0)  # the inputs of seed 0
+    drawn = X[rng.integers(len(X), size=300)]
+    inputs = np.concatenate([X, drawn + JITTER * rng.normal(size=drawn.shape)])
+    answers = [np.argmax(each.run(found, inputs), axis=1) for each in (CHIP, WRONG)]
+    told = made.distilled
+    assert told["differing"] == np.mean(answers[0] != answers[1]) > MOST_DIFFERING
+    assert told["wrong"] == np.mean(CHIP.run(found, inputs) != WRONG.run(found, inputs))
+    assert told["agreement"] < told["twin_agreement"]
+    said = distilled_in_words(made)
+    assert f"answers {told['agreement']:.1%} of the inputs as the ensemble does" in said
+    assert f"answers {told['differing']:.1%} of the inputs otherwise than the chip" in said
+    assert "More than 2% are too many: distil on the chip" in said
+    read = load_fit(made.save(tmp_path / "fit"), chip)
+    assert distilled_in_words(read) == said
+    before = chip.shown
+    read.distil(n_inputs=50, sweeps=2, on="chip")
+    assert chip.shown - before == read.distilled["presentations"] > 50 * len(X)
+    assert "twin" not in distilled_in_words(read)
+
+
+def test_a_noisy_chip_is_shown_each_input_as_often_as_in_the_fit():
+    noisy = LIFChip((8, 4, 2), "noise", 0.3, 0, 12)
+    chip, made = on_twin(hand_made_fit(noisy, X, Y, chains=2, draws=5), twin_of(LIFChip((8, 4, 2), n_steps=12)), noisy)
+    made.arguments |= {"noise": MCWM, "repeats": 3}
+    made.distil(n_inputs=20, sweeps=2)
+    assert chip.shown == made.distilled["presentations"] == 3 * (len(X) + 20)
+    assert 0 < made.distilled["wrong"] < 1
+
+
+def test_where_to_distil_can_only_be_a_place_that_there_is(result):
+    with pytest.raises(InputError, match=r"this fit has none: take on='chip'"):
+        result.distil(on="twin")
+    with pytest.raises(InputError, match=r"Unknown place to distil 'moon'; known are chip, twin"):
+        result.distil(on="moon")
 
 
 def test_it_is_asked_for_and_then_kept(result, tmp_path):

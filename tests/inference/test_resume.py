@@ -20,10 +20,12 @@ import pytest
 from bayes_snn.checkpoint import chain_store, identity
 from bayes_snn.checkpoint.chain_store import ChainStore
 from bayes_snn.checkpoint.checkpoint import Checkpoint
+from bayes_snn.checkpoint.identity import Before
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import CheckpointError, ChipError, InputError
 from bayes_snn.inference.fit import fit
+from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
 from bayes_snn.names import SAMPLERS
 from bayes_snn.samplers.shared.tally import Tally
@@ -247,6 +249,52 @@ def test_another_chip_of_the_same_description_is_refused(sampler, tmp_path):
     asked = int((tmp_path / "asked").read_text())
     assert asked == 2 * len(INPUTS)  # a pass for each chain: both had begun
     assert resume(tmp_path, chip, **twin).cost.checks == result.cost.checks + asked  # read again, asked again
+
+
+class UnlearnableChip(FailingChip):
+    """Outputs count the same whatever is shown, but for one training sample: no twin of it is learned."""
+
+    def __init__(self, at=None):
+        super().__init__(at)
+        self.spec, self.shown = ChipSpec((3, 3, 2), 8), 0
+
+    def run(self, weights, inputs):
+        if self.runs == self.at:
+            raise ChipError("The link broke.")
+        self.runs += 1
+        self.shown += len(inputs)
+        counts = np.full((len(inputs), 2), 3)
+        counts[(inputs == X[0]).all(axis=1), 1] += 2 * (np.asarray(weights[1]).sum() > 0)
+        return counts
+
+
+def test_a_fit_whose_sampler_was_chosen_goes_on_with_what_was_told_and_paid(tmp_path):
+    def chosen(chip, **options):
+        return fit(chip, X, Y % 2, draws=6, tune=4, chains=2, cores=1, **options)
+
+    whole_chip = UnlearnableChip()
+    whole = chosen(whole_chip)
+    assert whole.arguments["sampler"] == "sitewise"
+    assert whole.note.startswith("Sampled by sitewise, because no twin of it can be learned: each output")
+    assert whole.cost.learning > 0
+    assert whole.cost.total == whole_chip.shown
+    first = UnlearnableChip(whole_chip.runs - 60)
+    with pytest.raises(ChipError, match="The link broke"):
+        chosen(first, checkpoint=every_few(tmp_path, 1))
+    again = UnlearnableChip()
+    result = resume(tmp_path, again)
+    assert_same(result, whole, tmp_path)
+    assert result.note == whole.note
+    assert result.cost.learning == whole.cost.learning
+    assert again.shown < whole_chip.shown - whole.cost.learning
+    assert load_fit(result.save(tmp_path / "fit"), again).note == whole.note
+    # a fit whose sampler was named has nothing to tell, nor one of an older checkpoint
+    assert Before.of({}) == Before()
+    named = UnlearnableChip(80)
+    with pytest.raises(ChipError):
+        chosen(named, sampler="sitewise", checkpoint=every_few(tmp_path / "named", 1))
+    result = resume(tmp_path / "named", UnlearnableChip())
+    assert (result.note, result.cost.learning) == ("", 0)
 
 
 def test_a_chip_that_is_noisy_cannot_be_asked(tmp_path):

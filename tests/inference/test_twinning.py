@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from bayes_snn.twins.learn import learn_twin
 from tests.helpers.fits import InterruptingChip
 from tests.helpers.tallied import TalliedChip
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
+from tests.helpers.twins import twin_of
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -105,6 +108,40 @@ def test_a_twin_of_another_chip_is_refused(twin):
         fit(LIFChip((3, 5, 2), n_steps=16), X, Y, twin=twin, draws=2, **SMALL)
     with pytest.raises(InputError, match=r"A twin came with sampler 'block'"):
         fit(make_chip(), X, Y, twin=twin, sampler="block", draws=2, **SMALL)
+
+
+@pytest.mark.parametrize("sampler", ["auto", "twin"])
+def test_a_given_twin_that_is_hopeless_is_told(sampler, monkeypatch):
+    monkeypatch.setattr("bayes_snn.inference.twinning.MOST_SPREAD", 1e-9)
+    options = {"twin": twin_of(make_chip()), "sampler": sampler, "draws": 2, "chains": 3, "tune": 2, "cores": 1}
+    other = LIFChip((3, 4, 2), "comparator", 2.0, seed=101, n_steps=16)
+    if sampler == "twin":
+        assert "of the counts wrong where the posterior is: the chip has changed" in fit(other, X, Y, **options).note
+        return
+    with pytest.raises(InputError, match=r"twin that was given is off by [\d.]+ nats .*the chip has changed.*learn it"):
+        fit(other, X, Y, **options)
+
+
+def test_a_stored_twin_of_another_chip_is_told(tmp_path):
+    """By the note, which the command prints and the folder keeps."""
+    folder = twin_of(LIFChip((3, 4, 2), "comparator", 2.0, seed=101, n_steps=16)).save(tmp_path / "twin")
+    result = fit(make_chip(), X, Y, twin=folder, sampler="twin", draws=2, **SMALL)
+    assert re.search(r"The twin had \d+% of the counts wrong where the posterior is: the chip has changed", result.note)
+    assert load_fit(result.save(tmp_path / "fit")).note == result.note
+    right = fit(make_chip(), X, Y, twin=twin_of(make_chip()).save(tmp_path / "right"), draws=2, **SMALL)
+    assert right.note == "Sampled on a twin that was given, each draw checked on the chip."
+
+
+@pytest.mark.parametrize("spikes", [True, False])
+def test_no_twin_is_learned_of_a_chip_that_is_shown_given_inputs_alone(spikes):
+    chip = TalliedChip(make_chip(), spikes)
+    chip.given_inputs = True
+    with pytest.raises(InputError, match=r"real samples alone \(given_inputs\).*sampler='sitewise'"):
+        learn_twin(chip)
+    assert chip.shown == 0
+    result = fit(chip, X, Y, draws=2, **SMALL)
+    assert "by sitewise, because no twin of it can be learned: the chip can be shown real samples alone" in result.note
+    assert result.cost.learning == 0
 
 
 def test_learning_goes_on_where_it_was_stopped(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
-from bayes_snn.twins.contract import COUNTS, SPIKES, check_twin
+from bayes_snn.twins.contract import COUNTS, SPIKES, check_twin, never_varied
 from bayes_snn.twins.learn import learn_twin
 from tests.helpers.tallied import TalliedChip
 from tests.helpers.toys import SigmoidChip
@@ -115,6 +115,20 @@ def test_a_chip_that_never_answers_otherwise_is_refused_in_a_sentence(spikes, va
     with pytest.raises(InputError, match=rf"counted {16 * value} spikes in all of [\d,]+ presentations") as error:
         learn_twin(chip)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("spikes", [True, False])
+def test_outputs_that_never_vary_are_told_one_by_one(spikes):
+    chip = Broken([*ALL, (1, 0, False), (1, 1, True)], spikes)
+    with pytest.raises(InputError, match=r"^The outputs counted 0, 16 spikes, one number for each, in all of [\d,]+ "):
+        learn_twin(chip)
+
+
+def test_of_many_outputs_the_first_are_named():
+    assert "counted 0, 1, 2, 3, 4, 5, 6, 7, ... spikes, one number for each, in all of 2,000" in str(
+        never_varied(2000, range(20))
+    )
+    assert str(never_varied(2000, [5] * 20)).startswith("Each output counted 5 spikes in all of 2,000 presentations")
 
 
 @pytest.mark.parametrize(

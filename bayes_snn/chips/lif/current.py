@@ -13,10 +13,14 @@ TABLE_REACH = 64.0  # the tables reach this far either way, in units of the thre
 
 @register_jitable
 def knot(current, n_knots):  # type: ignore[no-untyped-def]
-    """Place of a current in a table over [-TABLE_REACH, TABLE_REACH], in knots, clipped to the table's ends."""
-    scale = np.float32((n_knots - 1) / (2.0 * TABLE_REACH))
+    """Place of a current in a table over [-TABLE_REACH, TABLE_REACH], in knots, clipped to the table's ends.
+
+    A current that is NaN, as sums of infinite ones are, is at the lower end: every place is one of the table.
+    """
+    scale, last = np.float32((n_knots - 1) / (2.0 * TABLE_REACH)), np.float32(n_knots - 1)
     place = (current + np.float32(TABLE_REACH)) * scale
-    return np.minimum(np.maximum(place, np.float32(0.0)), np.float32(n_knots - 1))
+    place = place if place > np.float32(0.0) else np.float32(0.0)  # not np.maximum, which hands on a NaN
+    return place if place < last else last
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)

@@ -95,7 +95,8 @@ class RemoteChip:
         self._host_and_port = parts
         self._request = 0
         self._connection: _Connection | None = None
-        self._connection, self.spec, self.subsets = self._open()
+        self._connection, self.spec, told = self._open()
+        self.subsets, self.given_inputs = (told.get(name) is True for name in ("subsets", "given_inputs"))
 
     def run(self, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int32]:
         """Show every input to the chip once: spike counts (n_samples, n_out); see `Chip.run`."""
@@ -132,8 +133,8 @@ class RemoteChip:
         self._connection = connection
         return connection
 
-    def _open(self) -> tuple[_Connection, ChipSpec, bool]:
-        """A new connection, what the chip is, and whether a run of few samples costs accordingly less."""
+    def _open(self) -> tuple[_Connection, ChipSpec, dict[str, Any]]:
+        """A new connection, what the chip is, and all that the server said of it."""
         deadline = time.monotonic() + self.timeout
         connection = self._connect(deadline)
         try:
@@ -149,7 +150,7 @@ class RemoteChip:
             raise
         limit = reply.fields.get("max_bytes")
         connection.max_bytes = limit if isinstance(limit, int) else MAX_BYTES
-        return connection, spec, reply.fields.get("subsets") is True
+        return connection, spec, reply.fields
 
     def _connect(self, deadline: float) -> _Connection:
         """A connection that the server has let in."""

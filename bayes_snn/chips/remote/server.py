@@ -109,7 +109,9 @@ class Server:
         self.failed: Counter[str] = Counter()
         self._lock = threading.Lock()  # of the counters: clients are let in by a thread of its own
         fields, levels = spec_fields(spec_with_levels(chip))
-        fields = {"spec": fields, "subsets": bool(getattr(chip, "subsets", False)), "max_bytes": self.max_bytes}
+        told = {"subsets": bool(getattr(chip, "subsets", False))}
+        told["given_inputs"] = bool(getattr(chip, "given_inputs", False))
+        fields = {"spec": fields, **told, "max_bytes": self.max_bytes}
         self._description = Message("chip", 0, fields, levels)
         self.waiting = Turns[Message](MOST_WAITING)
         self._waiting_bytes = 0
