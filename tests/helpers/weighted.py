@@ -143,7 +143,7 @@ def posterior_share(log_l: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weights of prior draws that make them stand for the posterior; enough of them count."""
     p = np.exp(log_l - log_l.max())
     p /= p.sum()
-    assert 1.0 / (p @ p) > 10_000, "few prior draws carry all the weight: take more of them, or fewer data"
+    assert 1.0 / (p @ p) > 3_000, "few prior draws carry all the weight: take more of them, or fewer data"
     return p
 
 
