@@ -20,14 +20,16 @@ Matrices = Sequence[NDArray[np.float64]]
 def ranks_of_truths(
     chip,
     inputs: NDArray[np.float64],
-    draw: Callable[[NDArray[np.int64], np.random.Generator], Sequence[Matrices]],
+    draw: Callable[[Matrices, NDArray[np.int64], np.random.Generator], Sequence[Matrices]],
     n_replicates: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """Ranks (n_replicates, n_quantities) of the truth among draws: of each weight, log L, and a new input's prediction.
 
-    `draw` gives draws of the weights, all but independent, from labels (n_samples,). Where counts are alike, ranks are
-    drawn among those that a tie leaves.
+    `draw` gives draws of the weights from the truth and labels (n_samples,): all but independent ones; or those of a
+    reversible chain at both sides of the truth, which has a random place among them, whose ranks are uniform however
+    slow the chain is (Gandy and Scott, arXiv 2001.06465). Where counts are alike, ranks are drawn among those that a
+    tie leaves.
     """
     new = np.concatenate([inputs, 1.5 * inputs[:1] - inputs[1:2]])
 
@@ -43,7 +45,7 @@ def ranks_of_truths(
         p = class_probabilities(chip.run(truth, inputs))
         labels = (rng.random(len(inputs)) > p[:, 0]).astype(np.int64)
         true = quantities(truth, labels)
-        drawn = np.array([quantities(weights, labels) for weights in draw(labels, rng.spawn(1)[0])])
+        drawn = np.array([quantities(weights, labels) for weights in draw(truth, labels, rng.spawn(1)[0])])
         ties = (drawn == true).sum(axis=0)
         found.append((drawn < true).sum(axis=0) + rng.integers(0, ties + 1))
     return np.array(found)

@@ -82,6 +82,20 @@ class Bench:
                 stats.append(told[-1])
         return points, stats
 
+    def chain_from(self, start: dict[str, NDArray], draws: int, rng: np.random.Generator):
+        """As `chain`, without a warm-up, and with the first draw checked as all others: against this start."""
+        self._all.setup_chain(rng, 0, draws)
+        self._all.reset_tuning()
+        self._all.stop_tuning()
+        weights, _ = self.step.weights_and_readout(start)
+        self.step._current = self.step.op.answers(weights, self.step.op.inputs)
+        point, points, stats = {name: np.array(value) for name, value in start.items()}, [], []
+        for _ in range(draws):
+            point, told = self._all.step(point)
+            points.append({name: np.array(value) for name, value in point.items()})
+            stats.append(told[-1])
+        return points, stats
+
     def draws(self, starts: Sequence[dict[str, NDArray]], tune: int, draws: int, seed: int = 0):
         """(chain, draw, *shape) of each value variable, and the stats of all draws."""
         found, stats = [], []

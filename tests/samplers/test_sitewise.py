@@ -425,7 +425,7 @@ def test_simulation_based_calibration():
     step = make_step("sitewise", model)
     n_draws, thin, tune = 9, 12, 60
 
-    def draw(labels, rng):
+    def draw(truth, labels, rng):
         step._labels = labels
         step.reset_tuning()
         step.tune = True

@@ -31,14 +31,7 @@ LABELS = np.array([0, 0, 1, 0, 0, 1, 0, 1, 1, 1])
 POWERS = {"swapped": 0.1, "leak": 0.5, "constant": 1.0}
 DEEP = "hierarchical, two layers"
 N_MOVES = {"sparse": 4}  # weights seldom cross from the spike to the slab
-DRAWS = {"sparse": 1200, "horseshoe": 900}  # 600 of the others
-PASSES = 2  # of the hyperparameters, to a draw
-
-
-@pytest.fixture(autouse=True)
-def few_passes(monkeypatch):
-    """Slices of hyperparameters would take most of the time."""
-    monkeypatch.setattr("bayes_snn.samplers.hyperparameters.PASSES", PASSES)
+DRAWS = {"sparse": 1200, "horseshoe": 900}
 
 
 @cache
@@ -66,7 +59,7 @@ def draws_on(case, twin, draws, power=1.0, checked=True, chains=2):
 @pytest.mark.parametrize("case", [*PRIORS, DEEP])
 def test_draws_on_a_wrong_twin_are_the_chips_whatever_the_prior(case, fault):
     twin = WrongTwin(bench(case).chip, fault)
-    scores, told = draws_on(case, twin, DRAWS.get(case, 600), POWERS[fault])
+    scores, told = draws_on(case, twin, DRAWS.get(case, 700), POWERS[fault])
     assert 0.05 < np.mean([each["accept"] for each in told]) < 0.98
     assert worst(scores.values()) < LIMIT, scores
 
@@ -75,7 +68,7 @@ def test_draws_on_a_wrong_twin_are_the_chips_whatever_the_prior(case, fault):
 @pytest.mark.parametrize("case", [*PRIORS, DEEP])
 def test_with_the_checks_left_out_they_are_the_twins(case, fault):
     """Negative control: the same draws from the same twin, which stands in for the chip."""
-    scores, told = draws_on(case, WrongTwin(bench(case).chip, fault), DRAWS.get(case, 600) * 2 // 3, checked=False)
+    scores, told = draws_on(case, WrongTwin(bench(case).chip, fault), DRAWS.get(case, 500), checked=False)
     assert all(each["accept"] == 1 for each in told)
     assert worst(scores.values()) > LIMIT, scores
 
