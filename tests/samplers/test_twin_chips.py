@@ -56,7 +56,7 @@ DEEP = {"layers": (3, 2, 2, 2), "distortion": "comparator", "sigma": 3.0, "seed"
 def test_three_layers_and_their_scales():
     chip, twin = LIFChip(**DEEP), LIFChip(**DEEP, tau_m=LEAKY)
     inputs, labels = labelled(chip, 10, 3)
-    expected = expected_features(chip, inputs, labels, "hierarchical", 75_000)
+    expected = expected_features(chip, inputs, labels, "hierarchical", 100_000)
     bench = Bench(chip, inputs, labels, "hierarchical", n_moves=3, n_replicas=2)
     starts = prior_draws("hierarchical", chip, 2, np.random.default_rng(4))
     starts = [point_at(bench.model, starts, chain) for chain in range(2)]
