@@ -17,6 +17,8 @@ from bayes_snn.likelihood import log_likelihood
 class SigmoidChip:
     """One input, two output neurons: counts c_k = round(n_steps sigmoid(w_k x)). Two weights, smooth enough."""
 
+    broadcasts = True  # weights (..., n_pre, n_post) are answered by counts (..., n_samples, n_out)
+
     def __init__(self, n_steps: int = 12) -> None:
         self.spec = ChipSpec((1, 2), n_steps)
         self.runs = 0
@@ -28,6 +30,8 @@ class SigmoidChip:
 
 class HiddenChip:
     """One hidden neuron that passes its input on to two outputs: two weights behind the first layer, two before."""
+
+    broadcasts = True
 
     def __init__(self) -> None:
         self.spec = ChipSpec((1, 1, 2), 12)
@@ -65,23 +69,6 @@ BOUNDED: dict[str, Callable] = {
     "|a| < 0.2": lambda a, b: (np.abs(a) < 0.2).astype(float),
     "|b| > 1": lambda a, b: (np.abs(b) > 1).astype(float),
 }
-
-
-def weighted_prior_draws(draw: Callable[[np.random.Generator, int], np.ndarray], n: int = 2_000_000):
-    """Expectations of BOUNDED under the posterior of SigmoidChip: prior draws (n, 2) weighted by their likelihood.
-
-    Their own error is a few 1e-4, far below that of the chains held to them.
-    """
-    weights = draw(np.random.default_rng(20240210), n)
-    chip = SigmoidChip()
-    logp = np.zeros(n)
-    for x, label in zip(INPUTS[:, 0], LABELS, strict=True):
-        with np.errstate(over="ignore"):
-            counts = np.rint(chip.spec.n_steps / (1.0 + np.exp(-x * weights))).astype(np.int64)
-        logp += log_likelihood(counts, np.full(n, label), 0.5)
-    p = np.exp(logp)
-    p /= p.sum()
-    return {name: float((p * f(*weights.T)).sum()) for name, f in BOUNDED.items()}
 
 
 def quadrature(
