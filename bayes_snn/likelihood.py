@@ -44,7 +44,7 @@ def class_probabilities(counts: Counts, beta: float = BETA, bias: Floats | float
     return probabilities
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for kernels alone
 def log_p(counts, label, beta, bias):  # type: ignore[no-untyped-def]
     """log softmax(beta c + b) at the label of one sample, never above 0: counts and bias (n_classes,)."""
     largest = np.int64(counts[0])
@@ -60,12 +60,10 @@ def log_p(counts, label, beta, bias):  # type: ignore[no-untyped-def]
     return ((beta * (np.int64(counts[label]) - largest) + bias[label]) - top) - np.log(total)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _terms(counts, labels, beta, bias):  # type: ignore[no-untyped-def]
-    terms = np.empty(counts.shape[0])
+@njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+def _terms(counts, labels, beta, bias, terms):  # type: ignore[no-untyped-def]
     for i in range(counts.shape[0]):
         terms[i] = log_p(counts[i], labels[i], beta, bias)
-    return terms
 
 
 def log_likelihood(
@@ -73,8 +71,9 @@ def log_likelihood(
 ) -> NDArray[np.float64]:
     """log p of each sample's label: counts (n_samples, n_classes), labels (n_samples,) -> (n_samples,)."""
     whole = np.array(counts, np.int64, order="C")  # one kind of array: the kernel is compiled once
-    found = _terms(whole, np.array(labels, np.int64), float(beta), np.zeros(whole.shape[1]) + bias)
-    return np.asarray(found)
+    terms = np.empty(len(whole))
+    _terms(whole, np.array(labels, np.int64), float(beta), np.zeros(whole.shape[1]) + bias, terms)
+    return terms
 
 
 def log_mean(runs: Sequence[Floats] | Floats) -> NDArray[np.float64]:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import ChipSpec, FloatArray
+from bayes_snn.chips.lif.compiled import kernel
 from bayes_snn.chips.lif.distortion import Layer
 from bayes_snn.chips.lif.neuron import EDGE_COUNTS
 from bayes_snn.chips.lif.recall import MOST_STEPS, drive_marks
@@ -199,7 +199,7 @@ def _pad_marks(
     return np.array(n_marks, np.int64), marks, flips, first
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def program_weights(weights, layers, low, high, step, gain, grid, programmed):  # type: ignore[no-untyped-def]
     """Saturate, quantise (step > 0), mismatch and round to the layer's grid (> 0); False when a weight is NaN.
 

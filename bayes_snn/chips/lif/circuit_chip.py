@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs
 from bayes_snn.chips.lif.circuit import TabulatedLayer, make_circuit, make_programming
-from bayes_snn.chips.lif.forward import group_inputs, run_group, run_groups
+from bayes_snn.chips.lif.forward import group_inputs, run_groups
 from bayes_snn.chips.lif.lanes import GROUP
 from bayes_snn.chips.lif.state import new_run
 from bayes_snn.chips.sweeper import Sweeper
@@ -47,21 +47,15 @@ class CircuitChip:
         """
         columns = self._program(weights)
         groups = self._groups(inputs)
-        counts = np.empty((len(inputs), self.spec.layers[-1]), np.int32)
-        key = self._begin_run()  # before the circuit is read: its thresholds may have drifted
-        run_groups(self.circuit, columns, groups, 0, key, counts)
-        return counts
+        return self._show(columns, groups, len(inputs), 1)[1]
 
     def spikes(self, weights: Sequence[FloatArray], inputs: FloatArray) -> list[NDArray[np.bool_]]:
         """Spikes of every neuron at every step: a (n_samples, n_steps, n_neurons) array for each layer.
 
         An optional capability: not every chip can show its hidden neurons. Counts as one presentation each sample.
         """
-        columns, groups, key = self._program(weights), self._groups(inputs), self._begin_run()
-        n_words, n_neurons = -(-self.spec.n_steps // 32), len(self.circuit.decay)
-        trains = np.empty((len(groups), n_words, n_neurons, GROUP), np.uint32)
-        for group, shown in enumerate(groups):
-            run_group(self.circuit, columns, shown, new_run(group * GROUP, key), trains[group])
+        columns, groups = self._program(weights), self._groups(inputs)
+        trains, _ = self._show(columns, groups, len(inputs), len(groups))
         steps = np.arange(self.spec.n_steps)
         # (group, step, neuron, sample) -> (sample, step, neuron)
         fired = (trains[:, steps // 32] >> (steps % 32)[None, :, None, None].astype(np.uint32)) & 1
@@ -88,6 +82,17 @@ class CircuitChip:
             matrices.append(columns[start : start + n_pre * n_post].reshape(n_post, n_pre).T.copy())
             start += n_pre * n_post
         return matrices
+
+    def _show(
+        self, columns: NDArray[np.float32], groups: NDArray[np.float32], n_samples: int, n_kept: int
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+        """A run: spikes of all groups, or of one where no more are kept, as `run_groups` fills them; and counts."""
+        key = self._begin_run()  # before the circuit is read: its thresholds may have drifted
+        n_words, n_neurons = -(-self.spec.n_steps // 32), len(self.circuit.decay)
+        trains, totals = np.empty((n_kept, n_words, n_neurons, GROUP), np.uint32), np.empty(GROUP, np.uint32)
+        counts = np.empty((n_samples, self.spec.layers[-1]), np.int32)
+        run_groups(self.circuit, columns, groups, new_run(self.circuit, key), trains, counts, totals)
+        return trains, counts
 
     def _begin_run(self) -> np.uint64:
         """Names the noise of one run; without noise all runs are one."""

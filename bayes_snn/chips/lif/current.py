@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from bayes_snn.chips.lif.compiled import inlined, inner
 from bayes_snn.chips.lif.lanes import GROUP, lacks_bit, load, splat, store, where
 
 TABLE_REACH = 64.0  # the tables reach this far either way, in units of the threshold
@@ -23,7 +23,7 @@ def knot(current, n_knots):  # type: ignore[no-untyped-def]
     return place if place < last else last
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+@inner
 def bend_current(current, table):  # type: ignore[no-untyped-def]
     """I + sigma g(I) of each sample: sigma g from equidistant knots, linear between them, constant outside."""
     last = table.shape[0] - 2
@@ -34,7 +34,7 @@ def bend_current(current, table):  # type: ignore[no-untyped-def]
         current[s] += low + (place - np.float32(left)) * (table[left + 1] - low)
 
 
-@njit(inline="always")
+@inlined
 def driven(current, inflow, table, neuron, scratch):  # type: ignore[no-untyped-def]
     """Drive of an input current: the distortion of the current, then times 1 - alpha."""
     if table.shape[0] > 0:
@@ -44,7 +44,7 @@ def driven(current, inflow, table, neuron, scratch):  # type: ignore[no-untyped-
     return current * inflow
 
 
-@njit(inline="always")
+@inlined
 def dense_current(inputs, column):  # type: ignore[no-untyped-def]
     """First layer: sum over inputs (n_in, GROUP), in their order, of weights (n_in,) times inputs."""
     current = splat(np.float32(0.0))
@@ -53,7 +53,7 @@ def dense_current(inputs, column):  # type: ignore[no-untyped-def]
     return current
 
 
-@njit(inline="always")
+@inlined
 def dense_currents(inputs, column_a, column_b):  # type: ignore[no-untyped-def]
     """`dense_current` of two neurons, which share the reading of the inputs."""
     a = b = splat(np.float32(0.0))
@@ -63,7 +63,7 @@ def dense_currents(inputs, column_a, column_b):  # type: ignore[no-untyped-def]
     return a, b
 
 
-@njit(inline="always")
+@inlined
 def column_sum(column):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for i in range(column.shape[0]):
@@ -71,7 +71,7 @@ def column_sum(column):  # type: ignore[no-untyped-def]
     return splat(total)
 
 
-@njit(inline="always")
+@inlined
 def spike_currents(trains, column_a, column_b, all_a, all_b, bit, next_bit):  # type: ignore[no-untyped-def]
     """Later layers: sums of the weights (n_pre,) of the neurons whose trains (n_pre, GROUP) have a bit.
 

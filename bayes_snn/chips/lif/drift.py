@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.lif.circuit import Circuit, layer_edges, pad_edges
+from bayes_snn.chips.lif.compiled import kernel
 from bayes_snn.chips.lif.distortion import DRIFT_RUNS, Layer
 from bayes_snn.chips.lif.lanes import GROUP, store
 from bayes_snn.chips.lif.noise import mix, standard_normals
@@ -24,10 +24,13 @@ _FURTHEST = 50.0  # exp(50) thresholds are never reached, exp(-50) always: beyon
 _SALT = np.uint64(0xD21F7)  # the walk's numbers are others than the noise's
 
 
-@njit(cache=True, error_model="numpy")
-def walk_on(walk, key, age, n_runs):  # type: ignore[no-untyped-def]
-    """Take B of each neuron, (n_neurons,) float64, from an age to another, n_runs later, in place."""
-    drawn, step = np.empty(GROUP, np.float32), 1.0 / np.sqrt(np.float64(DRIFT_RUNS))
+@kernel
+def walk_on(walk, key, age, n_runs, drawn):  # type: ignore[no-untyped-def]
+    """Take B of each neuron, (n_neurons,) float64, from an age to another, n_runs later, in place.
+
+    drawn (GROUP,) float32 is room.
+    """
+    step = 1.0 / np.sqrt(np.float64(DRIFT_RUNS))
     for run in range(age + 1, age + n_runs + 1):
         run_key = mix(key ^ np.uint64(run))
         for first in range(0, walk.shape[0], GROUP):
@@ -55,12 +58,13 @@ class ThresholdDrift:
         self._ends = np.cumsum([len(layer.threshold) for layer in layers])[:-1]
         self._walk = np.zeros(len(self._thresholds))  # where it stands at a key and an age
         self._key, self._age = np.uint64(0), 0
+        self._drawn = np.empty(GROUP, np.float32)
 
     def thresholds(self, key: np.uint64, age: int) -> NDArray[np.float32]:
         """theta of each neuron, (n_neurons,), on the walk that a key names, at an age."""
         if key != self._key or age < self._age:
             self._walk[:], self._key, self._age = 0.0, key, 0
-        walk_on(self._walk, np.uint64(mix(key ^ _SALT)), self._age, age - self._age)
+        walk_on(self._walk, np.uint64(mix(key ^ _SALT)), self._age, age - self._age, self._drawn)
         self._age = age
         exponents = np.clip(self._sigma * self._walk, -_FURTHEST, _FURTHEST)
         return np.asarray((self._thresholds * np.exp(exponents)).astype(np.float32))

@@ -14,18 +14,15 @@ plain NumPy loop gives the same spike counts (tests/helpers/reference.py):
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bayes_snn.chips.lif.compiled import inlined, inner, kernel
 from bayes_snn.chips.lif.current import column_sum, dense_currents, driven, spike_currents
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros, count_bits, load, splat, store
-from bayes_snn.chips.lif.neuron import EDGE_COUNTS, advance
+from bayes_snn.chips.lif.neuron import EDGE_COUNTS, Cell, advance
 from bayes_snn.chips.lif.noise import standard_normals
 from bayes_snn.chips.lif.recall import recall
 from bayes_snn.chips.lif.state import Run
-
-# Functions compiled with _nrt=False count no references: they allocate nothing, are called thousands of times a run,
-# and would spend much of it on counting the views that they take of their arguments' rows.
 
 
 def group_inputs(inputs: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -38,127 +35,135 @@ def group_inputs(inputs: NDArray[np.float64]) -> NDArray[np.float32]:
     return groups
 
 
-@njit(inline="always")
-def steps_of_word(circuit, word):  # type: ignore[no-untyped-def]
+@inlined
+def steps_of_word(n_steps, word):  # type: ignore[no-untyped-def]
     """How many of a word's 32 steps are shown."""
-    return min(32, circuit.n_steps - 32 * word)
+    return min(32, n_steps - 32 * word)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+@inner
 def draw_noise(scale, key, neuron, step, first_sample, drawn):  # type: ignore[no-untyped-def]
     """Noise of one neuron at one step for GROUP samples, into drawn (GROUP,)."""
     store(drawn, splat(scale) * standard_normals(key, neuron, step, first_sample))
 
 
-@njit(inline="always")
-def noisy(circuit, neuron, drive, step, run):  # type: ignore[no-untyped-def]
+@inlined
+def noisy(neuron, drive, step, run):  # type: ignore[no-untyped-def]
     """A drive with the step's noise, on a noisy chip."""
-    if circuit.noise.shape[0] > 0:
-        draw_noise(circuit.noise[neuron], run.key, neuron, step, run.first_sample, run.scratch)
+    if run.noise.shape[0] > 0:
+        draw_noise(run.noise[neuron], run.key, neuron, step, run.first_sample, run.scratch)
         drive = drive + load(run.scratch)
     return drive
 
 
-@njit(inline="always")
-def disturbed(circuit, neuron, current, inflow, step, run):  # type: ignore[no-untyped-def]
+@inlined
+def disturbed(neuron, current, inflow, step, run):  # type: ignore[no-untyped-def]
     """Drive of an input current on a chip whose currents are distorted, or noisy."""
-    drive = driven(current, inflow, circuit.current_table, neuron, run.scratch)
-    return noisy(circuit, neuron, drive, step, run)
+    return noisy(neuron, driven(current, inflow, run.current_table, neuron, run.scratch), step, run)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _follow_held(circuit, neuron, run, trains):  # type: ignore[no-untyped-def]
+@inlined
+def _follow_held(cell, neuron, n_steps, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of a neuron under a constant drive, that of the run, step by step."""
-    v, held, decay = splat(np.float32(0.0)), load(run.drive), splat(circuit.decay[neuron])
-    edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
+    v, held, decay = splat(np.float32(0.0)), load(run.drive), splat(cell.decay)
     for word in range(trains.shape[0]):
         train = splat(np.uint32(0))
-        for step in range(steps_of_word(circuit, word)):
-            now = noisy(circuit, neuron, held, 32 * word + step, run)
-            v, train = advance(v, train, now, decay, edges, splat(np.uint32(1 << step)))
+        for step in range(steps_of_word(n_steps, word)):
+            now = noisy(neuron, held, 32 * word + step, run)
+            v, train = advance(v, train, now, decay, cell.edges, splat(np.uint32(1 << step)))
         store(trains[word, neuron], train)
 
 
-@njit(inline="always")
+@inlined
 def run_first(circuit, neuron, current, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of a first-layer neuron under a constant current, to trains (n_words, n_neurons, GROUP)."""
-    held = driven(current, splat(circuit.inflow[neuron]), circuit.current_table, neuron, run.scratch)
-    if circuit.n_marks.shape[0] > 0:
-        for word in range(trains.shape[0]):
-            n_marks = circuit.n_marks[neuron]
-            marks, flips = circuit.marks[neuron, :n_marks], circuit.flips[word, neuron, :n_marks]
-            store(trains[word, neuron], recall(held, marks, flips, circuit.first_train[word, neuron]))
-        return
-    store(run.drive, held)
-    _follow_held(circuit, neuron, run, trains)
+    inflow = splat(circuit.inflow[neuron])
+    held = current * inflow
+    if run is not None:
+        held = driven(current, inflow, run.current_table, neuron, run.scratch)
+        if circuit.n_marks.shape[0] == 0:
+            store(run.drive, held)
+            edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
+            cell = Cell(circuit.decay[neuron], circuit.inflow[neuron], edges)
+            _follow_held(cell, neuron, circuit.n_steps, run, trains)
+            return
+    n_marks = circuit.n_marks[neuron]
+    for word in range(trains.shape[0]):
+        marks, flips = circuit.marks[neuron, :n_marks], circuit.flips[word, neuron, :n_marks]
+        store(trains[word, neuron], recall(held, marks, flips, circuit.first_train[word, neuron]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def _follow_spikes(circuit, a, b, first_pre, columns, edges_a, edges_b, trains, run):  # type: ignore[no-untyped-def]
+@inner
+def _follow_spikes(cell_a, cell_b, a, b, column_a, column_b, first_pre, n_steps, trains, run):  # type: ignore[no-untyped-def]
     """Spikes of two later neurons from those of the neurons before them.
 
     edges are tuples, and run None, on an undisturbed chip of few edges; else edges are arrays.
     """
-    starts = circuit.starts
-    column_a, column_b = columns[starts[a] : starts[a + 1]], columns[starts[b] : starts[b + 1]]
     all_a, all_b = column_sum(column_a), column_sum(column_b)
     v_a = v_b = splat(np.float32(0.0))
-    decay_a, decay_b = splat(circuit.decay[a]), splat(circuit.decay[b])
-    inflow_a, inflow_b = splat(circuit.inflow[a]), splat(circuit.inflow[b])
+    decay_a, decay_b = splat(cell_a.decay), splat(cell_b.decay)
+    inflow_a, inflow_b = splat(cell_a.inflow), splat(cell_b.inflow)
+    edges_a, edges_b = cell_a.edges, cell_b.edges
     for word in range(trains.shape[0]):
         before = trains[word, first_pre:]
         train_a = train_b = splat(np.uint32(0))
-        n_steps = steps_of_word(circuit, word)
-        for step in range(0, n_steps, 2):
+        n_shown = steps_of_word(n_steps, word)
+        for step in range(0, n_shown, 2):
             bit, next_bit = splat(np.uint32(1 << step)), splat(np.uint32(2 << step))
             current_a, current_b, next_a, next_b = spike_currents(
                 before, column_a, column_b, all_a, all_b, bit, next_bit
             )
             drive_a, drive_b = current_a * inflow_a, current_b * inflow_b
             if run is not None:
-                drive_a = disturbed(circuit, a, current_a, inflow_a, 32 * word + step, run)
-                drive_b = disturbed(circuit, b, current_b, inflow_b, 32 * word + step, run)
+                drive_a = disturbed(a, current_a, inflow_a, 32 * word + step, run)
+                drive_b = disturbed(b, current_b, inflow_b, 32 * word + step, run)
             v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, bit)
             v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, bit)
-            if step + 1 < n_steps:
+            if step + 1 < n_shown:
                 drive_a, drive_b = next_a * inflow_a, next_b * inflow_b
                 if run is not None:
-                    drive_a = disturbed(circuit, a, next_a, inflow_a, 32 * word + step + 1, run)
-                    drive_b = disturbed(circuit, b, next_b, inflow_b, 32 * word + step + 1, run)
+                    drive_a = disturbed(a, next_a, inflow_a, 32 * word + step + 1, run)
+                    drive_b = disturbed(b, next_b, inflow_b, 32 * word + step + 1, run)
                 v_a, train_a = advance(v_a, train_a, drive_a, decay_a, edges_a, next_bit)
                 v_b, train_b = advance(v_b, train_b, drive_b, decay_b, edges_b, next_bit)
         store(trains[word, a], train_a)
         store(trains[word, b], train_b)
 
 
-@njit(inline="always")
+@inlined
 def few_edges(circuit, a, b):  # type: ignore[no-untyped-def]
     """How many edges to compile for: those of two neurons; 0 for any number, or where currents are disturbed."""
     n_edges = max(circuit.n_edges[a], circuit.n_edges[b])
     return n_edges if n_edges <= EDGE_COUNTS[-1] and circuit.current_table.shape[0] + circuit.noise.shape[0] == 0 else 0
 
 
-@njit(inline="always")
+@inlined
 def run_later(circuit, a, b, first_pre, columns, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of two later neurons from those of all neurons before them, the first of them first_pre, in trains.
 
     Two share the reading of the trains; a and b may be the same one.
     """
-    n_edges, e, f = few_edges(circuit, a, b), circuit.edges[a], circuit.edges[b]
+    starts, steps, e, f = circuit.starts, circuit.n_steps, circuit.edges[a], circuit.edges[b]
+    column_a, column_b = columns[starts[a] : starts[a + 1]], columns[starts[b] : starts[b + 1]]
+    decay_a, decay_b, inflow_a, inflow_b = circuit.decay[a], circuit.decay[b], circuit.inflow[a], circuit.inflow[b]
+    n_edges = few_edges(circuit, a, b)
     if n_edges == 1:
-        _follow_spikes(circuit, a, b, first_pre, columns, (e[0],), (f[0],), trains, None)
+        one_a, one_b = Cell(decay_a, inflow_a, (e[0],)), Cell(decay_b, inflow_b, (f[0],))
+        _follow_spikes(one_a, one_b, a, b, column_a, column_b, first_pre, steps, trains, None)
     elif n_edges == 3:
-        three_a, three_b = (e[0], e[1], e[2]), (f[0], f[1], f[2])
-        _follow_spikes(circuit, a, b, first_pre, columns, three_a, three_b, trains, None)
+        three_a, three_b = Cell(decay_a, inflow_a, (e[0], e[1], e[2])), Cell(decay_b, inflow_b, (f[0], f[1], f[2]))
+        _follow_spikes(three_a, three_b, a, b, column_a, column_b, first_pre, steps, trains, None)
     elif n_edges == 5:
-        five_a, five_b = (e[0], e[1], e[2], e[3], e[4]), (f[0], f[1], f[2], f[3], f[4])
-        _follow_spikes(circuit, a, b, first_pre, columns, five_a, five_b, trains, None)
+        five_a = Cell(decay_a, inflow_a, (e[0], e[1], e[2], e[3], e[4]))
+        five_b = Cell(decay_b, inflow_b, (f[0], f[1], f[2], f[3], f[4]))
+        _follow_spikes(five_a, five_b, a, b, column_a, column_b, first_pre, steps, trains, None)
     else:
         n = max(circuit.n_edges[a], circuit.n_edges[b])
-        _follow_spikes(circuit, a, b, first_pre, columns, e[:n], f[:n], trains, run)
+        many_a, many_b = Cell(decay_a, inflow_a, e[:n]), Cell(decay_b, inflow_b, f[:n])
+        _follow_spikes(many_a, many_b, a, b, column_a, column_b, first_pre, steps, trains, run)
 
 
-@njit(inline="always")
+@inlined
 def run_layer(circuit, layer, columns, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of a layer behind the first, two neurons at a time."""
     first = circuit.firsts[layer]
@@ -168,13 +173,9 @@ def run_layer(circuit, layer, columns, run, trains):  # type: ignore[no-untyped-
         run_later(circuit, neuron, other, circuit.firsts[layer - 1], columns, run, trains)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def run_group(circuit, columns, inputs, run, trains):  # type: ignore[no-untyped-def]
-    """Show a group of samples to the chip.
-
-    Parameters: columns (n_weights,) float32, see `Circuit.starts`; inputs (n_in, GROUP) float32; run, see `Run`; trains
-    (n_words, n_neurons, GROUP) uint32, filled with the spike trains of all neurons.
-    """
+@inlined
+def _run_group(circuit, columns, inputs, run, trains):  # type: ignore[no-untyped-def]
+    """Show a group of samples (n_in, GROUP) to the chip; trains (n_words, n_neurons, GROUP)."""
     starts, last = circuit.starts, circuit.layers[1] - 1
     for a in range(0, last + 1, 2):
         b = min(a + 1, last)
@@ -186,7 +187,7 @@ def run_group(circuit, columns, inputs, run, trains):  # type: ignore[no-untyped
         run_layer(circuit, layer, columns, run, trains)
 
 
-@njit(inline="always")
+@inlined
 def count_spikes(trains, neuron):  # type: ignore[no-untyped-def]
     """Spikes of one neuron in each sample, from trains (n_words, n_neurons, GROUP)."""
     total = count_bits(load(trains[0, neuron]))
@@ -195,21 +196,36 @@ def count_spikes(trains, neuron):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def run_groups(circuit, columns, groups, first_group, key, counts):  # type: ignore[no-untyped-def]
-    """Spike counts (n_samples, n_out) int32 of groups of inputs (n_groups, n_in, GROUP), the last one padded.
+@kernel
+def run_groups(circuit, columns, groups, run, trains, counts, totals):  # type: ignore[no-untyped-def]
+    """Show groups of inputs to the chip, all those of a run.
 
-    `first_group` is the place of groups[0] among all of a run: noise depends on it.
+    Parameters
+    ----------
+    circuit, columns
+        The chip, and its weights (n_weights,) float32, see `Circuit.starts`.
+    groups
+        (n_groups, n_in, GROUP) float32, the last group padded.
+    run
+        As `new_run` makes it.
+    trains
+        (n_groups, n_words, n_neurons, GROUP) uint32, filled with the spikes of all neurons; or (1, ...), room for those
+        of one group.
+    counts
+        (n_samples, n_out) int32, filled with the spike counts of the outputs.
+    totals
+        (GROUP,) uint32, room.
     """
-    n_neurons, n_out = circuit.decay.shape[0], circuit.layers[-1]
-    trains = np.empty(((circuit.n_steps + 31) // 32, n_neurons, GROUP), np.uint32)
-    drive, scratch, totals = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32), np.empty(GROUP, np.uint32)
+    n_neurons, n_out = circuit.decay.shape[0], counts.shape[1]
     for group in range(groups.shape[0]):
+        spikes = trains[min(group, trains.shape[0] - 1)]
         first = group * GROUP
-        run = Run((first_group * GROUP) + first, key, drive, scratch)
-        run_group(circuit, columns, groups[group], run, trains)
-        n = min(GROUP, counts.shape[0] - first)
+        if run is None:
+            _run_group(circuit, columns, groups[group], None, spikes)
+        else:
+            now = Run(first, run.key, run.drive, run.scratch, run.current_table, run.noise)
+            _run_group(circuit, columns, groups[group], now, spikes)
         for out in range(n_out):
-            store(totals, count_spikes(trains, n_neurons - n_out + out))
-            for s in range(n):
+            store(totals, count_spikes(spikes, n_neurons - n_out + out))
+            for s in range(min(GROUP, counts.shape[0] - first)):
                 counts[first + s, out] = totals[s]

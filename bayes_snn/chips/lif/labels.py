@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bayes_snn.chips.lif.compiled import inlined, inner, kernel
 from bayes_snn.chips.lif.forward import count_spikes
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros, load, store
 from bayes_snn.likelihood import Readout, log_likelihood, log_p
@@ -81,7 +81,7 @@ def with_readout(labels: Labels, readout: Readout) -> Labels:
     )
 
 
-@njit(inline="always")
+@inlined
 def _log_likelihood_of_two(trains, group, labels, places):  # type: ignore[no-untyped-def]
     """log L of a group for two classes; places (GROUP,) uint32, scratch."""
     first_out = trains.shape[1] - 2
@@ -98,7 +98,7 @@ def _log_likelihood_of_two(trains, group, labels, places):  # type: ignore[no-un
     return (a + b) + (c + d)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+@inner
 def _log_likelihood_of_many(trains, group, labels, places, counts):  # type: ignore[no-untyped-def]
     """log L of a group for any number of classes; counts (n_classes, GROUP), scratch.
 
@@ -136,10 +136,10 @@ def _log_likelihood_of_many(trains, group, labels, places, counts):  # type: ign
     return min(0.0, (odds - labels.beta * behind) - (logs + np.log(product)))  # no rounding error makes it positive
 
 
-@njit(inline="always")
+@inlined
 def group_log_likelihood(trains, group, labels, places, counts):  # type: ignore[no-untyped-def]
-    """log L of one group, from its trains (n_words, n_neurons, GROUP)."""
-    if counts.shape[0] == 2:
+    """log L of one group, from its trains (n_words, n_neurons, GROUP); counts None for two classes."""
+    if counts is None:
         return _log_likelihood_of_two(trains, group, labels, places)
     return _log_likelihood_of_many(trains, group, labels, places, counts)
 
@@ -150,13 +150,18 @@ def hardest_first(n_out, trains, order, labels, loss, odds):  # type: ignore[no-
     Samples of equal loss keep their numbers' order, so that the result depends on weights and readout alone.
     """
     # sorted by NumPy: to compile a sort of Numba's takes two seconds
-    return np.argsort(_class_probabilities(n_out, trains, order, labels, loss, odds), kind="stable")
+    keys, totals = np.empty(len(order)), np.empty((n_out, GROUP), np.uint32)
+    _class_probabilities(trains, order, labels, loss, odds, totals, keys)
+    return np.argsort(keys, kind="stable")
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _class_probabilities(n_out, trains, order, labels, loss, odds):  # type: ignore[no-untyped-def]
-    """The probability of each sample's class (n_samples,), but for what all have in common."""
-    keys, totals = np.empty(order.shape[0]), np.empty((n_out, GROUP), np.uint32)
+@kernel
+def _class_probabilities(trains, order, labels, loss, odds, totals, keys):  # type: ignore[no-untyped-def]
+    """The probability of each sample's class into keys (n_samples,), but for what all have in common.
+
+    totals (n_classes, GROUP) uint32 is room.
+    """
+    n_out = totals.shape[0]
     for place in range(order.shape[0]):
         group, lane, sample = place // GROUP, place % GROUP, order[place]
         if lane == 0:
@@ -170,17 +175,19 @@ def _class_probabilities(n_out, trains, order, labels, loss, odds):  # type: ign
             total += odds[k] * loss[largest - np.int64(totals[k, lane])]
         own = odds[labels[sample]] * loss[largest - np.int64(totals[labels[sample], lane])]
         keys[sample] = own / total
-    return keys
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def put_in_order(order, inputs, labels, n_steps, groups, ordered):  # type: ignore[no-untyped-def]
     """Fill groups (n_groups, n_in, GROUP) and `Labels`, but for its tables, with samples in this order.
 
     inputs (n_samples, n_in) float32 and labels (n_samples,) lie in their own order.
     """
-    groups[-1] = 0.0
-    ordered.own[-1], ordered.flip[-1], ordered.offset[-1] = 0, 0, 4 * n_steps + 2
+    last = groups.shape[0] - 1
+    for lane in range(GROUP):
+        ordered.own[last, lane], ordered.flip[last, lane], ordered.offset[last, lane] = 0, 0, 4 * n_steps + 2
+        for i in range(inputs.shape[1]):
+            groups[last, i, lane] = 0.0
     for place in range(order.shape[0]):
         group, lane, sample = place // GROUP, place % GROUP, order[place]
         for i in range(inputs.shape[1]):
@@ -191,10 +198,13 @@ def put_in_order(order, inputs, labels, n_steps, groups, ordered):  # type: igno
         ordered.offset[group, lane] = n_steps + (2 * n_steps + 1 if labels[sample] == 0 else 0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def counts_of(trains, order, counts):  # type: ignore[no-untyped-def]
-    """Fill counts (n_samples, n_classes) with those of all samples, whose spikes lie in this order."""
-    n_out, total = counts.shape[1], np.empty(GROUP, np.uint32)
+@kernel
+def counts_of(trains, order, total, counts):  # type: ignore[no-untyped-def]
+    """Fill counts (n_samples, n_classes) with those of all samples, whose spikes lie in this order.
+
+    total (GROUP,) uint32 is room.
+    """
+    n_out = counts.shape[1]
     for group in range(trains.shape[0]):
         for k in range(n_out):
             store(total, count_spikes(trains[group], trains.shape[2] - n_out + k))

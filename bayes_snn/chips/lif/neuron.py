@@ -6,10 +6,12 @@ spikes (tests/helpers/reference.py).
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from bayes_snn.chips.lif.compiled import inlined
 from bayes_snn.chips.lif.lanes import splat, where
 
 DT = 1.0  # ms
@@ -18,13 +20,21 @@ THRESHOLD = 1.0
 EDGE_COUNTS = (1, 3, 5)  # numbers of edges that kernels are compiled for; beyond, they loop over any number
 
 
+class Cell(NamedTuple):
+    """What one neuron computes with: alpha, 1 - alpha, and its edges, a tuple of float32 or an array of any length."""
+
+    decay: np.float32
+    inflow: np.float32
+    edges: Any
+
+
 @register_jitable
 def integrate(v, drive, decay):  # type: ignore[no-untyped-def]
     """One step of the membrane, alpha v + drive with drive = (1 - alpha) I; the NumPy reference calls it too."""
     return decay * v + drive
 
 
-@njit(inline="always")
+@inlined
 def fires(v, edges):  # type: ignore[no-untyped-def]
     """Where an odd number of edges are <= v; edges is a tuple of float32, or an array of any length."""
     odd = v >= splat(edges[0])
@@ -33,7 +43,7 @@ def fires(v, edges):  # type: ignore[no-untyped-def]
     return odd
 
 
-@njit(inline="always")
+@inlined
 def advance(v, train, drive, decay, edges, bit):  # type: ignore[no-untyped-def]
     """Integrate, fire and reset: the new v, and the spike train with `bit` set where the neuron fired."""
     v = integrate(v, drive, decay)

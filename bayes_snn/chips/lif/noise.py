@@ -10,8 +10,8 @@ gives the same numbers (tests/helpers/reference.py). Keys are expected to be wel
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from bayes_snn.chips.lif.compiled import inlined, kernel
 from bayes_snn.chips.lif.lanes import as_floats, as_words, lane_numbers, splat, square_root, to_floats, where
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -31,7 +31,7 @@ TAIL = (
 )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def mix(state):  # type: ignore[no-untyped-def]
     """SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014): 64 well mixed bits from 64."""
     z = np.uint64(state) * _GOLDEN
@@ -40,24 +40,24 @@ def mix(state):  # type: ignore[no-untyped-def]
     return z ^ (z >> np.uint64(31))
 
 
-@njit(inline="always")
+@inlined
 def _whole(number):  # type: ignore[no-untyped-def]
     return splat(np.uint32(number))
 
 
-@njit(inline="always")
+@inlined
 def _round(words):  # type: ignore[no-untyped-def]
     words = (words ^ (words >> _whole(ROUND[0]))) * _whole(ROUND[1])
     words = (words ^ (words >> _whole(ROUND[2]))) * _whole(ROUND[3])
     return words ^ (words >> _whole(ROUND[4]))
 
 
-@njit(inline="always")
+@inlined
 def _real(number):  # type: ignore[no-untyped-def]
     return splat(np.float32(number))
 
 
-@njit(inline="always")
+@inlined
 def _polynomial(x, coefficients):  # type: ignore[no-untyped-def]
     value = _real(coefficients[0])
     for i in range(1, len(coefficients)):
@@ -65,7 +65,7 @@ def _polynomial(x, coefficients):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(inline="always")
+@inlined
 def _logarithm(x):  # type: ignore[no-untyped-def]
     """Natural logarithm of normal positive numbers: x = 2^e (1 + r)."""
     bits = as_words(x)
@@ -79,7 +79,7 @@ def _logarithm(x):  # type: ignore[no-untyped-def]
     return log + exponent * _real(0.69314718)
 
 
-@njit(inline="always")
+@inlined
 def standard_normals(key, neuron, step, first_sample):  # type: ignore[no-untyped-def]
     """Standard normal numbers for one neuron and step and GROUP samples, in the run named by `key` (uint64)."""
     state = mix(mix(key ^ np.uint64(neuron)) ^ np.uint64(step))

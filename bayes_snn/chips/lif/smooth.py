@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bayes_snn.chips.lif.compiled import inner, kernel
 from bayes_snn.chips.lif.current import TABLE_REACH
 
 N_FEATURES = 8  # cosines of a smooth random function
+MOST_HALVINGS = 512  # of an interval of float32 numbers: the largest is 2^277 times the smallest above 0
 N_KNOTS = 4097  # of a current table: 32 to the unit of the threshold
 
 
@@ -48,10 +49,19 @@ def comparator_edges(g: SmoothFunctions, thresholds: NDArray[np.float32]) -> lis
     A neuron fires where an odd number of its edges are <= v. Every float32 voltage is decided as the formula, in
     float64, decides it.
     """
-    return [_edges(g.frequencies[n], g.phases[n], g.sigma, np.float64(theta)) for n, theta in enumerate(thresholds)]
+    stack, found = np.empty((MOST_HALVINGS, 2), np.float32), np.empty(64, np.float32)
+    edges = []
+    for neuron, theta in enumerate(thresholds):
+        arguments = g.frequencies[neuron], g.phases[neuron], g.sigma, np.float64(theta), stack
+        n_edges = _find_edges(*arguments, found)
+        if n_edges > len(found):
+            found = np.empty(n_edges, np.float32)
+            _find_edges(*arguments, found)
+        edges.append(found[:n_edges].copy())
+    return edges
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _comparator(v, frequencies, phases, sigma):  # type: ignore[no-untyped-def]
     total = 0.0
     for k in range(frequencies.shape[0]):
@@ -59,20 +69,26 @@ def _comparator(v, frequencies, phases, sigma):  # type: ignore[no-untyped-def]
     return v + sigma * np.sqrt(2.0 / frequencies.shape[0]) * total
 
 
-@njit(cache=True, error_model="numpy")
-def _edges(frequencies, phases, sigma, theta):  # type: ignore[no-untyped-def]
-    """Edges of one neuron: intervals are halved until a bound on the curvature rules a crossing out, or until
-    they lie between two neighbouring float32 numbers."""
+@kernel
+def _find_edges(frequencies, phases, sigma, theta, stack, edges):  # type: ignore[no-untyped-def]
+    """Number of edges of one neuron, of which edges takes as many as it has room for: intervals are halved until a
+    bound on the curvature rules a crossing out, or until they lie between two neighbouring float32 numbers. Those that
+    are left to look at lie in stack (MOST_HALVINGS, 2)."""
+    if theta == np.inf:  # out of reach
+        return 0
     n_features = frequencies.shape[0]
+    squares = 0.0
+    for k in range(n_features):
+        squares += frequencies[k] * frequencies[k]
     reach = sigma * np.sqrt(2.0 * n_features)
-    curvature = sigma * np.sqrt(2.0 / n_features) * np.sum(frequencies**2)
+    curvature = sigma * np.sqrt(2.0 / n_features) * squares
     # |sigma g| <= reach, so nothing crosses outside; the margin covers the rounding to float32
-    low = np.float32((theta - reach) - 1e-3 * (1.0 + np.abs(theta) + reach))
-    high = np.float32((theta + reach) + 1e-3 * (1.0 + np.abs(theta) + reach))
-    edges = []
-    stack = [(low, high)]
-    while len(stack) > 0:
-        a, b = stack.pop()
+    stack[0, 0] = np.float32((theta - reach) - 1e-3 * (1.0 + np.abs(theta) + reach))
+    stack[0, 1] = np.float32((theta + reach) + 1e-3 * (1.0 + np.abs(theta) + reach))
+    n_edges, n_left = 0, 1
+    while n_left > 0:
+        n_left -= 1
+        a, b = stack[n_left, 0], stack[n_left, 1]
         above_a = _comparator(np.float64(a), frequencies, phases, sigma) - theta
         above_b = _comparator(np.float64(b), frequencies, phases, sigma) - theta
         crosses = (above_a >= 0.0) != (above_b >= 0.0)
@@ -84,11 +100,14 @@ def _edges(frequencies, phases, sigma, theta):  # type: ignore[no-untyped-def]
         middle = np.float32(0.5 * (np.float64(a) + np.float64(b)))
         if middle <= a or middle >= b:
             if crosses:
-                edges.append(b)
-        else:
-            stack.append((middle, b))  # the left half is popped first: edges come out ascending
-            stack.append((a, middle))
-    return np.array(edges, np.float32)
+                if n_edges < edges.shape[0]:
+                    edges[n_edges] = b
+                n_edges += 1
+        else:  # the left half is looked at first: edges come out ascending
+            stack[n_left, 0], stack[n_left, 1] = middle, b
+            stack[n_left + 1, 0], stack[n_left + 1, 1] = a, middle
+            n_left += 2
+    return n_edges
 
 
 def current_table(g: SmoothFunctions) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
 
 
 class Run(NamedTuple):
-    """One group of samples on its way through the chip.
+    """One group of samples on its way through a chip whose neurons are not plain, see `new_run`.
 
     Attributes
     ----------
@@ -20,12 +20,16 @@ class Run(NamedTuple):
         The number of its first sample, and the name of the run: noise depends on them.
     drive, scratch
         (GROUP,) float32, room for intermediate results.
+    current_table, noise
+        Of the `Circuit`.
     """
 
     first_sample: int
     key: np.uint64
     drive: NDArray[np.float32]
     scratch: NDArray[np.float32]
+    current_table: NDArray[np.float32]
+    noise: NDArray[np.float32]
 
 
 class State(NamedTuple):
@@ -55,17 +59,13 @@ class Scratch(NamedTuple):
 
     Attributes
     ----------
-    run
-        A run without noise.
-    places, counts
-        (GROUP,) uint32 and (n_classes, GROUP), of the likelihood.
+    places
+        (GROUP,) uint32, of the likelihood.
     terms, changed
         (n_groups,) log L of each group under a proposal, and whether its spikes are others.
     """
 
-    run: Run
     places: NDArray[np.uint32]
-    counts: NDArray[np.int64]
     terms: NDArray[np.float64]
     changed: NDArray[np.bool_]
 
@@ -83,9 +83,15 @@ class Site(NamedTuple):
     w_new: np.float32
 
 
-def new_run(first_sample: int, key: np.uint64) -> Run:
-    """A group that starts at this sample, in the run of this name."""
-    return Run(first_sample, key, aligned_zeros((GROUP,), np.float32), aligned_zeros((GROUP,), np.float32))
+def new_run(circuit: Circuit, key: np.uint64) -> Run | None:
+    """The first group in the run of this name; None where neurons are plain, which kernels are then compiled for.
+
+    Plain are those without noise and with currents as they are, whose trains in the first layer are tabulated.
+    """
+    if len(circuit.n_marks) and not len(circuit.noise) and not len(circuit.current_table):
+        return None
+    drive, scratch = np.empty(GROUP, np.float32), np.empty(GROUP, np.float32)
+    return Run(0, key, drive, scratch, circuit.current_table, circuit.noise)
 
 
 def empty_state(circuit: Circuit, n_samples: int) -> tuple[State, Scratch]:
@@ -96,6 +102,5 @@ def empty_state(circuit: Circuit, n_samples: int) -> tuple[State, Scratch]:
     sums = aligned_zeros((n_groups, int(layers[2:].sum()), circuit.n_steps, GROUP), np.float32)
     columns = np.full(int(circuit.starts[-1]), np.nan, np.float32)
     state = State(columns, trains, aligned_zeros(trains.shape, np.uint32), sums, np.zeros(n_groups))
-    counts, places = np.empty((int(layers[-1]), GROUP), np.int64), aligned_zeros((GROUP,), np.uint32)
-    changed = np.empty(n_groups, np.bool_)
-    return state, Scratch(new_run(0, np.uint64(0)), places, counts, np.empty(n_groups), changed)
+    places = aligned_zeros((GROUP,), np.uint32)
+    return state, Scratch(places, np.empty(n_groups), np.empty(n_groups, np.bool_))

@@ -15,13 +15,13 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.chips.lif.circuit import Circuit, Programming
+from bayes_snn.chips.lif.compiled import kernel
 from bayes_snn.chips.lif.directions import counts_before, sweep_directions
-from bayes_snn.chips.lif.forward import run_group
+from bayes_snn.chips.lif.forward import run_groups
 from bayes_snn.chips.lif.labels import (
     counts_of,
     empty_labels,
@@ -32,27 +32,26 @@ from bayes_snn.chips.lif.labels import (
 )
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
 from bayes_snn.chips.lif.rerun import keep, propose, sum_up
-from bayes_snn.chips.lif.state import Site, empty_state
+from bayes_snn.chips.lif.state import Site, empty_state, new_run
 from bayes_snn.chips.sweeper import Charging, Moves, Sweep
 from bayes_snn.likelihood import Readout
 
 RIDGE = 1e-3  # of a regression of 1 on what a layer receives, in squares of it for each sample
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def prepare(circuit, state, scratch, inputs, labels):  # type: ignore[no-untyped-def]
-    """Run all samples in full; arguments as for `sweep_sites`, trains, sums and terms of the state are filled."""
-    for group in range(inputs.shape[0]):
+@kernel
+def prepare(circuit, state, scratch, counts, labels):  # type: ignore[no-untyped-def]
+    """Work out sums and terms of the state from its trains; arguments as for `sweep_sites`."""
+    for group in range(state.trains.shape[0]):
         trains, sums = state.trains[group], state.sums[group]
-        run_group(circuit, state.columns, inputs[group], scratch.run, trains)
         for layer in range(1, circuit.firsts.shape[0]):
             sum_up(circuit, layer, state.columns, trains, sums)
-        state.terms[group] = group_log_likelihood(trains, group, labels, scratch.places, scratch.counts)
+        state.terms[group] = group_log_likelihood(trains, group, labels, scratch.places, counts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def sweep_sites(  # type: ignore[no-untyped-def]
-    circuit, state, scratch, inputs, labels, sites, order, new_weights, bounds, accepted
+    circuit, state, scratch, run, counts, deeper, inputs, labels, sites, order, new_weights, bounds, accepted
 ):
     """Visit the sites of `order`, each with its own proposal; returns the number of samples shown.
 
@@ -62,6 +61,12 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     ----------
     circuit, state, scratch
         The chip, what is known of it under the current weights, and room to work.
+    run
+        As `new_run` makes it.
+    counts
+        (n_classes, GROUP), room of the likelihood; None for two classes.
+    deeper
+        None for a chip of at most two weight matrices, True for others.
     inputs
         (n_groups, n_in, GROUP) in the order in which samples are shown, the last group padded.
     labels
@@ -96,12 +101,12 @@ def sweep_sites(  # type: ignore[no-untyped-def]
         total = 0.0
         passed = True
         for group in range(n_groups):
-            changed[group] = propose(circuit, state, group, inputs[group], site, scratch.run)
+            changed[group] = propose(circuit, state, group, inputs[group], site, run, deeper)
             shown += min(GROUP, n_samples - group * GROUP)
             new_terms[group] = terms[group]
             if changed[group]:
                 proposed = state.proposed[group]
-                new_terms[group] = group_log_likelihood(proposed, group, labels, scratch.places, scratch.counts)
+                new_terms[group] = group_log_likelihood(proposed, group, labels, scratch.places, counts)
             total += new_terms[group]
             passed = total > threshold
             if not passed:
@@ -112,7 +117,7 @@ def sweep_sites(  # type: ignore[no-untyped-def]
         accepted[place] = True
         for group in range(n_groups):
             terms[group] = new_terms[group]
-            keep(circuit, state, group, site, changed[group])
+            keep(circuit, state, group, site, changed[group], deeper)
     return shown
 
 
@@ -136,7 +141,13 @@ class LIFSweeper(Charging):
         self._index_sites()
         self._state, self._scratch = empty_state(circuit, len(inputs))
         self._groups = aligned_zeros((len(self._state.terms), inputs.shape[1], GROUP), np.float32)
-        self._ordered = empty_labels(len(inputs), circuit.n_steps, int(layers[-1]))
+        n_out = int(layers[-1])
+        self._ordered = empty_labels(len(inputs), circuit.n_steps, n_out)
+        # None has the kernels compiled without what this chip does not need
+        self._run = new_run(circuit, np.uint64(0))
+        self._counts = None if n_out == 2 else np.empty((n_out, GROUP), np.int64)
+        self._deeper = True if len(self._shapes) > 2 else None
+        self._shown = np.empty((len(inputs), n_out), np.int32)
 
     def _index_sites(self) -> None:
         """The kernel's sites lie neuron by neuron, each neuron's weights in a row; ours lie matrix by matrix."""
@@ -167,14 +178,16 @@ class LIFSweeper(Charging):
     def counts(self) -> NDArray[np.int64]:
         """Spike counts (1, n_samples, n_classes) of the weights as the last sweep left them."""
         counts = np.empty((1, len(self._inputs), int(self._circuit.layers[-1])), np.int64)
-        counts_of(self._state.trains, self._order, counts[0])
+        counts_of(self._state.trains, self._order, self._scratch.places, counts[0])
         return counts
 
     def _prepare(self, order: NDArray[np.int64]) -> None:
         self._order = order
         n_steps = self._circuit.n_steps
         put_in_order(order, self._inputs, self._labels, n_steps, self._groups, self._ordered)
-        prepare(self._circuit, self._state, self._scratch, self._groups, self._ordered)
+        state, scratch = self._state, self._scratch
+        run_groups(self._circuit, state.columns, self._groups, self._run, state.trains, self._shown, scratch.places)
+        prepare(self._circuit, state, scratch, self._counts, self._ordered)
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `Sweeper`."""
@@ -184,6 +197,9 @@ class LIFSweeper(Charging):
             self._circuit,
             self._state,
             self._scratch,
+            self._run,
+            self._counts,
+            self._deeper,
             self._groups,
             self._ordered,
             self._sites,
@@ -202,7 +218,8 @@ class LIFSweeper(Charging):
         """
         received = self._received
         if layer > 0:
-            counts = counts_before(self._circuit, self._state.trains, layer, len(self._inputs))
+            counts = np.empty((len(self._inputs), self._shapes[layer][0]))
+            counts_before(self._circuit, self._state.trains, layer, self._scratch.places, counts)
             received = counts / self._circuit.n_steps
         second = received.T @ received
         ridge = RIDGE * len(received) * np.eye(len(second))
@@ -217,6 +234,9 @@ class LIFSweeper(Charging):
             self._circuit,
             self._state,
             self._scratch,
+            self._run,
+            self._counts,
+            self._deeper,
             self._groups,
             self._ordered,
             layer,
@@ -225,6 +245,8 @@ class LIFSweeper(Charging):
             programming.saturation,
             gain,
             programming.grid[layer],
+            np.empty(len(gain[0])),
+            np.empty(len(gain[0]), np.float32),
             accepted,
         )
         self._left = None
