@@ -10,7 +10,6 @@ from pymc.step_methods.compound import CompoundStep
 
 from bayes_snn.inference.fit import make_steps
 from bayes_snn.posterior.build import build_model
-from bayes_snn.samplers.by_name import make_step
 from bayes_snn.twins.contract import spec_of_twin
 
 FAULTS = ("leak", "swapped", "constant")
@@ -56,11 +55,6 @@ class Bench:
         self.step.replicas.power = power
         self.model.likelihood.op.chip = self.chip if checked else twin
         self.model.likelihood.op.forget()
-
-    def sitewise(self):
-        """A step over the same model by single-weight sweeps on the chip itself."""
-        self.model.likelihood.op.chip = self.chip
-        return make_step("sitewise", self.model)
 
     def relabel(self, labels: NDArray[np.int64]) -> None:
         """Draw given these labels from now on, where the prior leaves nothing beside the weights."""
