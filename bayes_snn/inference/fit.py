@@ -403,8 +403,9 @@ def ready_twin(
         raise InputError(f"Sampler 'twin' cannot be used, because {reason}.")
     draws = sampling.draws
     if draws is None or budget is not None:
-        repeats = model.likelihood.op.noise.repeats
-        draws = affordable_draws(limit, asked.presentations, n_samples, sampling.n_chains, repeats, draws)
+        noise = model.likelihood.op.noise
+        room = (limit, asked.presentations, n_samples, sampling.n_chains, noise.repeats)
+        draws = affordable_draws(*room, draws, noise.remeasure)
     prepared.steps[-1].n_moves = moves_for(draws)
     way = getattr(getattr(prepared.twin, "learned", None), "way", None)
     learned = "the twin that was given" if twin is not None else f"a twin learned from the chip's {way}"

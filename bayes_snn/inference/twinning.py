@@ -259,10 +259,18 @@ def moves_for(draws: int) -> int:
     return min(max(MOVES_OF_CHAIN // draws, FEWEST_MOVES), N_MOVES)
 
 
-def affordable_draws(budget: int, spent: int, n_samples: int, chains: int, repeats: int, draws: int | None) -> int:
-    """Draws of each chain that a budget leaves room for, at most those asked for; an `InputError` for none."""
+def affordable_draws(
+    budget: int, spent: int, n_samples: int, chains: int, repeats: int, draws: int | None, remeasure: int = 0
+) -> int:
+    """Draws of each chain that a budget leaves room for, at most those asked for; an `InputError` for none.
+
+    On a chip that is watched two runs come after every `remeasure` draws, of the current point and of the reference.
+    """
     each = n_samples * chains * repeats
     room = max(budget - spent, 0) // each
+    if remeasure:
+        whole, left = divmod(room, remeasure + 2)
+        room = whole * remeasure + min(left, remeasure)
     if room < 1:
         raise InputError(
             f"A budget of {budget:,} presentations leaves {max(budget - spent, 0):,} once the twin is learned, but one "

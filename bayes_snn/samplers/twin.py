@@ -32,7 +32,7 @@ from pymc.step_methods.state import dataclass_state
 from bayes_snn.chips.contract import Chip, FloatArray, frozen
 from bayes_snn.chips.presentations import Programmings
 from bayes_snn.errors import InputError
-from bayes_snn.groups import COUNTS, GAP, PROGRAMMINGS
+from bayes_snn.groups import COUNTS, GAP, NOTHING, PROGRAMMINGS
 from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import weight_variables, weights_at
 from bayes_snn.posterior.readout import readout_function
@@ -157,6 +157,10 @@ class TwinMetropolis(Watched, ArrayStepShared):
         self.reset_tuning()
         self._current = None
         self._programmings = Programmings()
+
+    def look(self, point: dict[str, Any]) -> dict[str, float]:
+        """In the warm-up the chip is not shown anything."""
+        return NOTHING if self.tune else super().look(point)
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
         q = np.array(q0.data, dtype=self.dtype)

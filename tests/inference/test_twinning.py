@@ -13,7 +13,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
-from bayes_snn.inference.twinning import CHECKED
+from bayes_snn.inference.twinning import CHECKED, affordable_draws
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.twins.learn import learn_twin
 from tests.helpers.fits import InterruptingChip
@@ -49,6 +49,27 @@ def test_what_a_fit_tells_is_what_the_chip_was_shown(budget):
     draws = result.posterior.posterior.sizes["draw"]
     assert result.cost.training <= 2 * draws * len(X)
     assert result.cost.log_likelihood == 0
+
+
+@pytest.mark.parametrize("remeasure", [1, 3])
+def test_looks_at_a_chip_that_drifts_are_within_the_budget(remeasure):
+    still = LIFChip((3, 4, 2), ["threshold", "drift"], [0.3, 0.0], seed=100, n_steps=16)
+    chip = TalliedChip(LIFChip((3, 4, 2), ["threshold", "drift"], [0.3, 0.05], seed=100, n_steps=16))
+    result = fit(chip, X, Y, twin=twin_of(still), budget=1500, remeasure=remeasure, **SMALL)
+    assert chip.shown == result.cost.total
+    assert 1500 - 2 * (remeasure + 2) * len(X) < chip.shown <= 1500
+    looks = result.posterior["remeasured"].dataset
+    assert looks.sizes["look"] == 2 * ((result.posterior.posterior.sizes["draw"] - 1) // remeasure)
+    assert np.isfinite(looks["reference"]).all()  # the warm-up has none
+
+
+@pytest.mark.parametrize(("room", "remeasure"), [(room, every) for room in range(1, 40) for every in (1, 2, 7)])
+def test_draws_fill_what_a_budget_leaves(room, remeasure):
+    def cost(draws):
+        return draws + 2 * ((draws - 1) // remeasure)
+
+    draws = affordable_draws(10 + 5 * room, 10, 5, 1, 1, None, remeasure)
+    assert cost(draws) <= room < cost(draws + 1)
 
 
 def test_log_likelihoods_are_those_of_the_checks(twin):
