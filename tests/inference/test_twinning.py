@@ -150,7 +150,7 @@ def test_a_stored_twin_of_another_chip_is_told(tmp_path):
     assert re.search(r"The twin had \d+% of the counts wrong where the posterior is: the chip has changed", result.note)
     assert load_fit(result.save(tmp_path / "fit")).note == result.note
     right = fit(make_chip(), X, Y, twin=twin_of(make_chip()).save(tmp_path / "right"), draws=2, **SMALL)
-    assert right.note == "Sampled on a twin that was given, each draw checked on the chip."
+    assert right.note == "Sampled on the twin that was given, each draw checked on the chip."
 
 
 @pytest.mark.parametrize("spikes", [True, False])
