@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +122,13 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     return shown
 
 
+def _principal(received: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Principal directions of (n_samples, n_pre), and the regression of 1 on it; see `LIFSweeper.directions`."""
+    second = received.T @ received
+    ridge = RIDGE * len(received) * np.eye(len(second))
+    return np.linalg.eigh(second)[1][:, ::-1].T.copy(), np.linalg.solve(second + ridge, received.sum(axis=0))
+
+
 class LIFSweeper(Charging):
     """The `Sweeper` of a simulated chip; `LIFChip.site_sweeper` makes it."""
 
@@ -134,7 +142,6 @@ class LIFSweeper(Charging):
         self._circuit, self._programming = circuit, programming
         # writable copies: the kernels would be compiled a second time for read-only arrays
         self._inputs, self._labels = inputs.astype(np.float32), np.array(labels)
-        self._received = np.asarray(inputs, np.float64)
         layers = circuit.layers
         self._shapes = [(int(a), int(b)) for a, b in itertools.pairwise(layers)]
         super().__init__(self._shapes, len(inputs))
@@ -148,6 +155,10 @@ class LIFSweeper(Charging):
         self._counts = None if n_out == 2 else np.empty((n_out, GROUP), np.int64)
         self._deeper = True if len(self._shapes) > 2 else None
         self._shown = np.empty((len(inputs), n_out), np.int32)
+
+    @cached_property
+    def _of_inputs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return _principal(self._inputs.astype(np.float64))
 
     def _index_sites(self) -> None:
         """The kernel's sites lie neuron by neuron, each neuron's weights in a row; ours lie matrix by matrix."""
@@ -216,14 +227,11 @@ class LIFSweeper(Charging):
         The basis (n_pre, n_pre), one vector a row, are the principal directions of what the layer receives, its inputs
         or the spikes of the layer before, strongest first. No weight of this layer or a later one changes either.
         """
-        received = self._received
-        if layer > 0:
-            counts = np.empty((len(self._inputs), self._shapes[layer][0]))
-            counts_before(self._circuit, self._state.trains, layer, self._scratch.places, counts)
-            received = counts / self._circuit.n_steps
-        second = received.T @ received
-        ridge = RIDGE * len(received) * np.eye(len(second))
-        return np.linalg.eigh(second)[1][:, ::-1].T.copy(), np.linalg.solve(second + ridge, received.sum(axis=0))
+        if layer == 0:
+            return self._of_inputs
+        counts = np.empty((len(self._inputs), self._shapes[layer][0]))
+        counts_before(self._circuit, self._state.trains, layer, self._scratch.places, counts)
+        return _principal(counts / self._circuit.n_steps)
 
     def sweep_along(self, layer: int, weights: NDArray[np.float64], moves: Moves) -> tuple[NDArray[np.bool_], float]:
         """Move each neuron of a layer along each direction; see `DirectionSweeper`."""

@@ -65,7 +65,7 @@ class DirectionalMetropolis(SitewiseMetropolis):
             )
             # 1. directions in which what the layer receives is uncorrelated, where they are uncorrelated in the prior
             basis, uniform = sweeper.directions(layer)
-            basis = basis if np.allclose(sd, sd[:, :1]) else np.eye(shape[0])
+            basis = basis if (sd == sd[:, :1]).all() else np.eye(shape[0])
             # 2. propose a step along each, now and then a far one, but not far beyond the prior
             width = np.sqrt(sd**2 @ (basis**2).T)
             size = 1.0 / np.sqrt(np.exp(-2.0 * log_scale) + (2.4 * width) ** -2.0)
