@@ -21,8 +21,8 @@ from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.twin import N_MOVES
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
 from bayes_snn.twins.contract import SPIKES
+from bayes_snn.twins.families import fit_again
 from bayes_snn.twins.learn import learn
-from bayes_snn.twins.teacher import fit_lif
 from bayes_snn.waiting import tracked
 
 LEARNING, CHECKING = 0.5, 0.2  # shares of the budget for learning, and for learning again, at most
@@ -129,7 +129,7 @@ def prepare_twin(
         if spread < GOOD or given or twin.learned.way != SPIKES:
             break
         learned, recordings = twin.learned, twin.recordings
-        twin = fit_lif(asked.spec, recordings, twin)
+        twin = fit_again(asked.spec, recordings, twin)
         twin.learned, twin.recordings = learned, recordings
         warm.step.use(twin)
         n_taught += 1
