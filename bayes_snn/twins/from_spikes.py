@@ -25,7 +25,8 @@ SAMPLES = 8  # shown under one programming
 SMALL = 0.002  # share of wrong counts that is small enough
 LEAST = 600  # presentations before a twin is believed: what a fit visits later is rare at first
 MOST = 6_000  # presentations without a budget
-DOUBTED, BAD = 400, 0.05  # presentations, and share of wrong counts, from which on other neurons are tried
+DOUBTED, BAD = 350, 0.05  # presentations, and share of wrong counts, from which on other neurons are tried
+AGAIN = 4  # times as many presentations, after which they are tried once more
 BETTER = 0.7  # share of the wrong counts that they may have, to be preferred
 ENOUGH = 2_000  # presentations of neurons that are never exact: the rest is learned where a fit goes
 SCALES = (0.3, 0.6, 1.0, 1.0, 1.5)  # of random weights
@@ -63,16 +64,16 @@ def learn_from_spikes(
     """
     spec, rng, recordings = asked.spec, np.random.default_rng([seed, 0x7419]), Recordings(asked.spec)
     twin: AnyTwin | None = None
-    wrong, compared, running, chosen = float("nan"), 0, 0, list[str]()
+    wrong, compared, running, patience, chosen = float("nan"), 0, 0, DOUBTED, list[str]()
     while running < 2:
         most = MOST if twin is None or isinstance(twin, LIFTwin) else ENOUGH
         n = min(max(FIRST_BATCH, int(GROWTH * len(recordings))), asked.left, most - len(recordings))
         if n < 1:
             break
         twins = [] if twin is None else [twin]
-        doubted = wrong > BAD and len(recordings) >= DOUBTED and spec.deterministic and not chosen
-        if isinstance(twin, LIFTwin) and doubted:
+        if isinstance(twin, LIFTwin) and wrong > BAD and len(recordings) >= patience and spec.deterministic:
             twins.append(fit_conductance(spec, recordings))
+            patience = AGAIN * len(recordings)
         shares, compared = _show_batch(asked, rng, recordings, int(n), inputs, twins)
         if len(twins) > 1:
             best = int(shares[1] < BETTER * shares[0])

@@ -26,7 +26,8 @@ def random_parameters(rng, first, size):
     known |= {n.GAIN: 0.12} if first else {}
     if not first:
         known |= {n.DECAY_E: np.log(0.5), n.DECAY_I: np.log(0.4), n.REVERSAL_E: 3.0, n.REVERSAL_I: -0.7}
-        known |= {n.E0: 0.01, n.E1: 0.05, n.E2: 0.02, n.I0: 0.02, n.I1: 0.06, n.I2: 0.0, n.H4: 0.1, n.H5: 0.1, n.H6: -0.1}
+        known |= {n.E0: 0.01, n.E1: 0.05, n.E2: 0.02, n.I0: 0.02, n.I1: 0.06, n.I2: 0.0}
+        known |= {n.H4: 0.1, n.H5: 0.1, n.H6: -0.1}
     for name, value in known.items():
         logarithm = name in (n.LEAK, n.ADAPT, n.REFRACTORY, n.DECAY_E, n.DECAY_I)
         p[:, name] = value + (0.25 * rng.normal(size=size) if logarithm else 0.0)

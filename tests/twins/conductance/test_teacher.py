@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bayes_snn.chips.contract import ChipSpec
-from bayes_snn.twins.conductance.fitting import SHARPNESS
 from bayes_snn.twins.conductance.learning import fit_conductance
 from bayes_snn.twins.conductance.teacher import teach
 from bayes_snn.twins.conductance.twin import ConductanceTwin
@@ -24,9 +23,7 @@ def heard(rng, p, first, n=30, n_steps=20):
     x = 2.0 + 2.0 * rng.normal(size=n)
     drives = [np.cumsum(rng.random((n, n_steps)) < 0.1, axis=1) % 3 * rng.random((n, 1)) for _ in range(2)]
     drives = [2.0 * drives[0], 0.5 * drives[1]]
-    spikes = [
-        reference.run(p, x[s] if first else None, drives[0][s], drives[1][s], n_steps)[0] for s in range(n)
-    ]
+    spikes = [reference.run(p, x[s] if first else None, drives[0][s], drives[1][s], n_steps)[0] for s in range(n)]
     return first, x, *drives, np.array(spikes)
 
 
@@ -68,7 +65,8 @@ def test_the_true_parameters_explain_every_spike(first):
 
 def chip(seed):
     rng = np.random.default_rng(seed)
-    return ConductanceTwin(ChipSpec(LAYERS, 32), [reference.random_parameters(rng, k == 0, LAYERS[k + 1]) for k in (0, 1)])
+    parameters = [reference.random_parameters(rng, k == 0, LAYERS[k + 1]) for k in (0, 1)]
+    return ConductanceTwin(ChipSpec(LAYERS, 32), parameters)
 
 
 def recorded(known, n, seed=0):
@@ -99,5 +97,4 @@ def test_neurons_of_the_family_are_learned_from_their_spikes():
     assert share_wrong(known, nothing) > 0.1
     assert share_wrong(known, few) < 0.06
     assert share_wrong(known, many) < 0.02
-    assert len(SHARPNESS) == 3
     assert "rests after a spike" in many.learned.notes[0]
