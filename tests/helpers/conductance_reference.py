@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.twins.conductance import neuron as n
+from bayes_snn.twins.conductance.twin import ConductanceTwin
 
 
 def random_parameters(rng, first, size):
@@ -68,3 +70,13 @@ def run(p, x, excited, inhibited, n_steps):
         else:
             r, v = max(r - 1.0, 0.0), new
     return spikes, times
+
+
+class ConductanceChip:
+    """A chip of such neurons, which does not say so."""
+
+    def __init__(self, layers, n_steps=24, seed=0):
+        rng = np.random.default_rng(seed)
+        parameters = [random_parameters(rng, k == 0, size) for k, size in enumerate(layers[1:])]
+        made = ConductanceTwin(ChipSpec(layers, n_steps), parameters)
+        self.spec, self.run, self.spikes = made.spec, made.run, made.spikes

@@ -10,7 +10,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from bayes_snn.chips import LIFChip, NestChip
-from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.inference.twin_figure import draw_twin
 from bayes_snn.twins import from_spikes
@@ -21,25 +20,14 @@ from bayes_snn.twins.contract import Twin
 from bayes_snn.twins.families import FAMILIES, fit_again
 from bayes_snn.twins.folder import load_twin
 from bayes_snn.twins.learn import learn_twin
-from tests.helpers import conductance_reference as reference
+from tests.helpers.conductance_reference import ConductanceChip
 
 LAYERS = (6, 5, 2)
 
 
-class Foreign:
-    """A chip of neurons with conductances."""
-
-    def __init__(self, seed=0):
-        rng = np.random.default_rng(seed)
-        parameters = [reference.random_parameters(rng, k == 0, LAYERS[k + 1]) for k in (0, 1)]
-        self.hidden = ConductanceTwin(ChipSpec(LAYERS, 24), parameters)
-        self.spec = self.hidden.spec
-        self.run, self.spikes = self.hidden.run, self.hidden.spikes
-
-
 @pytest.fixture(scope="module")
 def twin():
-    return learn_twin(Foreign(), 700)
+    return learn_twin(ConductanceChip(LAYERS), 700)
 
 
 def wrong_of(twin, chip, seed=7, n=40):
@@ -58,11 +46,11 @@ def test_the_family_that_predicts_better_is_taken_and_told(twin):
     assert twin.learned.notes[0].endswith(": the latter were taken.")
     assert "leaky integrate-and-fire neurons had" in twin.learned.notes[0]
     assert twin.learned.mismatch < 0.05
-    assert wrong_of(twin, Foreign()) < 0.05
+    assert wrong_of(twin, ConductanceChip(LAYERS)) < 0.05
 
 
 def test_it_is_learned_again_from_more(twin):
-    chip, before = Foreign(), wrong_of(twin, Foreign())
+    chip, before = ConductanceChip(LAYERS), wrong_of(twin, ConductanceChip(LAYERS))
     again = fit_again(chip.spec, twin.recordings, twin)
     assert isinstance(again, ConductanceTwin)
     assert wrong_of(again, chip) < before + 0.02
