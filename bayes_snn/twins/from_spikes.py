@@ -26,6 +26,7 @@ SMALL = 0.002  # share of wrong counts that is small enough
 LEAST = 600  # presentations before a twin is believed: what a fit visits later is rare at first
 MOST = 6_000  # presentations without a budget
 DOUBTED, BAD = 350, 0.05  # presentations, and share of wrong counts, from which on other neurons are tried
+FALLING = 0.7  # of the share of wrong counts of the batch before: neurons that come to less are still being learned
 AGAIN = 4  # times as many presentations, after which they are tried once more
 BETTER = 0.7  # share of the wrong counts that they may have, to be preferred
 ENOUGH = 2_000  # presentations of neurons that are never exact: the rest is learned where a fit goes
@@ -64,14 +65,16 @@ def learn_from_spikes(
     """
     spec, rng, recordings = asked.spec, np.random.default_rng([seed, 0x7419]), Recordings(asked.spec)
     twin: AnyTwin | None = None
-    wrong, compared, running, patience, chosen = float("nan"), 0, 0, DOUBTED, list[str]()
+    before = wrong = float("nan")
+    compared, running, patience, chosen = 0, 0, DOUBTED, list[str]()
     while running < 2:
         most = MOST if twin is None or isinstance(twin, LIFTwin) else ENOUGH
         n = min(max(FIRST_BATCH, int(GROWTH * len(recordings))), asked.left, most - len(recordings))
         if n < 1:
             break
         twins = [] if twin is None else [twin]
-        if isinstance(twin, LIFTwin) and wrong > BAD and len(recordings) >= patience and spec.deterministic:
+        stays_bad = wrong > BAD and wrong >= FALLING * before and len(recordings) >= patience
+        if isinstance(twin, LIFTwin) and stays_bad and spec.deterministic:
             twins.append(fit_conductance(spec, recordings))
             patience = AGAIN * len(recordings)
         shares, compared = _show_batch(asked, rng, recordings, int(n), inputs, twins)
@@ -80,7 +83,7 @@ def learn_from_spikes(
             twins, chosen = [twins[best]], [_choice_in_words(shares, best, compared)]
             shares = [shares[best]]
         if twins:
-            (twin,), (wrong,) = twins, shares
+            (twin,), (before, wrong) = twins, (wrong, *shares)
             running = running + 1 if wrong <= SMALL and len(recordings) >= LEAST else 0
             if progress is not None:
                 progress(asked.presentations, wrong)

@@ -27,7 +27,7 @@ LAYERS = (6, 5, 2)
 
 @pytest.fixture(scope="module")
 def twin():
-    return learn_twin(ConductanceChip(LAYERS), 700)
+    return learn_twin(ConductanceChip(LAYERS), 1100)
 
 
 def wrong_of(twin, chip, seed=7, n=40):
@@ -41,8 +41,8 @@ def wrong_of(twin, chip, seed=7, n=40):
 def test_the_family_that_predicts_better_is_taken_and_told(twin):
     assert twin.family == "conductance"
     assert isinstance(twin, Twin)
-    assert twin.presentations == 700 == twin.learned.presentations
-    assert 0 < twin.programmings < 700
+    assert twin.presentations == 1100 == twin.learned.presentations
+    assert 0 < twin.programmings < 1100
     assert twin.learned.notes[0].endswith(": the latter were taken.")
     assert "leaky integrate-and-fire neurons had" in twin.learned.notes[0]
     assert twin.learned.mismatch < 0.05
@@ -76,6 +76,7 @@ def test_nothing_else_is_tried_on_leaky_integrate_and_fire_neurons(distorted, mo
 def test_the_first_family_is_kept_where_the_other_does_no_better(monkeypatch):
     """With no patience for wrong counts both are tried on a chip of leaky neurons, whose comparators are distorted."""
     monkeypatch.setattr(from_spikes, "BAD", -1.0)
+    monkeypatch.setattr(from_spikes, "FALLING", 0.0)
     twin, _ = from_spikes.learn_from_spikes(AskedChip(LIFChip(LAYERS, "comparator", 3.0, seed=102), 700), 0)
     assert twin.family == "lif"
     assert twin.learned.notes[0].endswith(": the former were kept.")
@@ -83,7 +84,7 @@ def test_the_first_family_is_kept_where_the_other_does_no_better(monkeypatch):
 
 @pytest.mark.skipif(find_spec("nest") is None, reason="NEST is not installed")
 def test_neurons_of_nest_are_learned():
-    twin = learn_twin(NestChip(LAYERS, seed=103), 800)
+    twin = learn_twin(NestChip(LAYERS, seed=103), 1200)
     assert twin.family == "conductance"
     assert wrong_of(twin, NestChip(LAYERS, seed=103), n=20) < 0.08
 
