@@ -29,9 +29,9 @@ from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import probabilities
 from bayes_snn.likelihood import BETA, PLAIN, Readout, check_readout
 from bayes_snn.twins.contract import check_twin
+from bayes_snn.twins.families import AnyTwin
 from bayes_snn.twins.folder import load_twin
 from bayes_snn.twins.learn import learn_twin
-from bayes_snn.twins.lif import LIFTwin
 
 try:
     import torch
@@ -135,7 +135,7 @@ def train_backprop(
     sigma: float | Sequence[float] | None = None,
     beta: float = BETA,
     bias: Sequence[float] | None = None,
-    twin: LIFTwin | str | Path | None = None,
+    twin: AnyTwin | str | Path | None = None,
     budget: int | None = None,
 ) -> BackpropResult:
     """Train a chip by surrogate gradients in minibatches, with Adam and a cosine schedule.
@@ -254,7 +254,7 @@ def train_backprop(
 
 
 def _shown(
-    mode: str, chip: Chip, inputs: NDArray[np.float64], seed: int, twin: LIFTwin | str | Path | None, budget: int | None
+    mode: str, chip: Chip, inputs: NDArray[np.float64], seed: int, twin: AnyTwin | str | Path | None, budget: int | None
 ) -> tuple[Chip, int | None]:
     """What is in the loop, and of a twin what the chip was shown for it."""
     if mode != "twin":

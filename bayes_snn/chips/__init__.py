@@ -1,4 +1,4 @@
-"""Chips: the contract, the simulated chip, Xylo, chips behind links and servers."""
+"""Chips: the contract, the simulated chip, Xylo, neurons of NEST, chips behind links and servers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bayes_snn.chips.lif.chip import LIFChip as LIFChip
     from bayes_snn.chips.link.faulty import FaultyChip as FaultyChip
     from bayes_snn.chips.link.link import Link as Link
+    from bayes_snn.chips.nest.chip import NestChip as NestChip
     from bayes_snn.chips.remote.client import RemoteChip as RemoteChip
     from bayes_snn.chips.xylo.chip import XyloChip as XyloChip
     from bayes_snn.names import DISTORTIONS as DISTORTIONS
@@ -23,6 +24,7 @@ _HOMES = {
     "FaultyChip": "bayes_snn.chips.link.faulty",
     "LIFChip": "bayes_snn.chips.lif.chip",
     "Link": "bayes_snn.chips.link.link",
+    "NestChip": "bayes_snn.chips.nest.chip",
     "RemoteChip": "bayes_snn.chips.remote.client",
     "XyloChip": "bayes_snn.chips.xylo.chip",
 }

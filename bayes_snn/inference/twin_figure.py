@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.lif.neuron import TAU_M, THRESHOLD
 from bayes_snn.inference.figures import COLOURS
+from bayes_snn.twins.conductance.neuron import JUMP, LEAK, N_SHARED, REFRACTORY
+from bayes_snn.twins.conductance.twin import ConductanceTwin
+from bayes_snn.twins.families import AnyTwin
 from bayes_snn.twins.lif import LIFTwin
 
 MOST_NEURONS = 64  # that are drawn
@@ -101,7 +104,37 @@ def name_rows(axes: Any, neurons: Sequence[Neuron]) -> None:
     axes.set_ylim(len(neurons) - 0.4, -0.6)
 
 
-def draw_twin(twin: LIFTwin) -> Figure:
+def draw_twin(twin: AnyTwin) -> Figure:
+    """What a twin has learned of each neuron: of LIF neurons beside those of an ideal chip."""
+    return _draw_lif(twin) if isinstance(twin, LIFTwin) else _draw_conductance(twin)
+
+
+def _draw_conductance(twin: ConductanceTwin) -> Figure:
+    """The alpha of each neuron, how long it rests after a spike, and how its adaptation grows by one."""
+    layers = twin.parameters
+    labels = [
+        (k, f"{'output' if k == len(layers) - 1 else 'hidden'} {i}")
+        for k, layer in enumerate(layers)
+        for i in range(len(layer))
+    ][-MOST_NEURONS:]
+    colours = [COLOURS[k % len(COLOURS)] for k, _ in labels]
+    shared = np.concatenate([layer[:, :N_SHARED] for layer in layers])[-MOST_NEURONS:]
+    figure = Figure(figsize=(10, 1.2 + 0.22 * len(labels)), layout="constrained")
+    panels = (
+        ("alpha", np.exp(-np.exp(shared[:, LEAK]))),
+        ("rests after a spike (steps)", np.exp(shared[:, REFRACTORY])),
+        ("adaptation at a spike (thresholds a step)", shared[:, JUMP]),
+    )
+    for axis, (name, values) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+        axis.scatter(values, np.arange(len(labels)), c=colours, s=12)
+        axis.set(xlabel=name, yticks=range(len(labels)))
+        axis.set_yticklabels([label for _, label in labels], fontsize=7)
+        axis.spines[["top", "right"]].set_visible(False)
+    axis.invert_yaxis()
+    return figure
+
+
+def _draw_lif(twin: LIFTwin) -> Figure:
     """Where each neuron fires, its alpha, and the gains of its synapses, beside those of an ideal chip."""
     neurons = neurons_of(twin)
     figure = Figure(figsize=(10, 1.2 + 0.22 * len(neurons)), layout="constrained")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,11 @@ from bayes_snn.errors import InputError
 from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.twin import N_MOVES
 from bayes_snn.twins.asking import AskedChip
+from bayes_snn.twins.conductance.learning import fit_conductance
+from bayes_snn.twins.families import AnyTwin, fit_again
+from bayes_snn.twins.from_spikes import BETTER
 from bayes_snn.twins.learn import learn
-from bayes_snn.twins.teacher import fit_lif
+from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.waiting import tracked
 
 LEARNING = 0.5  # share of a budget that goes into learning and checking, at most
@@ -123,35 +126,53 @@ def prepare_twin(
     asked.budget = most
     made = steps(twin)
     warm = _WarmUp(model, made, starts, chain_seed)
-    rng, checks, n_taught, n_next = np.random.default_rng(check_seed), [], 0, CHECKED
+    rng, n_checks, n_taught, n_next = np.random.default_rng(check_seed), 0, 0, CHECKED
+    spread = wrong = float("nan")
+    rivals: list[AnyTwin] = []  # of another family, once the twin was taught and is hopeless all the same
     for round_ in range(ROUNDS + 1):
         warm.run(WARM_UP if round_ == 0 else AFTER, tempered=round_ == 0)
-        found = warm.check(asked, rng, int(min(n_next, asked.left)), learns)
-        if found is None:
+        checked = warm.check(asked, rng, int(min(n_next, asked.left)), learns, [twin, *rivals])
+        if not checked:
             break
-        checks.append(found)
+        spreads = [each.spread(len(op.inputs)) for each in checked]
+        best = int(len(checked) > 1 and spreads[1] < BETTER * spreads[0])
+        spread, wrong, n_checks = spreads[best], float(np.mean(checked[best].wrong)), n_checks + checked[best].n_draws
         if not learns:
             break
+        if best:
+            twin = _instead(rivals[0], twin, spreads)
+            made = steps(twin)  # it may be moved in another way
+            warm = _WarmUp(model, made, warm.values(), chain_seed)
         learned, recordings = twin.learned, twin.recordings
-        twin = fit_lif(asked.spec, recordings, twin)
+        twin = fit_again(asked.spec, recordings, twin)
         twin.learned, twin.recordings = learned, recordings
         warm.step.use(twin)
         n_taught += 1
+        doubted = twin.family == LIFTwin.family and spread > MOST_SPREAD and asked.spec.deterministic
+        rivals = [fit_conductance(asked.spec, recordings)] if doubted and not rivals else []
         # another round halves what is wrong, about: is that worth what it shows? What is no draw of each chain is free
         left = budget - asked.presentations
         n_next = max(CHECKED, int(GROWTH * asked.presentations))
-        accepted = accepted_at(found.spread(len(op.inputs)))
-        if round_ >= ROUNDS - 1 or 0.5 * (1.0 - accepted) * (left - n_next) < n_next:
+        if round_ >= ROUNDS - 1 or 0.5 * (1.0 - accepted_at(spread)) * (left - n_next) < n_next:
             n_next = left % (len(starts) * each)
             if round_ >= ROUNDS or n_next < CHECKED:
                 break
-    spread = checks[-1].spread(len(op.inputs)) if checks else float("nan")
-    wrong = float(np.mean(checks[-1].wrong)) if checks else float("nan")
-    n_checks = sum(each.n_draws for each in checks)
     made[-1].tempers = False
     return Prepared(
         twin, made, warm.values(), asked.presentations, asked.programmings, spread, n_checks, wrong, n_taught
     )
+
+
+def _instead(rival: Any, twin: Any, spreads: Sequence[float]) -> Any:
+    """The rival, with what is known of how the twin was learned, and why it was taken."""
+    note = (
+        f"Where the chains went, log L of leaky integrate-and-fire neurons differed from the chip's by "
+        f"{spreads[0]:.1f}, of neurons with conductances, refractory time and adaptation by {spreads[1]:.1f} (standard "
+        "deviations): the latter were taken."
+    )
+    rival.learned = replace(twin.learned, notes=(note, *rival.learned.notes))
+    rival.recordings = twin.recordings
+    return rival
 
 
 def accepted_at(spread: float) -> float:
@@ -210,18 +231,20 @@ class _WarmUp:
             self._states[chain]["places"] = []
         step.replicas, step.n_moves = kept
 
-    def check(self, asked: AskedChip, rng: np.random.Generator, n: int, learns: bool) -> _Checked | None:
-        """Show the chip n training samples, some under each of several draws; the twin's recordings grow if `learns`.
+    def check(
+        self, asked: AskedChip, rng: np.random.Generator, n: int, learns: bool, twins: Sequence[Any]
+    ) -> list[_Checked]:
+        """Show the chip n training samples, some under each of several draws: what each of the twins makes of them.
 
-        None where n is too few.
+        The recordings of the first twin grow if `learns`. An empty list where n is too few.
         """
         likelihood, visited = self.model.likelihood, self._visited
         n_samples = len(likelihood.op.inputs)
         n_draws = min(max(n // SAMPLES, 1), len(visited), n)
         if n_draws < 1:
-            return None
+            return []
         shown = min(n // n_draws, n_samples)
-        gaps, wrong = [], []
+        found: list[tuple[list[Any], list[Any]]] = [([], []) for _ in twins]
         for place in np.linspace(0, len(visited) - 1, n_draws).round().astype(int):
             weights, readout = self.step.weights_and_readout(visited[place])
             chosen = np.sort(rng.choice(n_samples, size=shown, replace=False))
@@ -229,14 +252,17 @@ class _WarmUp:
             if learns:
                 spikes = asked.spikes(weights, inputs)
                 counts = spikes[-1].sum(axis=1)
-                self.step.twin.recordings.add(weights, inputs, spikes)
+                twins[0].recordings.add(weights, inputs, spikes)
             else:
                 counts = asked.run(weights, inputs)
-            predicted = ask_counts(self.step.twin, weights, inputs)
-            chip, twin = (readout.log_p(np.asarray(each, np.int64)[None], labels) for each in (counts, predicted))
-            gaps.append(chip - twin)
-            wrong.append(predicted != counts)
-        return _Checked(np.concatenate(gaps), np.concatenate(wrong), n_draws)
+            for twin, (gaps, wrong) in zip(twins, found, strict=True):
+                predicted = ask_counts(twin, weights, inputs)
+                of_chip, of_twin = (
+                    readout.log_p(np.asarray(each, np.int64)[None], labels) for each in (counts, predicted)
+                )
+                gaps.append(of_chip - of_twin)
+                wrong.append(predicted != counts)
+        return [_Checked(np.concatenate(gaps), np.concatenate(wrong), n_draws) for gaps, wrong in found]
 
     def values(self) -> list[dict[str, Any]]:
         """Where each chain is, by name of random variable."""

@@ -14,11 +14,10 @@ from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import Text, Whole, read_described
 from bayes_snn.npz_file import UNREADABLE, in_words, read_arrays
 from bayes_snn.twins.contract import COUNTS, SPIKES, Learned
-from bayes_snn.twins.lif import LIFTwin
+from bayes_snn.twins.families import FAMILIES, AnyTwin
 from bayes_snn.twins.recordings import Recordings
 from bayes_snn.twins.writing import ARRAYS, DESCRIPTION, FORMAT, SHOWN
 
-FAMILIES = {LIFTwin.family: LIFTwin}
 _AGAIN = "take it from a copy, or learn the twin again with learn_twin"
 
 
@@ -44,7 +43,7 @@ class TwinFields(Struct):
     learned: LearnedFields
 
 
-def load_twin(path: str | Path) -> LIFTwin:
+def load_twin(path: str | Path) -> AnyTwin:
     """The twin of a folder that `save_twin` wrote.
 
     Raises `InputError` when the folder is missing, torn, or holds other things.

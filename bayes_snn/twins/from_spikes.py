@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from bayes_snn.chips.contract import FloatArray
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
+from bayes_snn.twins.conductance.learning import fit_conductance
 from bayes_snn.twins.contract import SPIKES, Learned, never_varied
 from bayes_snn.twins.designs import ask_first, ask_second, known_neurons
+from bayes_snn.twins.families import AnyTwin, fit_again
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membrane import Floats
 from bayes_snn.twins.recordings import Recordings
@@ -23,6 +25,11 @@ SAMPLES = 8  # shown under one programming
 SMALL = 0.002  # share of wrong counts that is small enough
 LEAST = 600  # presentations before a twin is believed: what a fit visits later is rare at first
 MOST = 6_000  # presentations without a budget
+DOUBTED, BAD = 350, 0.05  # presentations, and share of wrong counts, from which on other neurons are tried
+FALLING = 0.7  # of the share of wrong counts of the batch before: neurons that come to less are still being learned
+AGAIN = 4  # times as many presentations, after which they are tried once more
+BETTER = 0.7  # share of the wrong counts that they may have, to be preferred
+ENOUGH = 2_000  # presentations of neurons that are never exact: the rest is learned where a fit goes
 SCALES = (0.3, 0.6, 1.0, 1.0, 1.5)  # of random weights
 MEANS = (1.0, 3.0)  # standard deviations of what the weights of a later neuron have in common
 JITTER = 0.3  # of given inputs, in their standard deviations
@@ -34,10 +41,12 @@ Progress = Callable[[int, float], None]  # called with presentations so far, and
 
 def learn_from_spikes(
     asked: AskedChip, seed: int, inputs: FloatArray | None = None, progress: Progress | None = None
-) -> tuple[LIFTwin, Recordings]:
+) -> tuple[AnyTwin, Recordings]:
     """Learn a twin, and stop when it is good enough or the budget is spent.
 
     Each batch is predicted by the twin learned from those before it; how many counts were wrong says how good it was.
+    Where leaky integrate-and-fire neurons stay bad, a twin of neurons with conductances predicts the next batch beside
+    them, and is taken if it does better.
 
     Parameters
     ----------
@@ -55,29 +64,50 @@ def learn_from_spikes(
     BudgetSpentError
         When nothing may be shown at all.
     """
-    rng, recordings = np.random.default_rng([seed, 0x7419]), Recordings(asked.spec)
-    twin, wrong, compared, running = None, float("nan"), 0, 0
+    spec, rng, recordings = asked.spec, np.random.default_rng([seed, 0x7419]), Recordings(asked.spec)
+    twin: AnyTwin | None = None
+    before = wrong = float("nan")
+    compared, running, patience, chosen = 0, 0, DOUBTED, list[str]()
     while running < 2:
-        n = min(max(FIRST_BATCH, int(GROWTH * len(recordings))), asked.left, MOST - len(recordings))
+        most = MOST if twin is None or isinstance(twin, LIFTwin) else ENOUGH
+        n = min(max(FIRST_BATCH, int(GROWTH * len(recordings))), asked.left, most - len(recordings))
         if n < 1:
             break
-        n_wrong, compared = _show_batch(asked, rng, recordings, int(n), inputs, twin)
-        if twin is not None:
-            wrong = n_wrong / compared
+        twins = [] if twin is None else [twin]
+        stays_bad = wrong > BAD and wrong >= FALLING * before and len(recordings) >= patience
+        if isinstance(twin, LIFTwin) and stays_bad and spec.deterministic:
+            twins.append(fit_conductance(spec, recordings))
+            patience = AGAIN * len(recordings)
+        shares, compared = _show_batch(asked, rng, recordings, int(n), inputs, twins)
+        if len(twins) > 1:
+            best = int(shares[1] < BETTER * shares[0])
+            twins, chosen = [twins[best]], [_choice_in_words(shares, best, compared)]
+            shares = [shares[best]]
+        if twins:
+            (twin,), (before, wrong) = twins, (wrong, *shares)
             running = running + 1 if wrong <= SMALL and len(recordings) >= LEAST else 0
             if progress is not None:
                 progress(asked.presentations, wrong)
-        if twin is not None and running < 2:
+        if isinstance(twin, LIFTwin) and running < 2:
             _ask(asked, rng, recordings, int(n * ASKED), inputs, twin)
-        twin = fit_lif(asked.spec, recordings, twin)
+        twin = fit_lif(spec, recordings) if twin is None else fit_again(spec, recordings, twin)
     if twin is None:
         raise BudgetSpentError
     rates = [layer.mean(axis=(0, 1)) for layer in recordings.spikes()]
     if len(recordings) >= FIRST_BATCH and all(((rate == 0) | (rate == 1)).all() for rate in rates):
         raise never_varied(len(recordings), (rates[-1] * asked.spec.n_steps).astype(int).tolist())
     learned = Learned(SPIKES, asked.presentations, asked.programmings, wrong, compared, type(asked.chip).__name__)
-    twin.learned = replace(learned, notes=(*twin.learned.notes, *_constant_in_words(rates)))
+    twin.learned = replace(learned, notes=(*chosen, *twin.learned.notes, *_constant_in_words(rates)))
     return twin, recordings
+
+
+def _choice_in_words(shares: list[float], best: int, n: int) -> str:
+    """Which neurons were taken, by the shares of wrong counts of both families in the same batch of n counts."""
+    return (
+        f"Of {n:,} counts that neither was learned from, leaky integrate-and-fire neurons had {shares[0]:.1%} wrong, "
+        f"neurons with conductances, refractory time and adaptation {shares[1]:.1%}: the "
+        f"{'latter were taken' if best else 'former were kept'}."
+    )
 
 
 def _constant_in_words(rates: list[Floats]) -> list[str]:
@@ -97,21 +127,20 @@ def _show_batch(
     recordings: Recordings,
     n: int,
     inputs: FloatArray | None,
-    twin: LIFTwin | None,
-) -> tuple[int, int]:
-    """Show n samples under random weights: wrong counts of the twin, of how many."""
-    n_wrong = n_counts = 0
+    twins: Sequence[AnyTwin],
+) -> tuple[list[float], int]:
+    """Show n samples under random weights: the share of counts that each twin had wrong, and of how many counts."""
+    n_wrong, n_counts = np.zeros(len(twins), np.int64), 0
     while n > 0:
         weights = random_weights(rng, asked.spec.weight_shapes)
         shown = random_inputs(rng, min(SAMPLES, n), asked.spec.layers[0], inputs)
         spikes = asked.spikes(weights, shown)
-        if twin is not None:
-            counts = spikes[-1].sum(axis=1)
-            n_wrong += int((twin.run(weights, shown) != counts).sum())
-            n_counts += counts.size
+        counts = spikes[-1].sum(axis=1)
+        n_wrong += np.array([(twin.run(weights, shown) != counts).sum() for twin in twins], np.int64)
+        n_counts += counts.size
         recordings.add(weights, shown, spikes)
         n -= len(shown)
-    return n_wrong, n_counts
+    return (n_wrong / n_counts).tolist(), n_counts if twins else 0
 
 
 def _ask(

@@ -8,9 +8,9 @@ from bayes_snn.chips.contract import Chip, FloatArray, check_chip, check_inputs
 from bayes_snn.errors import InputError, check_whole
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
 from bayes_snn.twins.contract import COUNTS, SPIKES
+from bayes_snn.twins.families import AnyTwin
 from bayes_snn.twins.from_counts import learn_from_counts
 from bayes_snn.twins.from_spikes import learn_from_spikes
-from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.waiting import waiting
 
 MOST_BUDGET = 10**12
@@ -23,7 +23,7 @@ def learn_twin(
     *,
     inputs: FloatArray | None = None,
     way: str | None = None,
-) -> LIFTwin:
+) -> AnyTwin:
     """Learn a twin of a chip: a simulated chip that answers as it does.
 
     Parameters
@@ -62,7 +62,7 @@ def learn_twin(
     return learn(AskedChip(chip, budget), seed, inputs, way)
 
 
-def learn(asked: AskedChip, seed: int, inputs: FloatArray | None = None, way: str | None = None) -> LIFTwin:
+def learn(asked: AskedChip, seed: int, inputs: FloatArray | None = None, way: str | None = None) -> AnyTwin:
     """`learn_twin` of a chip that is counted; `asked.budget` limits it."""
     if getattr(asked.chip, "given_inputs", False):
         raise InputError(

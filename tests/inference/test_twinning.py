@@ -10,12 +10,15 @@ import pytest
 import bayes_snn.inference.fit as fitting
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import InputError
+from bayes_snn.inference import twinning
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
 from bayes_snn.inference.twinning import CHECKED, affordable_draws
 from bayes_snn.likelihood import log_likelihood
+from bayes_snn.twins import from_spikes
 from bayes_snn.twins.learn import learn_twin
+from tests.helpers.conductance_reference import ConductanceChip
 from tests.helpers.fits import InterruptingChip
 from tests.helpers.tallied import TalliedChip
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
@@ -216,3 +219,14 @@ def test_ctrl_c_keeps_the_draws_so_far():
     result = fit(chip, INPUTS, LABELS, twin=SigmoidChip(), draws=60, chains=2, tune=3, cores=1)
     assert result.interrupted
     assert result.posterior.posterior.sizes["draw"] >= 1
+
+
+def test_other_neurons_are_tried_where_the_chains_go(monkeypatch):
+    """Leaky neurons that were not doubted as they were learned are given up where they are wrong about log L."""
+    monkeypatch.setattr(from_spikes, "BAD", 2.0)
+    monkeypatch.setattr(twinning, "MOST_SPREAD", 0.0)
+    chip = TalliedChip(ConductanceChip((3, 4, 2)))
+    result = fit(chip, X, Y, budget=2000, sampler="twin", **SMALL)
+    assert result.twin.family == "conductance"
+    assert result.twin.learned.notes[0].startswith("Where the chains went, log L of leaky integrate-and-fire neurons")
+    assert chip.shown == result.cost.total <= 2000
