@@ -83,7 +83,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         shared = make_shared_replacements(point, vars, model)
         self.find_op(model)
         self._sites = Sites(model, vars)
-        self.log_prior = separable_log_prior(model, vars, shared, point)
+        self.log_prior = self._find_prior(model, vars, shared, point)
         self._labels = model.likelihood.labels
         self._readout = readout_function(model, shared)
         # hyperparameters, which are drawn at power 1, would follow the weights out, and the weights them
@@ -104,6 +104,10 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         super().__init__(vars, shared, blocked=blocked, rng=rng)
         self.tune = True
         self.reset_tuning()
+
+    def _find_prior(self, model: pm.Model, vars: Any, shared: dict[Any, Any], point: dict[str, np.ndarray]) -> Any:
+        """log p of each weight, (n_weights,) -> (n_weights,)."""
+        return separable_log_prior(model, vars, shared, point)
 
     def reset_tuning(self) -> None:
         """Forget the step sizes."""

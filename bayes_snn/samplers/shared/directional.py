@@ -16,6 +16,7 @@ The prior has to be Normal, given the hyperparameters: then its ratio is at hand
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,20 @@ class DirectionalMetropolis(SitewiseMetropolis):
     name = "directional_metropolis"
 
     def __init__(self, vars: Any = None, *, model: pm.Model | None = None, initial_point: Any = None) -> None:
-        model = pm.modelcontext(model)
-        point = model.initial_point() if initial_point is None else initial_point
-        super().__init__(vars, model=model, initial_point=point)
-        shared = {value: self.shared[value.name] for value in model.value_vars if value.name in self.shared}
-        self._parameters = normal_parameters(model, vars, shared, point)
+        super().__init__(vars, model=pm.modelcontext(model), initial_point=initial_point)
         self._layers = self._sites.layers()
+
+    def _find_prior(self, model: pm.Model, vars: Any, shared: dict[Any, Any], point: dict[str, np.ndarray]) -> Any:
+        """log p of each weight is asked for by swaps alone, where there are hyperparameters: else nothing is compiled.
+
+        Means and standard deviations are found here too.
+        """
+        if shared:
+            self._normal = normal_parameters(model, vars, shared, point)
+            return super()._find_prior(model, vars, shared, point)
+        constants = [np.asarray(each) for each in normal_parameters(model, vars, shared, point, mode="FAST_COMPILE")()]
+        self._normal = partial(tuple, constants)
+        return None
 
     def palindrome(
         self, q: np.ndarray, powers: tuple[float, float], learn: bool, shifts: bool = True
@@ -56,7 +65,7 @@ class DirectionalMetropolis(SitewiseMetropolis):
     def _visit(self, q: np.ndarray, sweeper: Any) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray, np.ndarray]:
         """A move of each neuron along each direction; see `SitewiseMetropolis._visit`."""
         power, prior_power = self.powers()
-        means, sds = self._parameters()
+        means, sds = self._normal()
         new, accepted, far = q.copy(), np.zeros(len(q), np.bool_), self.rng.random(len(q)) < FAR_SHARE
         step_sizes, log_likelihood = np.empty(len(q)), np.nan
         for layer, part, shape in self._layers[:: self.rng.choice([1, -1])]:

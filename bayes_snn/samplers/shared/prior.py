@@ -90,11 +90,12 @@ def separable_log_prior(
 
 
 def normal_parameters(
-    model: pm.Model, variables: Sequence[Any], shared: dict[Any, Any], point: dict[str, np.ndarray]
+    model: pm.Model, variables: Sequence[Any], shared: dict[Any, Any], point: dict[str, np.ndarray], mode: Any = None
 ) -> Callable[[], Sequence[np.ndarray]]:
     """Means and standard deviations of weights with a Normal prior, given the other variables: () -> two (n_weights,).
 
-    They are the parameters of the random variables in the graph; other variables in them become the shared ones.
+    They are the parameters of the random variables in the graph; other variables in them become the shared ones. `mode`
+    is PyTensor's.
     """
     nodes = [model.values_to_rvs[value].owner for value in variables]
     parameters = [
@@ -107,7 +108,7 @@ def normal_parameters(
         for column in zip(*(node.op.dist_params(node) for node in nodes), strict=True)
     ]
     graphs = clone_replace(model.replace_rvs_by_values(parameters), shared)
-    return compile_function([], graphs)  # type: ignore[no-any-return]
+    return compile_function([], graphs, mode=mode)  # type: ignore[no-any-return]
 
 
 def is_discrete(variables: Sequence[Any]) -> bool:
