@@ -261,13 +261,13 @@ class FiringSet:
             size /= COARSE
         asked: list[tuple[float, NDArray[np.float64]]] = []
         for place in np.argsort(-size)[:MOST_GAPS]:
-            if size[place] <= 1.0 or len(asked) >= n_most:
-                continue
             n_parts = max(2, int(np.ceil(min(size[place], 2 * n_most))))
             start, step = paces(low[place]), (paces(high[place]) - paces(low[place])) / n_parts
             for part in range(1, n_parts):
+                if size[place] <= 1.0 or len(asked) >= n_most:  # small, or a question before leads through it
+                    break
                 question = self._through(float(unpaced(start + part * step)), size)
-                if question is not None and size[place] > 1.0:
+                if question is not None:
                     asked.append(question)
         return asked[:n_most]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bayes_snn.twins.membership import (
@@ -36,6 +36,7 @@ gaps = st.lists(st.floats(4.0, 15.0), min_size=1, max_size=5)
 
 
 @given(st.floats(-30.0, 0.0), gaps, st.floats(0.5, 0.97))
+@example(0.0, [4.0, 4.0, 9.0, 7.0, 4.0], 0.75)  # a question that led through a gap was not asked
 @settings(max_examples=15, deadline=None)
 def test_wide_intervals_are_all_found_and_to_the_width_asked_for(
     start: float, sizes: list[float], alpha: float

@@ -78,7 +78,7 @@ def test_stuck_synapses_are_found_and_the_others_left_alone():
 def gains_of(chip):
     """(n_pre, n_post) of each layer, as they were drawn."""
     sizes = [n_pre * n_post for n_pre, n_post in chip.spec.weight_shapes]
-    parts = np.split(chip._gain, np.cumsum(sizes)[:-1])
+    parts = np.split(chip._programming.gain, np.cumsum(sizes)[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, chip.spec.weight_shapes, strict=True)]
 
 
