@@ -219,6 +219,11 @@ def twins_left(made, printed):
     assert made["result"].cost.learning + made["result"].cost.training <= 3000
 
 
+def nest_left(made, printed):
+    assert made["counts"].shape == (5, 2)
+    assert made["counts"].any()
+
+
 def xylo_left(made, printed):
     assert made["result"].weights("map")[0].shape == (16, 16)
 
