@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.arrays import ArrayError, as_array
+from bayes_snn.arrays import ArrayError, as_array, as_floats
 from bayes_snn.errors import ChipError, ChipRaisedError, InputError, check_whole, said, text_of
 
 FloatArray = NDArray[np.floating[Any]]
@@ -273,6 +273,30 @@ def check_inputs(inputs: object, n_in: int) -> NDArray[np.float64]:
             "most 1e6: standardise the features first."
         )
     return array
+
+
+ONE_EACH = "give one (n_pre, n_post) array for each layer"
+
+
+def weight_matrices(
+    weights: Sequence[FloatArray], shapes: Sequence[tuple[int, ...]], remedy: str = ONE_EACH
+) -> list[NDArray[Any]]:
+    """Weights as arrays of floats of these shapes, NaN among them or not; an `InputError` ends in the remedy."""
+    matrices = [as_floats("The weights", w) for w in weights]
+    found = [w.shape for w in matrices]
+    if found != list(shapes):
+        raise InputError(f"The weights have shapes {found}, but this chip expects {list(shapes)}: {remedy}.")
+    return matrices
+
+
+def check_weights(
+    weights: Sequence[FloatArray], shapes: Sequence[tuple[int, ...]], remedy: str = ONE_EACH
+) -> list[NDArray[Any]]:
+    """The same, of which none may be NaN."""
+    matrices = weight_matrices(weights, shapes, remedy)
+    if any(np.isnan(w).any() for w in matrices):
+        raise InputError("The weights hold NaN, but every weight must be a number: check the prior.")
+    return matrices
 
 
 def check_labels(labels: object, n_samples: int, n_classes: int) -> NDArray[np.int64]:

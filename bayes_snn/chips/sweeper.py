@@ -173,5 +173,25 @@ class Charging:
         return Sweep(accepted, log_likelihood, shown)
 
 
+def sites_by_neuron(
+    shapes: Sequence[tuple[int, int]], firsts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sites as kernels have them, neuron by neuron, each neuron's weights in a row; a `Sweeper`'s lie matrix by matrix.
+
+    Parameters: (n_pre, n_post) of each layer, and the first neuron of each, counted in the chip. Returns the number of
+    each site among those of a `Sweeper`, (n_weights,); and (3, n_weights) its layer, its neuron, counted in the chip,
+    and the presynaptic one, in its layer.
+    """
+    site_of, sites = [], []
+    first_site = 0
+    for layer, (n_pre, n_post) in enumerate(shapes):
+        pre, post = np.meshgrid(np.arange(n_pre), np.arange(n_post))  # both (n_post, n_pre)
+        site_of.append((first_site + pre * n_post + post).ravel())
+        neuron = firsts[layer] + post
+        sites.append(np.stack([np.full(pre.size, layer), neuron.ravel(), pre.ravel()]))
+        first_site += n_pre * n_post
+    return np.concatenate(site_of), np.concatenate(sites, axis=1)
+
+
 def _joined(weights: Sequence[FloatArray]) -> NDArray[np.float64]:
     return np.concatenate([np.ravel(matrix) for matrix in weights]).astype(np.float64)

@@ -7,7 +7,6 @@ exact, and is swept as fast.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ from bayes_snn.chips.lif.circuit import TabulatedLayer
 from bayes_snn.chips.lif.circuit_chip import CircuitChip
 from bayes_snn.twins.contract import SPIKES, Learned, spec_of_twin
 from bayes_snn.twins.recordings import Recordings
-from bayes_snn.twins.writing import save_twin
+from bayes_snn.twins.writing import SavedTwin
 
 MOST_SQUARED = 4 * 10**7  # edges of a neuron squared, of all neurons: to draw up their trains takes up to 9 s at this
 
 
-class LIFTwin(CircuitChip):
+class LIFTwin(SavedTwin, CircuitChip):
     """A twin of LIF neurons.
 
     Parameters
@@ -47,20 +46,6 @@ class LIFTwin(CircuitChip):
         self.layers = tuple(layers)
         self.learned = Learned(SPIKES) if learned is None else learned
         self.recordings: Recordings | None = None
-
-    def save(self, path: str | Path) -> Path:
-        """Write it to a folder, of which `load_twin` makes it again."""
-        return save_twin(self, path)
-
-    @property
-    def presentations(self) -> int:
-        """Samples that the chip was shown to learn this twin."""
-        return self.learned.presentations
-
-    @property
-    def programmings(self) -> int:
-        """Times that the chip's weights were written to learn it."""
-        return self.learned.programmings
 
     def arrays(self) -> dict[str, Any]:
         """All parameters as arrays by name, of which `from_arrays` makes the twin again."""

@@ -11,11 +11,32 @@ from typing import Any
 import numpy as np
 
 from bayes_snn.files import make_folder, write_then_rename
+from bayes_snn.twins.contract import Learned
 from bayes_snn.version import __version__
 
 DESCRIPTION, ARRAYS = "twin.json", "twin.npz"
 FORMAT = 1
 SHOWN = "shown_"  # names of arrays that are recordings
+
+
+class SavedTwin:
+    """Mixin of the families of twins: what each says of how it was learned, and that it can be written."""
+
+    learned: Learned
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to a folder, of which `load_twin` makes it again."""
+        return save_twin(self, path)
+
+    @property
+    def presentations(self) -> int:
+        """Samples that the chip was shown to learn this twin."""
+        return self.learned.presentations
+
+    @property
+    def programmings(self) -> int:
+        """Times that the chip's weights were written to learn it."""
+        return self.learned.programmings
 
 
 def save_twin(twin: Any, path: str | Path) -> Path:

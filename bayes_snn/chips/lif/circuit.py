@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.arrays import as_floats
-from bayes_snn.chips.contract import ChipSpec, FloatArray
+from bayes_snn.chips.contract import ChipSpec, FloatArray, weight_matrices
 from bayes_snn.chips.lif.compiled import kernel
 from bayes_snn.chips.lif.distortion import Layer
 from bayes_snn.chips.lif.neuron import EDGE_COUNTS
@@ -111,14 +110,7 @@ class Programming(NamedTuple):
 
     def columns(self, weights: Sequence[FloatArray]) -> NDArray[np.float32]:
         """The weights that the circuit computes with, neuron by neuron; see `Circuit.starts`."""
-        matrices = [as_floats("The weights", w) for w in weights]
-        shapes = tuple([w.shape for w in matrices])
-        if shapes != self.shapes:
-            raise InputError(
-                f"The weights have shapes {list(shapes)}, but this chip expects "
-                f"{list(self.shapes)}: give one (n_pre, n_post) array for each layer."
-            )
-        flat = np.concatenate([w.ravel() for w in matrices])
+        flat = np.concatenate([w.ravel() for w in weight_matrices(weights, self.shapes)])
         low, high, step = self.saturation
         programmed = np.empty(len(flat), np.float32)
         if not program_weights(flat, self.layers, low, high, step, self.gain, self.grid, programmed):

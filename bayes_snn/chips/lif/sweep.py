@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ from bayes_snn.chips.lif.labels import (
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
 from bayes_snn.chips.lif.rerun import keep, propose, sum_up
 from bayes_snn.chips.lif.state import Site, empty_state, new_run
-from bayes_snn.chips.sweeper import Charging, Moves, Sweep
+from bayes_snn.chips.sweeper import Charging, Moves, Sweep, sites_by_neuron
 from bayes_snn.likelihood import Readout
 
 RIDGE = 1e-3  # of a regression of 1 on what a layer receives, in squares of it for each sample
@@ -145,7 +146,8 @@ class LIFSweeper(Charging):
         layers = circuit.layers
         self._shapes = [(int(a), int(b)) for a, b in itertools.pairwise(layers)]
         super().__init__(self._shapes, len(inputs))
-        self._index_sites()
+        self._site_of, self._sites = sites_by_neuron(self._shapes, circuit.firsts)
+        self._place_of = np.argsort(self._site_of)
         self._state, self._scratch = empty_state(circuit, len(inputs))
         self._groups = aligned_zeros((len(self._state.terms), inputs.shape[1], GROUP), np.float32)
         n_out = int(layers[-1])
@@ -156,22 +158,20 @@ class LIFSweeper(Charging):
         self._deeper = True if len(self._shapes) > 2 else None
         self._shown = np.empty((len(inputs), n_out), np.int32)
 
+    def _known(self) -> tuple[Any, ...]:
+        """What the kernels of sweeps take alike."""
+        constant = self._circuit, self._state, self._scratch, self._run, self._counts, self._deeper
+        return *constant, self._groups, self._ordered
+
+    @cached_property
+    def _gains(self) -> list[NDArray[np.float32]]:
+        """(n_post, n_pre) of each layer."""
+        parts = np.split(self._programming.gain, np.cumsum([a * b for a, b in self._shapes])[:-1])
+        return [part.reshape(shape).T.copy() for part, shape in zip(parts, self._shapes, strict=True)]
+
     @cached_property
     def _of_inputs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return _principal(self._inputs.astype(np.float64))
-
-    def _index_sites(self) -> None:
-        """The kernel's sites lie neuron by neuron, each neuron's weights in a row; ours lie matrix by matrix."""
-        site_of, sites = [], []
-        first_site = 0
-        for layer, (n_pre, n_post) in enumerate(self._shapes):
-            pre, post = np.meshgrid(np.arange(n_pre), np.arange(n_post))  # both (n_post, n_pre)
-            site_of.append((first_site + pre * n_post + post).ravel())
-            neuron = self._circuit.firsts[layer] + post
-            sites.append(np.stack([np.full(pre.size, layer), neuron.ravel(), pre.ravel()]))
-            first_site += n_pre * n_post
-        self._site_of, self._sites = np.concatenate(site_of), np.concatenate(sites, axis=1)
-        self._place_of = np.argsort(self._site_of)
 
     def start(self, weights: Sequence[FloatArray], readout: Readout) -> float:
         """Take these as current weights and readout, order the samples by their loss, and give log L."""
@@ -205,14 +205,7 @@ class LIFSweeper(Charging):
         proposed = self._programming.columns(as_matrices(proposals, self._shapes))
         accepted = np.zeros(len(proposals), np.bool_)
         shown = sweep_sites(
-            self._circuit,
-            self._state,
-            self._scratch,
-            self._run,
-            self._counts,
-            self._deeper,
-            self._groups,
-            self._ordered,
+            *self._known(),
             self._sites,
             self._place_of[order],
             proposed,
@@ -235,18 +228,10 @@ class LIFSweeper(Charging):
 
     def sweep_along(self, layer: int, weights: NDArray[np.float64], moves: Moves) -> tuple[NDArray[np.bool_], float]:
         """Move each neuron of a layer along each direction; see `DirectionSweeper`."""
-        programming, size = self._programming, np.cumsum([0, *(a * b for a, b in self._shapes)])
-        gain = programming.gain[size[layer] : size[layer + 1]].reshape(self._shapes[layer]).T.copy()
+        programming, gain = self._programming, self._gains[layer]
         accepted = np.zeros(moves.steps.shape, np.bool_)
         shown = sweep_directions(
-            self._circuit,
-            self._state,
-            self._scratch,
-            self._run,
-            self._counts,
-            self._deeper,
-            self._groups,
-            self._ordered,
+            *self._known(),
             layer,
             weights,
             *moves,

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.arrays import as_floats
-from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs
+from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs, check_weights
 from bayes_snn.chips.nest.neurons import MODELS, MOST_SPREAD, draw_neurons, units_of
 from bayes_snn.chips.nest.simulator import check_installed, simulator
 from bayes_snn.errors import InputError, check_whole, unknown_name
@@ -104,16 +103,7 @@ class NestChip:
 
     def _held(self, weights: Sequence[FloatArray]) -> list[NDArray[np.float64]]:
         """Weights as the synapses hold them."""
-        matrices = [as_floats("The weights", w) for w in weights]
-        shapes = [w.shape for w in matrices]
-        if shapes != list(self.spec.weight_shapes):
-            raise InputError(
-                f"The weights have shapes {shapes}, but this chip expects {list(self.spec.weight_shapes)}: give one "
-                "(n_pre, n_post) array for each layer."
-            )
-        if any(np.isnan(w).any() for w in matrices):
-            raise InputError("The weights hold NaN, but every weight must be a number: check the prior.")
-        return [np.clip(w, *self.spec.weight_range) for w in matrices]
+        return [np.clip(w, *self.spec.weight_range) for w in check_weights(weights, self.spec.weight_shapes)]
 
     def __repr__(self) -> str:
         layers = "-".join(map(str, self.spec.layers))

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
-from bayes_snn.chips.contract import ChipSpec, FloatArray, Parameter, check_inputs
+from bayes_snn.chips.contract import ChipSpec, FloatArray, Parameter, check_inputs, check_weights
 from bayes_snn.chips.rounding import clip_and_round
 from bayes_snn.chips.sweeper import Sweeper
 from bayes_snn.chips.xylo.core import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
@@ -101,15 +101,8 @@ class XyloChip:
 
     def integers(self, weights: Sequence[FloatArray]) -> Integers:
         """What the core is programmed with: (n_in, n_hidden), (n_hidden, n_out) weights, (n_neurons,) thresholds."""
-        matrices = [as_floats("The weights", w) for w in weights]
-        shapes = tuple(w.shape for w in matrices)
-        if shapes != self.spec.weight_shapes:
-            raise InputError(
-                f"The weights have shapes {list(shapes)}, but this chip expects {list(self.spec.weight_shapes)}: two "
-                "weight matrices and a row of log2 thresholds."
-            )
-        if any(np.isnan(w).any() for w in matrices):
-            raise InputError("The weights hold NaN, but every weight must be a number: check the prior.")
+        remedy = "two weight matrices and a row of log2 thresholds"
+        matrices = check_weights(weights, self.spec.weight_shapes, remedy)
         low, high = self.spec.weight_range
         held = [clip_and_round(w, low, high, 1 / WEIGHT_UNIT) for w in matrices[:2]]
         w_1, w_2 = ((w * WEIGHT_UNIT).astype(np.int32) for w in held)  # whole numbers: the unit is a power of two

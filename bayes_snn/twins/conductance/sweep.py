@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
-from bayes_snn.chips.sweeper import Charging, Sweep
+from bayes_snn.chips.sweeper import Charging, Sweep, sites_by_neuron
 from bayes_snn.likelihood import Readout, log_likelihood, log_p
 from bayes_snn.twins.conductance.forward import GROUP, group_inputs
 from bayes_snn.twins.conductance.rerun import empty_room, empty_state, keep, of_group, propose, run_group
@@ -117,19 +117,7 @@ class ConductanceSweeper(Charging):
         n_groups = -(-len(labels) // GROUP)
         self._state, self._proposed = empty_state(self._network, n_groups), empty_state(self._network, n_groups)
         self._room, self._terms = empty_room(self._network), np.zeros(n_groups)
-        self._index_sites()
-
-    def _index_sites(self) -> None:
-        """The kernel's sites lie neuron by neuron, each neuron's weights in a row; ours lie matrix by matrix."""
-        site_of, sites = [], []
-        first_site = 0
-        for layer, (n_pre, n_post) in enumerate(self._shapes):
-            pre, post = np.meshgrid(np.arange(n_pre), np.arange(n_post))  # both (n_post, n_pre)
-            site_of.append((first_site + pre * n_post + post).ravel())
-            neuron = self._network.firsts[layer] + post
-            sites.append(np.stack([np.full(pre.size, layer), neuron.ravel(), pre.ravel()]))
-            first_site += n_pre * n_post
-        self._site_of, self._sites = np.concatenate(site_of), np.concatenate(sites, axis=1)
+        self._site_of, self._sites = sites_by_neuron(self._shapes, self._network.firsts)
         self._place_of = np.argsort(self._site_of)
 
     def start(self, weights: Sequence[FloatArray], readout: Readout) -> float:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_snn.arrays import as_floats
-from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs
+from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs, check_weights
 from bayes_snn.chips.rounding import clip_and_round, level_step
 from bayes_snn.chips.sweeper import Sweeper
-from bayes_snn.errors import InputError
 from bayes_snn.twins.conductance.forward import GROUP, group_inputs, make_network, run_groups
 from bayes_snn.twins.conductance.neuron import FRACTIONS, N_FIRST, N_LATER
 from bayes_snn.twins.contract import SPIKES, Learned, spec_of_twin
 from bayes_snn.twins.recordings import Recordings
-from bayes_snn.twins.writing import save_twin
+from bayes_snn.twins.writing import SavedTwin
 
 MOST_PARAMETER = 1e3  # no neuron that was learned has larger ones
 
 
-class ConductanceTwin:
+class ConductanceTwin(SavedTwin):
     """A twin of neurons with conductance synapses; neuron.py has their equations.
 
     Parameters
@@ -72,16 +69,7 @@ class ConductanceTwin:
 
     def program(self, weights: Sequence[FloatArray]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Weights as the kernels take them, neuron by neuron: float32, and whole numbers of a unit of their layer."""
-        matrices = [as_floats("The weights", w) for w in weights]
-        shapes = [w.shape for w in matrices]
-        if shapes != list(self.spec.weight_shapes):
-            raise InputError(
-                f"The weights have shapes {shapes}, but this chip expects {list(self.spec.weight_shapes)}: give one "
-                "(n_pre, n_post) array for each layer."
-            )
-        if any(np.isnan(w).any() for w in matrices):
-            raise InputError("The weights hold NaN, but every weight must be a number: check the prior.")
-        held = held_weights(self.spec, matrices)
+        held = held_weights(self.spec, check_weights(weights, self.spec.weight_shapes))
         units = FRACTIONS * self.network.units.astype(np.float64)
         whole = [np.rint(w / unit).astype(np.int32) for w, unit in zip(held, units, strict=True)]
         flat = [np.concatenate([w.T.ravel() for w in each]) for each in (held, whole)]
@@ -97,20 +85,6 @@ class ConductanceTwin:
         fired = np.empty((len(groups) if shows else 0, n_neurons, self.spec.n_steps, GROUP), np.uint8)
         run_groups(self.network, *columns, groups, fired, counts)
         return counts[: len(inputs)], fired
-
-    def save(self, path: str | Path) -> Path:
-        """Write it to a folder, of which `load_twin` makes it again."""
-        return save_twin(self, path)
-
-    @property
-    def presentations(self) -> int:
-        """Samples that the chip was shown to learn this twin."""
-        return self.learned.presentations
-
-    @property
-    def programmings(self) -> int:
-        """Times that the chip's weights were written to learn it."""
-        return self.learned.programmings
 
     def arrays(self) -> dict[str, Any]:
         """All parameters as arrays by name, of which `from_arrays` makes the twin again."""
