@@ -38,7 +38,7 @@ class Neuron(NamedTuple):
 
     @property
     def does(self) -> str:
-        """"never" or "always" where it fires so, "beyond" where it fires above one voltage, else "between"."""
+        """ "never" or "always" where it fires so, "beyond" where it fires above one voltage, else "between"."""
         near = self.edges[self.edges > -_FAR]
         if len(near) == 0:
             return "always" if len(self.edges) % 2 else "never"

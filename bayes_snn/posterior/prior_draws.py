@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,9 +22,8 @@ def draw_prior(
     An `InputError` says where the prior has no draws, and why some are needed, which `because` gives.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
-            drawn = pm.draw(variables, draws=draws, random_seed=rng)
+        # by NumPy: to compile draws takes longer than to make them
+        drawn = pm.draw(variables, draws=draws, random_seed=rng, mode="FAST_COMPILE")
     except NotImplementedError as error:
         raise InputError(
             f"The prior cannot be drawn from ({error}), but {because}: give each of its variables a proper "

@@ -57,11 +57,11 @@ def _bounds(model: pm.Model, rv: Any) -> tuple[Any, Any] | None:
     if transform is None:
         return (-np.inf, np.inf) if not np.issubdtype(rv.dtype, np.integer) else None
     with np.errstate(all="ignore"):
-        outermost = [pt.as_tensor(np.full(rv.shape.eval(), end)) for end in (-np.inf, np.inf)]
+        outermost = [pt.as_tensor(np.full(rv.shape.eval(mode="FAST_COMPILE"), end)) for end in (-np.inf, np.inf)]
         ends = [transform.backward(end, *rv.owner.inputs) for end in outermost]
         if any(variable in model.free_RVs for variable in ancestors(ends)):
             return None  # its ends are random
-        low, high = (np.asarray(end.eval(), np.float64) for end in ends)
+        low, high = (np.asarray(end.eval(mode="FAST_COMPILE"), np.float64) for end in ends)
     return (low, high) if (low < high).all() else None
 
 

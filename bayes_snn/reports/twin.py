@@ -253,4 +253,3 @@ def _samples(shares: NDArray[np.float64], material: Material) -> Drawing:
 
 def _nats(value: float) -> str:
     return f"{value:.2f} nats" if np.isfinite(value) else _NOT_KNOWN
-

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bayes_snn.chips.lif.compiled import kernel
 from bayes_snn.chips.rounding import clip_and_round, level_step
 from bayes_snn.twins.recordings import Recordings
 
@@ -51,7 +51,9 @@ class Neuron:
 
     def currents(self, gain: Floats) -> Floats:
         """Input currents (n_presentations, n_shown) at gains (n_pre,)."""
-        return np.asarray(_currents(self.u, self.weights * gain, self.programmed))
+        currents = np.empty(self.u.shape[:2])
+        _currents(self.u, self.weights * gain, self.programmed, currents)
+        return currents
 
     def traces(self, currents: Floats, decay: float) -> tuple[Floats, NDArray[np.bool_]]:
         """Voltages before a reset and whether they tell something, (n_presentations, n_steps) both."""
@@ -85,9 +87,8 @@ def neurons_of(recordings: Recordings, layer: int) -> list[Neuron]:
     ]
 
 
-@njit(cache=True, error_model="numpy")
-def _currents(u, weights, programmed):  # type: ignore[no-untyped-def]
-    currents = np.zeros(u.shape[:2])
+@kernel
+def _currents(u, weights, programmed, currents):  # type: ignore[no-untyped-def]
     for p in range(u.shape[0]):
         column = weights[programmed[p]]
         for t in range(u.shape[1]):
@@ -95,10 +96,9 @@ def _currents(u, weights, programmed):  # type: ignore[no-untyped-def]
             for i in range(u.shape[2]):
                 total += column[i] * u[p, t, i]
             currents[p, t] = total
-    return currents
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _voltages(currents, spikes, decay, once, voltages, seen):  # type: ignore[no-untyped-def]
     """Fill voltages (n_presentations, n_steps), and where they tell something."""
     n_shown = currents.shape[1]

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bayes_snn.chips.lif.compiled import kernel
 from bayes_snn.twins.membrane import Floats
 
 PRICE = 2.0  # of an edge, in labels: a label that stands alone is taken for wrong
@@ -48,7 +48,7 @@ def find_region(voltages: Floats, fired: NDArray[np.bool_], price: float = PRICE
         return Region(np.zeros(0), np.zeros(0), 0)
     v, labels = _in_order(voltages, fired)
     state = np.empty(len(v), np.bool_)
-    _decode(labels, price, heavy, state)
+    _decode(labels, price, heavy, np.empty((len(v), 2), np.bool_), state)
     turns = np.flatnonzero(state[1:] != state[:-1])
     edges, widths = 0.5 * (v[turns] + v[turns + 1]), v[turns + 1] - v[turns]
     if state[0]:
@@ -78,11 +78,13 @@ def _in_order(voltages: Floats, fired: NDArray[np.bool_]) -> tuple[Floats, NDArr
     return marked, (marked.view(np.int64) & 1).astype(np.bool_)
 
 
-@njit(cache=True, error_model="numpy")
-def _decode(labels, price, heavy, state):  # type: ignore[no-untyped-def]
-    """Fill the cheapest sequence of states, (n_points,), for labels (n_points,)."""
+@kernel
+def _decode(labels, price, heavy, came, state):  # type: ignore[no-untyped-def]
+    """Fill the cheapest sequence of states, (n_points,), for labels (n_points,).
+
+    came (n_points, 2) bool is room: whether the cheapest way to each state led from the other one.
+    """
     n = labels.shape[0]
-    came = np.empty((n, 2), np.bool_)  # from the other state
     silent, firing = 0.0, price
     for i in range(n):
         came[i, 0], came[i, 1] = firing + price < silent, silent + price < firing

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bayes_snn.chips.lif.compiled import inner, kernel
 from bayes_snn.twins.membrane import Floats, Neuron
 
 
@@ -30,7 +30,9 @@ class Bend(NamedTuple):
         if not len(self.coefficients):
             return currents
         flat = np.ascontiguousarray(currents).ravel()
-        return np.asarray(_bent(flat, self.low, self.step, self.coefficients)).reshape(currents.shape)
+        bent = np.empty(flat.shape)
+        _bent(flat, self.low, self.step, self.coefficients, np.empty((2, 4)), bent)
+        return bent.reshape(currents.shape)
 
 
 STRAIGHT = Bend(0.0, 1.0, np.zeros(0))
@@ -44,11 +46,12 @@ def slopes(neuron: Neuron, gain: Floats, decay: float, bend: Bend, wanted: NDArr
     n_pre, n_splines = len(gain), len(bend.coefficients)
     found = np.empty((int(wanted.sum()), n_pre + 1 + n_splines))
     arguments = neuron.u, neuron.weights, neuron.programmed, neuron.spikes, gain, decay
-    _slopes(*arguments, bend.low, bend.step, bend.coefficients, wanted, found)
+    room = np.empty((2, 4)), np.empty(found.shape[1])
+    _slopes(*arguments, bend.low, bend.step, bend.coefficients, wanted, *room, found)
     return found
 
 
-@njit(cache=True, error_model="numpy")
+@inner
 def _spline(place, values):  # type: ignore[no-untyped-def]
     """The first of four splines that are not 0 at a place, in knots; values (4,) and slopes (4,) in `values`."""
     left = np.floor(place)
@@ -65,28 +68,29 @@ def _spline(place, values):  # type: ignore[no-untyped-def]
     return np.int64(left) - 1
 
 
-@njit(cache=True, error_model="numpy")
-def _bent(currents, low, step, coefficients):  # type: ignore[no-untyped-def]
-    bent, values = np.empty(currents.shape[0]), np.empty((2, 4))
+@kernel
+def _bent(currents, low, step, coefficients, values, bent):  # type: ignore[no-untyped-def]
     for i in range(currents.shape[0]):
         first = _spline((currents[i] - low) / step, values)
         bent[i] = currents[i]
         for m in range(max(0, first), min(coefficients.shape[0], first + 4)):
             bent[i] += coefficients[m] * values[0, m - first]
-    return bent
 
 
-@njit(cache=True, error_model="numpy")
-def _slopes(u, weights, programmed, spikes, gain, decay, low, step, coefficients, wanted, found):  # type: ignore[no-untyped-def]
+@kernel
+def _slopes(  # type: ignore[no-untyped-def]
+    u, weights, programmed, spikes, gain, decay, low, step, coefficients, wanted, values, by, found
+):
     n_pre, n_splines, n_shown = u.shape[2], coefficients.shape[0], u.shape[1]
-    row, values, by = 0, np.empty((2, 4)), np.empty(found.shape[1])
+    row = 0
     for p in range(u.shape[0]):
         last = -1
         for t in range(spikes.shape[1]):
             if wanted[p, t]:
                 last = t
         column, v = weights[programmed[p]], 0.0
-        by[:] = 0.0
+        for j in range(by.shape[0]):
+            by[j] = 0.0
         for t in range(last + 1):
             shown = u[p, min(t, n_shown - 1)]
             current = 0.0
@@ -107,8 +111,10 @@ def _slopes(u, weights, programmed, spikes, gain, decay, low, step, coefficients
                 by[n_pre + 1 + m] += (1.0 - decay) * values[0, m - first]
             v = decay * v + (1.0 - decay) * bent
             if wanted[p, t]:
-                found[row] = by
+                for j in range(by.shape[0]):
+                    found[row, j] = by[j]
                 row += 1
             if spikes[p, t]:
                 v = 0.0
-                by[:] = 0.0
+                for j in range(by.shape[0]):
+                    by[j] = 0.0

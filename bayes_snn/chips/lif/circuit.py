@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import ChipSpec, FloatArray, weight_matrices
 from bayes_snn.chips.lif.compiled import kernel
 from bayes_snn.chips.lif.distortion import Layer
-from bayes_snn.chips.lif.neuron import EDGE_COUNTS
 from bayes_snn.chips.lif.recall import MOST_STEPS, drive_marks
 from bayes_snn.chips.lif.smooth import comparator_edges, current_table
 from bayes_snn.chips.rounding import clip_and_round, level_step, round_to
@@ -166,8 +165,8 @@ def layer_edges(layer: Layer, thresholds: NDArray[np.float32]) -> list[NDArray[n
 
 
 def pad_edges(edges: list[NDArray[np.float32]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Edges in one array, their number rounded up to one that the kernels compile for; +inf is never reached."""
-    n_edges = [next((n for n in EDGE_COUNTS if n >= len(e)), len(e)) for e in edges]
+    """Edges in one array, and how many each neuron has, one at least; +inf is never reached."""
+    n_edges = [max(1, len(e)) for e in edges]
     padded = np.full((len(edges), max(n_edges)), np.inf, np.float32)
     for neuron, e in enumerate(edges):
         padded[neuron, : len(e)] = e

@@ -9,57 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from bayes_snn.chips.lif.compiled import inlined, inner, kernel
-from bayes_snn.chips.lif.current import column_sum, dense_current, driven
-from bayes_snn.chips.lif.forward import count_spikes, run_first, steps_of_word
-from bayes_snn.chips.lif.labels import group_log_likelihood
-from bayes_snn.chips.lif.lanes import GROUP, lacks_bit, load, splat, store, where
-from bayes_snn.chips.lif.neuron import Cell, advance
-from bayes_snn.chips.lif.rerun import differ, keep_spikes, spread, sum_of_two
-from bayes_snn.chips.lif.state import Site
+from bayes_snn.chips.lif.compiled import kernel
+from bayes_snn.chips.lif.forward import count_spikes
+from bayes_snn.chips.lif.lanes import GROUP, store
+from bayes_snn.chips.lif.rerun import try_move
+from bayes_snn.chips.lif.state import ALL, Site
 from bayes_snn.chips.rounding import clip_and_round, round_to
-
-
-@inner
-def _follow_column(cell, neuron, column, first_pre, n_steps, trains, proposed, run):  # type: ignore[no-untyped-def]
-    """New spikes of a neuron behind the first layer, all weights (n_pre,) of which may have changed.
-
-    The first of the neurons before it is first_pre; run is None on a plain chip.
-    """
-    all_weights = column_sum(column)
-    v, decay, inflow = splat(np.float32(0.0)), splat(cell.decay), splat(cell.inflow)
-    for word in range(proposed.shape[0]):
-        train = splat(np.uint32(0))
-        for step in range(steps_of_word(n_steps, word)):
-            bit, current = splat(np.uint32(1 << step)), all_weights
-            for i in range(column.shape[0]):
-                silent = lacks_bit(load(trains[word, first_pre + i]), bit)
-                current = where(silent, current - splat(column[i]), current)
-            drive = current * inflow
-            if run is not None:
-                drive = driven(current, inflow, run.current_table, neuron, run.scratch)
-            v, train = advance(v, train, drive, decay, cell.edges, bit)
-        store(proposed[word, neuron], train)
-
-
-@inlined
-def _rerun(circuit, state, group, inputs, site, run, deeper):  # type: ignore[no-untyped-def]
-    """Re-run a neuron, all weights of which may have changed, and what lies behind it; False where it spikes as before.
-
-    See `rerun.propose`.
-    """
-    neuron, trains, proposed = site.neuron, state.trains[group], state.proposed[group]
-    column = state.columns[circuit.starts[neuron] : circuit.starts[neuron + 1]]
-    if site.layer == 0:
-        run_first(circuit, neuron, dense_current(inputs, column), run, proposed)
-    else:
-        edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
-        cell, first_pre = Cell(circuit.decay[neuron], circuit.inflow[neuron], edges), circuit.firsts[site.layer - 1]
-        _follow_column(cell, neuron, column, first_pre, circuit.n_steps, trains, proposed, run)
-    if not differ(trains, proposed, neuron):
-        return False
-    spread(circuit, state, group, site, run, deeper)
-    return True
 
 
 @kernel
@@ -97,15 +52,13 @@ def sweep_directions(  # type: ignore[no-untyped-def]
     accepted
         (n_post, n_directions) bool, filled.
     """
-    n_groups, n_samples, (n_directions, n_pre) = inputs.shape[0], labels.labels.shape[0], basis.shape
-    columns, terms, new_terms, changed = state.columns, state.terms, scratch.terms, scratch.changed
+    columns, terms, (n_directions, n_pre) = state.columns, state.terms, basis.shape
     low, high, level = saturation[0], saturation[1], saturation[2]
     shown = 0
     for place in order:
         post, k = place // n_directions, place % n_directions
         neuron = circuit.firsts[layer] + post
         start = circuit.starts[neuron]
-        accepted[post, k] = False
         log_prior, same = 0.0, True
         for i in range(n_pre):
             new[i] = signs[post, k] * weights[post, i] + steps[post, k] * basis[k, i]
@@ -118,7 +71,7 @@ def sweep_directions(  # type: ignore[no-untyped-def]
             columns[start + i] = programmed
             same = same and programmed == old[i]
         current = 0.0
-        for group in range(n_groups):
+        for group in range(terms.shape[0]):
             current += terms[group]
         bound = bounds[post, k] - prior_power * log_prior
         threshold = current + bound
@@ -126,36 +79,16 @@ def sweep_directions(  # type: ignore[no-untyped-def]
         if passed and same:  # the chip computes as before
             passed = bound < 0.0
         elif passed:
-            total = 0.0
-            site = Site(layer, neuron, 0, np.float32(0.0), np.float32(0.0))
-            for group in range(n_groups):
-                changed[group] = _rerun(circuit, state, group, inputs[group], site, run, deeper)
-                shown += min(GROUP, n_samples - group * GROUP)
-                new_terms[group] = terms[group]
-                if changed[group]:
-                    proposed = state.proposed[group]
-                    new_terms[group] = group_log_likelihood(proposed, group, labels, scratch.places, counts)
-                total += new_terms[group]
-                passed = total > threshold
-                if not passed:
-                    break
-        if not passed:
+            site = Site(layer, neuron, ALL, np.float32(0.0), np.float32(0.0))
+            passed, seen = try_move(circuit, state, scratch, run, counts, deeper, inputs, labels, site, threshold)
+            shown += seen
+        accepted[post, k] = passed
+        if passed:
+            for i in range(n_pre):
+                weights[post, i] = new[i]
+        else:
             for i in range(n_pre):
                 columns[start + i] = old[i]
-            continue
-        accepted[post, k] = True
-        for i in range(n_pre):
-            weights[post, i] = new[i]
-        if same:
-            continue
-        column, n_steps = columns[start : start + n_pre], circuit.n_steps
-        for group in range(n_groups):
-            terms[group] = new_terms[group]
-            if layer > 0:
-                rows, first_pre = state.sums[group, neuron - circuit.layers[1]], circuit.firsts[layer - 1]
-                sum_of_two(column, column, first_pre, n_steps, state.trains[group], rows, rows)
-            if changed[group]:
-                keep_spikes(circuit, state, group, site, deeper)
     return shown
 
 

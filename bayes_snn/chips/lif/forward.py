@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bayes_snn.chips.lif.compiled import inlined, inner, kernel
 from bayes_snn.chips.lif.current import column_sum, dense_currents, driven, spike_currents
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros, count_bits, load, splat, store
-from bayes_snn.chips.lif.neuron import EDGE_COUNTS, Cell, advance
+from bayes_snn.chips.lif.neuron import advance, cell_of
 from bayes_snn.chips.lif.noise import standard_normals
 from bayes_snn.chips.lif.recall import recall
 from bayes_snn.chips.lif.state import Run
@@ -83,9 +83,7 @@ def run_first(circuit, neuron, current, run, trains):  # type: ignore[no-untyped
         held = driven(current, inflow, run.current_table, neuron, run.scratch)
         if circuit.n_marks.shape[0] == 0:
             store(run.drive, held)
-            edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
-            cell = Cell(circuit.decay[neuron], circuit.inflow[neuron], edges)
-            _follow_held(cell, neuron, circuit.n_steps, run, trains)
+            _follow_held(cell_of(circuit, neuron), neuron, circuit.n_steps, run, trains)
             return
     n_marks = circuit.n_marks[neuron]
     for word in range(trains.shape[0]):
@@ -95,10 +93,7 @@ def run_first(circuit, neuron, current, run, trains):  # type: ignore[no-untyped
 
 @inner
 def _follow_spikes(cell_a, cell_b, a, b, column_a, column_b, first_pre, n_steps, trains, run):  # type: ignore[no-untyped-def]
-    """Spikes of two later neurons from those of the neurons before them.
-
-    edges are tuples, and run None, on an undisturbed chip of few edges; else edges are arrays.
-    """
+    """Spikes of two later neurons from those of the neurons before them; run is None where they are plain."""
     all_a, all_b = column_sum(column_a), column_sum(column_b)
     v_a = v_b = splat(np.float32(0.0))
     decay_a, decay_b = splat(cell_a.decay), splat(cell_b.decay)
@@ -131,36 +126,15 @@ def _follow_spikes(cell_a, cell_b, a, b, column_a, column_b, first_pre, n_steps,
 
 
 @inlined
-def few_edges(circuit, a, b):  # type: ignore[no-untyped-def]
-    """How many edges to compile for: those of two neurons; 0 for any number, or where currents are disturbed."""
-    n_edges = max(circuit.n_edges[a], circuit.n_edges[b])
-    return n_edges if n_edges <= EDGE_COUNTS[-1] and circuit.current_table.shape[0] + circuit.noise.shape[0] == 0 else 0
-
-
-@inlined
 def run_later(circuit, a, b, first_pre, columns, run, trains):  # type: ignore[no-untyped-def]
     """Spikes of two later neurons from those of all neurons before them, the first of them first_pre, in trains.
 
     Two share the reading of the trains; a and b may be the same one.
     """
-    starts, steps, e, f = circuit.starts, circuit.n_steps, circuit.edges[a], circuit.edges[b]
+    starts = circuit.starts
     column_a, column_b = columns[starts[a] : starts[a + 1]], columns[starts[b] : starts[b + 1]]
-    decay_a, decay_b, inflow_a, inflow_b = circuit.decay[a], circuit.decay[b], circuit.inflow[a], circuit.inflow[b]
-    n_edges = few_edges(circuit, a, b)
-    if n_edges == 1:
-        one_a, one_b = Cell(decay_a, inflow_a, (e[0],)), Cell(decay_b, inflow_b, (f[0],))
-        _follow_spikes(one_a, one_b, a, b, column_a, column_b, first_pre, steps, trains, None)
-    elif n_edges == 3:
-        three_a, three_b = Cell(decay_a, inflow_a, (e[0], e[1], e[2])), Cell(decay_b, inflow_b, (f[0], f[1], f[2]))
-        _follow_spikes(three_a, three_b, a, b, column_a, column_b, first_pre, steps, trains, None)
-    elif n_edges == 5:
-        five_a = Cell(decay_a, inflow_a, (e[0], e[1], e[2], e[3], e[4]))
-        five_b = Cell(decay_b, inflow_b, (f[0], f[1], f[2], f[3], f[4]))
-        _follow_spikes(five_a, five_b, a, b, column_a, column_b, first_pre, steps, trains, None)
-    else:
-        n = max(circuit.n_edges[a], circuit.n_edges[b])
-        many_a, many_b = Cell(decay_a, inflow_a, e[:n]), Cell(decay_b, inflow_b, f[:n])
-        _follow_spikes(many_a, many_b, a, b, column_a, column_b, first_pre, steps, trains, run)
+    cell_a, cell_b = cell_of(circuit, a), cell_of(circuit, b)
+    _follow_spikes(cell_a, cell_b, a, b, column_a, column_b, first_pre, circuit.n_steps, trains, run)
 
 
 @inlined

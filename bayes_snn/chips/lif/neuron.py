@@ -6,10 +6,11 @@ spikes (tests/helpers/reference.py).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
+from numpy.typing import NDArray
 
 from bayes_snn.chips.lif.compiled import inlined
 from bayes_snn.chips.lif.lanes import splat, where
@@ -17,15 +18,21 @@ from bayes_snn.chips.lif.lanes import splat, where
 DT = 1.0  # ms
 TAU_M = -DT / np.log(0.9)  # ms
 THRESHOLD = 1.0
-EDGE_COUNTS = (1, 3, 5)  # numbers of edges that kernels are compiled for; beyond, they loop over any number
 
 
 class Cell(NamedTuple):
-    """What one neuron computes with: alpha, 1 - alpha, and its edges, a tuple of float32 or an array of any length."""
+    """What one neuron computes with: alpha, 1 - alpha, and its edges, (n_edges,) float32."""
 
     decay: np.float32
     inflow: np.float32
-    edges: Any
+    edges: NDArray[np.float32]
+
+
+@inlined
+def cell_of(circuit, neuron):  # type: ignore[no-untyped-def]
+    """The `Cell` of a neuron of a `Circuit`."""
+    edges = circuit.edges[neuron, : circuit.n_edges[neuron]]
+    return Cell(circuit.decay[neuron], circuit.inflow[neuron], edges)
 
 
 @register_jitable
@@ -36,9 +43,9 @@ def integrate(v, drive, decay):  # type: ignore[no-untyped-def]
 
 @inlined
 def fires(v, edges):  # type: ignore[no-untyped-def]
-    """Where an odd number of edges are <= v; edges is a tuple of float32, or an array of any length."""
+    """Where an odd number of edges (n_edges,), at least one, are <= v."""
     odd = v >= splat(edges[0])
-    for e in range(1, len(edges)):
+    for e in range(1, edges.shape[0]):
         odd = odd ^ (v >= splat(edges[e]))
     return odd
 

@@ -1,4 +1,4 @@
-"""Numba kernels that re-run only what one synapse touches: its neuron, and what lies behind it.
+"""Numba kernels that re-run only what new weights of one neuron touch: this neuron, and what lies behind it.
 
 Synaptic sums are exact (`distortion.current_step`), so a sum from which one term is taken and another put in is, bit
 for bit, the sum computed anew: incremental and full evaluation give the same spikes, always. A chip with noise is never
@@ -11,9 +11,11 @@ import numpy as np
 
 from bayes_snn.chips.lif.compiled import inlined, inner
 from bayes_snn.chips.lif.current import column_sum, dense_current, driven, spike_currents
-from bayes_snn.chips.lif.forward import few_edges, run_first, run_layer, steps_of_word
-from bayes_snn.chips.lif.lanes import any_bit, lacks_bit, load, splat, store, where
-from bayes_snn.chips.lif.neuron import Cell, advance
+from bayes_snn.chips.lif.forward import run_first, run_layer, steps_of_word
+from bayes_snn.chips.lif.labels import group_log_likelihood
+from bayes_snn.chips.lif.lanes import GROUP, any_bit, lacks_bit, load, splat, store, where
+from bayes_snn.chips.lif.neuron import advance, cell_of
+from bayes_snn.chips.lif.state import ALL
 
 
 @inlined
@@ -33,8 +35,8 @@ def _follow_exchanged(  # type: ignore[no-untyped-def]
 ):
     """New spikes of two neurons a and b, a layer behind `neuron`, which now spikes as proposed.
 
-    Their synaptic sums are in rows (n_steps, GROUP), and w are the weights of its synapses. edges are tuples, and run
-    None, where currents are not distorted and edges few; else arrays.
+    Their synaptic sums are in rows (n_steps, GROUP), and w are the weights of its synapses; run is None
+    on a plain chip.
     """
     weight_a, weight_b = splat(w_a), splat(w_b)
     v_a = v_b = splat(np.float32(0.0))
@@ -63,22 +65,8 @@ def _rerun_exchanged(circuit, state, group, site, a, b, run):  # type: ignore[no
     rows_a, rows_b = state.sums[group, a - circuit.layers[1]], state.sums[group, b - circuit.layers[1]]
     neuron, place = site.neuron, site.neuron - circuit.firsts[site.layer]
     w_a, w_b = state.columns[circuit.starts[a] + place], state.columns[circuit.starts[b] + place]
-    decay_a, decay_b, inflow_a, inflow_b = circuit.decay[a], circuit.decay[b], circuit.inflow[a], circuit.inflow[b]
-    n_edges, e, f = few_edges(circuit, a, b), circuit.edges[a], circuit.edges[b]
-    if n_edges == 1:
-        one_a, one_b = Cell(decay_a, inflow_a, (e[0],)), Cell(decay_b, inflow_b, (f[0],))
-        _follow_exchanged(one_a, one_b, a, b, trains, proposed, neuron, rows_a, rows_b, w_a, w_b, steps, None)
-    elif n_edges == 3:
-        three_a, three_b = Cell(decay_a, inflow_a, (e[0], e[1], e[2])), Cell(decay_b, inflow_b, (f[0], f[1], f[2]))
-        _follow_exchanged(three_a, three_b, a, b, trains, proposed, neuron, rows_a, rows_b, w_a, w_b, steps, None)
-    elif n_edges == 5:
-        five_a = Cell(decay_a, inflow_a, (e[0], e[1], e[2], e[3], e[4]))
-        five_b = Cell(decay_b, inflow_b, (f[0], f[1], f[2], f[3], f[4]))
-        _follow_exchanged(five_a, five_b, a, b, trains, proposed, neuron, rows_a, rows_b, w_a, w_b, steps, None)
-    else:
-        n = max(circuit.n_edges[a], circuit.n_edges[b])
-        many_a, many_b = Cell(decay_a, inflow_a, e[:n]), Cell(decay_b, inflow_b, f[:n])
-        _follow_exchanged(many_a, many_b, a, b, trains, proposed, neuron, rows_a, rows_b, w_a, w_b, steps, run)
+    cell_a, cell_b = cell_of(circuit, a), cell_of(circuit, b)
+    _follow_exchanged(cell_a, cell_b, a, b, trains, proposed, neuron, rows_a, rows_b, w_a, w_b, steps, run)
 
 
 @inlined
@@ -107,17 +95,46 @@ def _follow_reweighed(cell, neuron, trains, proposed, place, rows, w_old, w_new,
         store(proposed[word, neuron], train)
 
 
-@inlined
-def _rerun_reweighed(circuit, state, group, site, run):  # type: ignore[no-untyped-def]
-    neuron, place = site.neuron, circuit.firsts[site.layer - 1] + site.pre
-    rows, edges = state.sums[group, neuron - circuit.layers[1]], circuit.edges[neuron, : circuit.n_edges[neuron]]
-    cell, steps = Cell(circuit.decay[neuron], circuit.inflow[neuron], edges), circuit.n_steps
-    trains, proposed = state.trains[group], state.proposed[group]
-    _follow_reweighed(cell, neuron, trains, proposed, place, rows, site.w_old, site.w_new, steps, run)
+@inner
+def _follow_column(cell, neuron, column, first_pre, n_steps, trains, proposed, run):  # type: ignore[no-untyped-def]
+    """New spikes of a neuron behind the first layer, all weights (n_pre,) of which may have changed.
+
+    The first of the neurons before it is first_pre; run is None on a plain chip.
+    """
+    all_weights = column_sum(column)
+    v, decay, inflow = splat(np.float32(0.0)), splat(cell.decay), splat(cell.inflow)
+    for word in range(proposed.shape[0]):
+        train = splat(np.uint32(0))
+        for step in range(steps_of_word(n_steps, word)):
+            bit, current = splat(np.uint32(1 << step)), all_weights
+            for i in range(column.shape[0]):
+                silent = lacks_bit(load(trains[word, first_pre + i]), bit)
+                current = where(silent, current - splat(column[i]), current)
+            drive = current * inflow
+            if run is not None:
+                drive = driven(current, inflow, run.current_table, neuron, run.scratch)
+            v, train = advance(v, train, drive, decay, cell.edges, bit)
+        store(proposed[word, neuron], train)
 
 
 @inlined
-def differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
+def _rerun_neuron(circuit, state, group, inputs, site, run):  # type: ignore[no-untyped-def]
+    """New spikes of a site's neuron to `state.proposed`."""
+    neuron, trains, proposed = site.neuron, state.trains[group], state.proposed[group]
+    column = state.columns[circuit.starts[neuron] : circuit.starts[neuron + 1]]
+    if site.layer == 0:
+        run_first(circuit, neuron, dense_current(inputs, column), run, proposed)
+        return
+    cell, first_pre, n_steps = cell_of(circuit, neuron), circuit.firsts[site.layer - 1], circuit.n_steps
+    if site.pre == ALL:
+        _follow_column(cell, neuron, column, first_pre, n_steps, trains, proposed, run)
+    else:
+        rows, pre = state.sums[group, neuron - circuit.layers[1]], first_pre + site.pre
+        _follow_reweighed(cell, neuron, trains, proposed, pre, rows, site.w_old, site.w_new, n_steps, run)
+
+
+@inlined
+def _differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
     difference = splat(np.uint32(0))
     for word in range(trains.shape[0]):
         difference = difference | (load(trains[word, neuron]) ^ load(proposed[word, neuron]))
@@ -125,26 +142,21 @@ def differ(trains, proposed, neuron):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def propose(circuit, state, group, inputs, site, run, deeper):  # type: ignore[no-untyped-def]
-    """Re-run what lies behind one synapse, on one group; False when its neuron spikes as before.
+def _propose(circuit, state, group, inputs, site, run, deeper):  # type: ignore[no-untyped-def]
+    """Re-run a site's neuron and what lies behind it, on one group; False when the neuron spikes as before.
 
-    `state.columns` has the new weight of the `Site` already; the new spikes go to `state.proposed`. inputs
-    (n_in, GROUP) are the group's; run as `new_run` makes it; deeper is None on a chip of at most two weight matrices.
+    `state.columns` has the new weights already; the new spikes go to `state.proposed`. inputs (n_in, GROUP) are the
+    group's; run as `new_run` makes it; deeper is None on a chip of at most two weight matrices.
     """
-    columns, layer, neuron = state.columns, site.layer, site.neuron
-    if layer == 0:
-        current = dense_current(inputs, columns[circuit.starts[neuron] : circuit.starts[neuron + 1]])
-        run_first(circuit, neuron, current, run, state.proposed[group])
-    else:
-        _rerun_reweighed(circuit, state, group, site, run)
-    if not differ(state.trains[group], state.proposed[group], neuron):
+    _rerun_neuron(circuit, state, group, inputs, site, run)
+    if not _differ(state.trains[group], state.proposed[group], site.neuron):
         return False
-    spread(circuit, state, group, site, run, deeper)
+    _spread(circuit, state, group, site, run, deeper)
     return True
 
 
 @inlined
-def spread(circuit, state, group, site, run, deeper):  # type: ignore[no-untyped-def]
+def _spread(circuit, state, group, site, run, deeper):  # type: ignore[no-untyped-def]
     """Re-run what lies behind a site's neuron, whose new spikes are in `state.proposed`, and fill the rest there."""
     layers, firsts, columns = circuit.layers, circuit.firsts, state.columns
     layer, neuron, trains, proposed = site.layer, site.neuron, state.trains[group], state.proposed[group]
@@ -165,18 +177,20 @@ def spread(circuit, state, group, site, run, deeper):  # type: ignore[no-untyped
 
 
 @inlined
-def keep(circuit, state, group, site, changed, deeper):  # type: ignore[no-untyped-def]
-    """Make the new spikes and sums of a group the current ones; arguments as for `propose`."""
-    if site.layer > 0:
-        place, rows = circuit.firsts[site.layer - 1] + site.pre, state.sums[group, site.neuron - circuit.layers[1]]
-        _reweigh(rows, state.trains[group], place, site.w_old, site.w_new, circuit.n_steps)
-    if changed:
-        keep_spikes(circuit, state, group, site, deeper)
+def _keep_sums(circuit, state, group, site):  # type: ignore[no-untyped-def]
+    """Make the synaptic sums of a site's neuron, behind the first layer, those of its new weights."""
+    neuron, first_pre, trains = site.neuron, circuit.firsts[site.layer - 1], state.trains[group]
+    rows, n_steps = state.sums[group, neuron - circuit.layers[1]], circuit.n_steps
+    if site.pre == ALL:
+        column = state.columns[circuit.starts[neuron] : circuit.starts[neuron + 1]]
+        _sum_of_two(column, column, first_pre, n_steps, trains, rows, rows)
+    else:
+        _reweigh(rows, trains, first_pre + site.pre, site.w_old, site.w_new, n_steps)
 
 
 @inlined
-def keep_spikes(circuit, state, group, site, deeper):  # type: ignore[no-untyped-def]
-    """Make the new spikes of a site's neuron, and all that `spread` filled, the current ones."""
+def _keep_spikes(circuit, state, group, site, deeper):  # type: ignore[no-untyped-def]
+    """Make the new spikes of a site's neuron, and all that `_spread` filled, the current ones."""
     layer, neuron, columns = site.layer, site.neuron, state.columns
     trains, sums, proposed = state.trains[group], state.sums[group], state.proposed[group]
     firsts, layers, n_first = circuit.firsts, circuit.layers, circuit.layers[1]
@@ -225,11 +239,11 @@ def sum_up(circuit, layer, columns, trains, sums):  # type: ignore[no-untyped-de
         column_a = columns[circuit.starts[a] : circuit.starts[a + 1]]
         column_b = columns[circuit.starts[b] : circuit.starts[b + 1]]
         rows_a, rows_b = sums[a - circuit.layers[1]], sums[b - circuit.layers[1]]
-        sum_of_two(column_a, column_b, circuit.firsts[layer - 1], circuit.n_steps, trains, rows_a, rows_b)
+        _sum_of_two(column_a, column_b, circuit.firsts[layer - 1], circuit.n_steps, trains, rows_a, rows_b)
 
 
 @inner
-def sum_of_two(column_a, column_b, first_pre, n_steps, trains, rows_a, rows_b):  # type: ignore[no-untyped-def]
+def _sum_of_two(column_a, column_b, first_pre, n_steps, trains, rows_a, rows_b):  # type: ignore[no-untyped-def]
     """Synaptic sums (n_steps, GROUP) of two neurons, from all neurons before them, the first of them first_pre."""
     all_a, all_b = column_sum(column_a), column_sum(column_b)
     for step in range(0, n_steps, 2):
@@ -241,3 +255,41 @@ def sum_of_two(column_a, column_b, first_pre, n_steps, trains, rows_a, rows_b): 
         if step + 1 < n_steps:
             store(rows_a[step + 1], next_a)
             store(rows_b[step + 1], next_b)
+
+
+@inner
+def try_move(circuit, state, scratch, run, counts, deeper, inputs, labels, site, threshold):  # type: ignore[no-untyped-def]
+    """Accept new weights of a `Site`, which `state.columns` has already, where log L comes out above a threshold.
+
+    Groups are shown as long as their log L, every term of which is <= 0, leaves hope; where it fell too far, columns
+    want to be put back, and the rest of the state is as before.
+
+    Parameters
+    ----------
+    circuit, state, scratch, run, counts, deeper, inputs, labels
+        As for `sweep_sites`.
+
+    Returns
+    -------
+    Whether it was accepted, and the number of samples shown.
+    """
+    n_groups, n_samples = inputs.shape[0], labels.labels.shape[0]
+    terms, new_terms, changed = state.terms, scratch.terms, scratch.changed
+    total, shown = 0.0, 0
+    for group in range(n_groups):
+        changed[group] = _propose(circuit, state, group, inputs[group], site, run, deeper)
+        shown += min(GROUP, n_samples - group * GROUP)
+        new_terms[group] = terms[group]
+        if changed[group]:
+            proposed = state.proposed[group]
+            new_terms[group] = group_log_likelihood(proposed, group, labels, scratch.places, counts)
+        total += new_terms[group]
+        if not total > threshold:
+            return False, shown
+    for group in range(n_groups):
+        terms[group] = new_terms[group]
+        if site.layer > 0:
+            _keep_sums(circuit, state, group, site)
+        if changed[group]:
+            _keep_spikes(circuit, state, group, site, deeper)
+    return True, shown

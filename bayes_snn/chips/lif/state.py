@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from bayes_snn.chips.lif.circuit import Circuit
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
 
+ALL = -1  # synapses of a neuron, see `Site`
+
 
 class Run(NamedTuple):
     """One group of samples on its way through a chip whose neurons are not plain, see `new_run`.
@@ -71,7 +73,7 @@ class Scratch(NamedTuple):
 
 
 class Site(NamedTuple):
-    """One synapse and what it is to change to.
+    """One synapse and what it is to change to; or all those of a neuron, where `pre` is ALL.
 
     It leads from `pre`, counted in its layer, to `neuron`, counted in the chip, of `layer`.
     """

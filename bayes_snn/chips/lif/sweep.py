@@ -33,7 +33,7 @@ from bayes_snn.chips.lif.labels import (
     with_readout,
 )
 from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
-from bayes_snn.chips.lif.rerun import keep, propose, sum_up
+from bayes_snn.chips.lif.rerun import sum_up, try_move
 from bayes_snn.chips.lif.state import Site, empty_state, new_run
 from bayes_snn.chips.sweeper import Charging, Moves, Sweep, sites_by_neuron
 from bayes_snn.likelihood import Readout
@@ -82,12 +82,10 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     accepted
         (n_weights,) bool, filled.
     """
-    n_groups, n_samples = inputs.shape[0], labels.labels.shape[0]
-    columns, terms, new_terms, changed = state.columns, state.terms, scratch.terms, scratch.changed
-    shown = 0
+    columns, terms, shown = state.columns, state.terms, 0
     for place in order:
         current = 0.0
-        for group in range(n_groups):
+        for group in range(terms.shape[0]):
             current += terms[group]
         threshold = current + bounds[place]
         site = Site(sites[0, place], sites[1, place], sites[2, place], columns[place], new_weights[place])
@@ -100,26 +98,10 @@ def sweep_sites(  # type: ignore[no-untyped-def]
             accepted[place] = bounds[place] < 0.0
             continue
         columns[place] = site.w_new
-        total = 0.0
-        passed = True
-        for group in range(n_groups):
-            changed[group] = propose(circuit, state, group, inputs[group], site, run, deeper)
-            shown += min(GROUP, n_samples - group * GROUP)
-            new_terms[group] = terms[group]
-            if changed[group]:
-                proposed = state.proposed[group]
-                new_terms[group] = group_log_likelihood(proposed, group, labels, scratch.places, counts)
-            total += new_terms[group]
-            passed = total > threshold
-            if not passed:
-                break
-        if not passed:
+        accepted[place], seen = try_move(circuit, state, scratch, run, counts, deeper, inputs, labels, site, threshold)
+        shown += seen
+        if not accepted[place]:
             columns[place] = site.w_old
-            continue
-        accepted[place] = True
-        for group in range(n_groups):
-            terms[group] = new_terms[group]
-            keep(circuit, state, group, site, changed[group], deeper)
     return shown
 
 

@@ -125,7 +125,9 @@ def why_not_on_grid(model: pm.Model, variables: Sequence[Any]) -> str | None:
     for rv, matrix in zip(rvs, layers, strict=True):
         if reason := _why_joint(model, rv):
             return reason
-        if tuple(rv.shape.eval()) != tuple(matrix.shape.eval()) or not _elementwise(matrix, rv, rvs):
+        if tuple(rv.shape.eval(mode="FAST_COMPILE")) != tuple(
+            matrix.shape.eval(mode="FAST_COMPILE")
+        ) or not _elementwise(matrix, rv, rvs):
             return f"a weight is made from more than one element of {rv.name}"
     return why_tied(model, variables)
 

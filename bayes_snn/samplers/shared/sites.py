@@ -36,7 +36,7 @@ class Sites:
         sizes = [int(np.prod(shape)) for shape in self.shapes]
         self.swept = np.flatnonzero(np.repeat(random, sizes))
         held = [
-            np.zeros(size) if moves else np.asarray(matrix.eval(), np.float64).ravel()
+            np.zeros(size) if moves else np.asarray(matrix.eval(mode="FAST_COMPILE"), np.float64).ravel()
             for matrix, moves, size in zip(model.likelihood.weights, random, sizes, strict=True)
         ]
         self._weights = np.concatenate(held)
