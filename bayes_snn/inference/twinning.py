@@ -150,11 +150,12 @@ def prepare_twin(
         n_taught += 1
         doubted = twin.family == LIFTwin.family and spread > MOST_SPREAD and asked.spec.deterministic
         rivals = [fit_conductance(asked.spec, recordings)] if doubted and not rivals else []
-        # another round halves what is wrong, about: is that worth what it shows? What is no draw of each chain is free
-        left = budget - asked.presentations
+        left, of_all = budget - asked.presentations, len(starts) * each
         n_next = max(CHECKED, int(GROWTH * asked.presentations))
-        if round_ >= ROUNDS - 1 or 0.5 * (1.0 - accepted_at(spread)) * (left - n_next) < n_next:
-            n_next = left % (len(starts) * each)
+        pays = accepted_draws(left - n_next, of_all, 0.5 * spread) > accepted_draws(left, of_all, spread)
+        hopeless = spread > MOST_SPREAD and left - n_next >= of_all  # no draw would be accepted
+        if round_ >= ROUNDS - 1 or not (pays or hopeless):
+            n_next = left % of_all  # what is no draw of each chain
             if round_ >= ROUNDS or n_next < CHECKED:
                 break
     made[-1].tempers = False
@@ -178,6 +179,15 @@ def _instead(rival: Any, twin: Any, spreads: Sequence[float]) -> Any:
 def accepted_at(spread: float) -> float:
     """Share of checks accepted where log L_chip - log L_twin has this standard deviation: 2 Phi(-s / sqrt 2)."""
     return math.erfc(0.5 * spread)
+
+
+def accepted_draws(left: int, of_all: int, spread: float) -> float:
+    """Draws of each chain that so many presentations will bring, when all chains' next draws show `of_all`.
+
+    What is left over teaches the twin, if it is enough for a round: that halves s, about, as every round does.
+    """
+    draws, over = divmod(max(left, 0), of_all)
+    return draws * accepted_at(0.5 * spread if over >= CHECKED else spread)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bayes_snn.inference import twinning
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
-from bayes_snn.inference.twinning import CHECKED, affordable_draws
+from bayes_snn.inference.twinning import CHECKED, accepted_draws, affordable_draws
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.twins import from_spikes
 from bayes_snn.twins.learn import learn_twin
@@ -73,6 +73,16 @@ def test_draws_fill_what_a_budget_leaves(room, remeasure):
 
     draws = affordable_draws(10 + 5 * room, 10, 5, 1, 1, None, remeasure)
     assert cost(draws) <= room < cost(draws + 1)
+
+
+def test_a_round_is_worth_it_where_it_brings_more_accepted_draws():
+    pair = 796
+    assert accepted_draws(5 * pair, pair, 0.0) == 5.0
+    assert accepted_draws(pair - 1, pair, 0.0) == 0.0 == accepted_draws(-1, pair, 0.0)
+    assert accepted_draws(5 * pair + CHECKED, pair, 1.0) > accepted_draws(5 * pair + CHECKED - 1, pair, 1.0)
+    # five draws of which few are accepted, or four of a better twin; of a good twin rather five
+    assert accepted_draws(4 * pair, pair, 1.0) > accepted_draws(5 * pair, pair, 2.0)
+    assert accepted_draws(4 * pair, pair, 0.1) < accepted_draws(5 * pair, pair, 0.2)
 
 
 def test_log_likelihoods_are_those_of_the_checks(twin):

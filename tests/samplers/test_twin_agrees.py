@@ -103,7 +103,7 @@ def scores(one, other):
     a, b, found = quantities(one), quantities(other), {}
     for name in a:
         both = np.concatenate([a[name], b[name]])
-        if min(both.mean(), 1.0 - both.mean()) < RARE and 0 <= both.min() and both.max() <= 1:
+        if min(both.mean(), 1.0 - both.mean()) < RARE and both.min() >= 0 and both.max() <= 1:
             continue
         error = np.sqrt((a[name].var(ddof=1) + b[name].var(ddof=1)) / CHAINS)
         found[name] = float((a[name].mean() - b[name].mean()) / error)
