@@ -3,8 +3,8 @@
 One command makes its results, analysis/results/families.parquet: python analysis/families.py --run
 Every fit is saved as it ends: the same command continues where it was.
 
-Each family is at the strength that `strengths.py` calls strong, drift at one that moves thresholds by some percent within
-a fit; then come two compositions. What cannot be learned within the budget is a row too, with the reason.
+Each family is at the strength that `strengths.py` calls strong, drift at one that moves thresholds by some percent in a
+fit; then come two compositions. What cannot be learned within the budget is a row too, with the reason.
 """
 
 from __future__ import annotations
