@@ -278,3 +278,40 @@ def test_the_winner_of_the_atlas() -> None:
     rows = two_chips(mh=(0.9, 0.8), backprop_spikes=(0.95, 0.5))
     assert atlas.winner(rows)[1] is False
     assert atlas.winner(rows[:0]) is None
+
+
+def made_up_fit(**known: Any) -> dict[str, Any]:
+    """A row of a fit with a twin."""
+    counts = {"budget": 5000, "shown": 4924, "told": 4924, "programmings": 72, "learning": 656, "chains": 2, "draws": 5}
+    scores = {"s": 0.2, "accepted": 0.9, "test_ensemble_accuracy": 0.95, "test_mean_accuracy": 0.94}
+    found = {"r_hat": 1.2, "ess": 12.0, "converged": False, "seconds": 30.0}
+    return {"way": "spikes", "chip_seed": 0, **counts, **scores, **found, **known}
+
+
+def test_budgets_are_told_and_drawn() -> None:
+    script = importlib.import_module("budgets")
+    cells = [(way, budget, sigma) for way, budget in script.FITS for sigma in script.SIGMAS]
+    rows = pd.DataFrame(
+        [
+            made_up_fit(way=way, budget=budget, sigma=sigma, chip_seed=chip, told=4924 + chip)
+            for way, budget, sigma in cells
+            for chip in range(2)
+        ]
+    )
+    told = script.tell(rows)
+    assert f"{len(cells)} of {2 * len(cells)} fits report another number" in told
+    assert len(told.split("\n")) == len(cells) + 6
+    assert len(script.draw(rows).axes) == len(script.SIGMAS)
+
+
+def test_families_that_cannot_be_learned_are_told_with_the_reason() -> None:
+    script = importlib.import_module("families")
+    rows = [
+        {"family": family, **made_up_fit(chip_seed=chip, refused="")} for family in script.FAMILIES for chip in range(2)
+    ]
+    refused = {"family": "noise", "way": "counts", "budget": 10_000, "chip_seed": 1, "refused": "It is too noisy."}
+    told = script.tell(pd.DataFrame([*rows, refused]))
+    assert "noise, from counts, chips 1: It is too noisy." in told
+    assert "nan" not in told
+    [axis] = script.draw(pd.DataFrame([*rows, refused])).axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == list(script.FAMILIES)
