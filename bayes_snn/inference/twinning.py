@@ -152,7 +152,8 @@ def prepare_twin(
         rivals = [fit_conductance(asked.spec, recordings)] if doubted and not rivals else []
         left, of_all = budget - asked.presentations, len(starts) * each
         n_next = max(CHECKED, int(GROWTH * asked.presentations))
-        pays = accepted_draws(left - n_next, of_all, 0.5 * spread) > accepted_draws(left, of_all, spread)
+        # what was just learned halved s, about, and so would another round: would it bring more draws than it costs?
+        pays = accepted_draws(left - n_next, of_all, 0.25 * spread) > accepted_draws(left, of_all, 0.5 * spread)
         hopeless = spread > MOST_SPREAD and left - n_next >= of_all  # no draw would be accepted
         if round_ >= ROUNDS - 1 or not (pays or hopeless):
             n_next = left % of_all  # what is no draw of each chain
