@@ -103,16 +103,20 @@ def accuracies(rows: pd.DataFrame, way: str, budget: int, sigma: float) -> pd.Se
     return by_chip(chosen, "test_ensemble_accuracy")
 
 
+def mean_and_interval(values: pd.Series) -> str:
+    """A mean over chips and half its 90% interval, for a table; blank where one chip has none."""
+    found = mean_interval(values)
+    return f"{found.mean:.4f} {f'+- {found.high - found.mean:.4f}' if len(values) > 1 else '':<9}"
+
+
 def tell(rows: pd.DataFrame) -> str:
     """Means over chips with 90% intervals, the worst chip, and what the chip was shown."""
     head = f"{'':<8}{'budget':>9}{'sigma':>7}{'chips':>7}{'ensemble':>19}{'worst':>8}{'to learn, at most':>20}"
     head += f"{'s':>7}{'accepted':>10}{'draws':>7}{'converged':>11}{'shown, at most':>16}{'programmings':>14}"
     lines = ["test accuracy of the ensemble, comparator, breast cancer; means over chips, s is a median", "", head]
     for (way, budget, sigma), at in rows.groupby(["way", "budget", "sigma"]):
-        accuracy = mean_interval(at["test_ensemble_accuracy"])
-        half = accuracy.high - accuracy.mean
         lines.append(
-            f"{way:<8}{budget:>9,}{sigma:>7g}{len(at):>7}{f'{accuracy.mean:.4f} +- {half:.4f}':>19}"
+            f"{way:<8}{budget:>9,}{sigma:>7g}{len(at):>7}{mean_and_interval(at['test_ensemble_accuracy']):>19}"
             f"{at['test_ensemble_accuracy'].min():>8.4f}"
             f"{at['learning'].mean():>12,.0f}, {at['learning'].max():>6,}{at['s'].median():>7.2f}"
             f"{at['accepted'].mean():>10.2f}{(at['chains'] * at['draws']).mean():>7.0f}"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from atlas import STRENGTHS, strength
-from budgets import LABELS, measure
+from budgets import LABELS, mean_and_interval, measure
 from drawing import Series, accuracy_axis, draw_series, legend, shifts
 from matplotlib.figure import Figure
 from saved import keep_rows, main_of_rows
@@ -23,7 +23,7 @@ from saved import keep_rows, main_of_rows
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import InputError
-from bayes_snn.studies.over_chips import by_chip, mean_interval
+from bayes_snn.studies.over_chips import by_chip
 
 FAMILIES: dict[str, dict[str, float]] = {family: {family: strength(family, "strong")} for family in STRENGTHS}
 FAMILIES["drift"] = {"drift": 0.3}  # of the logarithm of each threshold within 1,000 runs
@@ -64,10 +64,8 @@ def tell(rows: pd.DataFrame) -> str:
         if not len(done):
             lines.append(begin)
             continue
-        accuracy = mean_interval(done["test_ensemble_accuracy"])
-        spread = f"+- {accuracy.high - accuracy.mean:.4f}" if len(done) > 1 else " " * 9
         lines.append(
-            f"{begin}{f'{accuracy.mean:.4f} {spread}':>19}{done['test_ensemble_accuracy'].min():>8.4f}"
+            f"{begin}{mean_and_interval(done['test_ensemble_accuracy']):>19}{done['test_ensemble_accuracy'].min():>8.4f}"
             f"{f'{done["learning"].mean():,.0f}, {done["learning"].max():,.0f}':>20}{done['s'].median():>7.2f}"
             f"{done['accepted'].mean():>10.2f}{(done['chains'] * done['draws']).mean():>7.0f}"
         )
