@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from atlas import FAMILIES as FROZEN
 from atlas import STRENGTHS, strength
 from budgets import LABELS, mean_and_interval, measure
 from drawing import Series, accuracy_axis, draw_series, legend, shifts
@@ -28,7 +29,6 @@ from bayes_snn.studies.over_chips import by_chip
 FAMILIES: dict[str, dict[str, float]] = {family: {family: strength(family, "strong")} for family in STRENGTHS}
 FAMILIES["drift"] = {"drift": 0.3}  # of the logarithm of each threshold within 1,000 runs
 FAMILIES["comparator, gain, leak"] = {"comparator": 3.0, "gain": 0.5, "leak": 0.5}
-FROZEN = [family for family in STRENGTHS if family != "noise"]
 FAMILIES["all frozen ones, mild"] = {family: strength(family, "mild") for family in FROZEN}
 CHIPS = range(8)
 BUDGETS = {"spikes": 5_000, "counts": 10_000}

@@ -33,6 +33,7 @@ from bayes_snn.posterior.noisy import NoiseChoice
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
 from bayes_snn.posterior.readout import log_p, make_readout
+from bayes_snn.posterior.values import shape_of
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,7 @@ def _check_matrices(returned: Any, shapes: Sequence[tuple[int, int]], function: 
             f"The prior {prior!r} returned {returned!r:.60}, but a list of PyMC variables is expected, one "
             "weight matrix for each layer: end it as models/gaussian.py does."
         ) from None
-    received = [tuple(map(int, matrix.shape.eval(mode="FAST_COMPILE"))) for matrix in matrices]
+    received = [shape_of(matrix) for matrix in matrices]
     if received != list(shapes):
         raise InputError(
             f"The prior {prior!r} returned weights of shapes {received}, but this "

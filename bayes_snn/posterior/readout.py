@@ -25,6 +25,7 @@ from bayes_snn.groups import BIAS, SCALE
 from bayes_snn.likelihood import BETA, Readout, check_beta
 from bayes_snn.posterior.model_file import call_function, name_of, record
 from bayes_snn.posterior.priors import ReadoutFunction
+from bayes_snn.posterior.values import shape_of, value_of
 
 DRAWS = 32  # of a random beta, to see that it is above 0
 
@@ -61,11 +62,7 @@ def make_readout(function: ReadoutFunction | None, chip: Chip, beta: float) -> t
     record(SCALE, scale, (), "beta that the readout returned")
     record(BIAS, bias, (f"post_{len(chip.spec.layers) - 1}",), "bias that the readout returned")
     random = _is_random([scale, bias])
-    fixed = (
-        None
-        if random
-        else Readout(float(scale.eval(mode="FAST_COMPILE")), np.asarray(bias.eval(mode="FAST_COMPILE"), np.float64))
-    )
+    fixed = None if random else Readout(float(value_of(scale)), value_of(bias).astype(np.float64))
     return scale.astype("float64"), bias.astype("float64"), fixed
 
 
@@ -115,7 +112,7 @@ def _check(returned: Any, n_classes: int, name: object) -> tuple[Any, Any]:
     try:
         beta, bias = returned
         beta, bias = pt.as_tensor_variable(beta), pt.as_tensor_variable(bias)
-        shapes = tuple(tuple(map(int, part.shape.eval(mode="FAST_COMPILE"))) for part in (beta, bias))
+        shapes = tuple(shape_of(part) for part in (beta, bias))
     except (TypeError, ValueError, NotImplementedError):
         raise InputError(
             f"The readout {name!r} returned {returned!r:.60}, but (beta, bias) is expected, a number and one bias for "
@@ -126,10 +123,10 @@ def _check(returned: Any, n_classes: int, name: object) -> tuple[Any, Any]:
             f"The readout {name!r} returned shapes {shapes[0]} and {shapes[1]}, but beta is one number and the biases "
             f"have the shape ({n_classes},), one for each class of this chip: give them these shapes."
         )
-    if not _is_random([bias]) and not np.isfinite(bias.eval(mode="FAST_COMPILE")).all():
+    if not _is_random([bias]) and not np.isfinite(value_of(bias)).all():
         raise InputError(f"The readout {name!r} returned biases that are not finite, but numbers are expected.")
     if not _is_random([beta]):
-        check_beta(float(beta.eval(mode="FAST_COMPILE")))
+        check_beta(float(value_of(beta)))
         return beta, bias
     try:
         drawn = pm.draw(beta, DRAWS, random_seed=0, mode="FAST_COMPILE")

@@ -17,6 +17,7 @@ from pytensor.graph.traversal import ancestors
 
 from bayes_snn.groups import HIGH, LOW
 from bayes_snn.posterior.prior_draws import draw_prior
+from bayes_snn.posterior.values import shape_of, value_of
 
 DRAWS = 64  # from the prior: a weight of either sign has the same in all of them once in 2^63 times
 
@@ -57,11 +58,11 @@ def _bounds(model: pm.Model, rv: Any) -> tuple[Any, Any] | None:
     if transform is None:
         return (-np.inf, np.inf) if not np.issubdtype(rv.dtype, np.integer) else None
     with np.errstate(all="ignore"):
-        outermost = [pt.as_tensor(np.full(rv.shape.eval(mode="FAST_COMPILE"), end)) for end in (-np.inf, np.inf)]
+        outermost = [pt.as_tensor(np.full(shape_of(rv), end)) for end in (-np.inf, np.inf)]
         ends = [transform.backward(end, *rv.owner.inputs) for end in outermost]
         if any(variable in model.free_RVs for variable in ancestors(ends)):
             return None  # its ends are random
-        low, high = (np.asarray(end.eval(mode="FAST_COMPILE"), np.float64) for end in ends)
+        low, high = (value_of(end).astype(np.float64) for end in ends)
     return (low, high) if (low < high).all() else None
 
 

@@ -92,6 +92,32 @@ class Chains:
         return found
 
 
+def run_chain(step, start, tune, draws, rng):
+    """The points of one chain of a step, warm-up left out, and the stats of each draw."""
+    step.setup_chain(rng, tune, draws)
+    step.tune = True
+    step.reset_tuning()
+    point, points, stats = {name: np.array(value) for name, value in start.items()}, [], []
+    for draw in range(tune + draws):
+        if draw == tune:
+            step.stop_tuning()
+        point, told = step.step(point)
+        if draw >= tune:
+            points.append({name: np.array(value) for name, value in point.items()})
+            stats.append(told)
+    return points, stats
+
+
+def run_chains(step, starts, tune, draws, seed=0):
+    """(chain, draw, *shape) of each value variable, and the stats of all draws."""
+    found, stats = [], []
+    for start, rng in zip(starts, np.random.default_rng(seed).spawn(len(starts)), strict=True):
+        points, told = run_chain(step, start, tune, draws, rng)
+        found.append(points)
+        stats += told
+    return {name: np.array([[point[name] for point in chain] for chain in found]) for name in found[0][0]}, stats
+
+
 def carried(step, weights, labels):
     """log L of the current point by the plain readout, as the step itself has it, else as the Op remembers it."""
     if isinstance(step, JointMetropolis) and step.log_likelihood._last is not None:

@@ -11,6 +11,7 @@ from pymc.step_methods.compound import CompoundStep
 from bayes_snn.inference.fit import make_steps
 from bayes_snn.posterior.build import build_model
 from bayes_snn.twins.contract import spec_of_twin
+from tests.helpers.chains import run_chain, run_chains
 
 FAULTS = ("leak", "swapped", "constant")
 LEFT = 0.1  # share of its current that the first output is left with, where they leak; the last keeps its own
@@ -63,18 +64,8 @@ class Bench:
 
     def chain(self, start: dict[str, NDArray], tune: int, draws: int, rng: np.random.Generator):
         """The points of one chain, warm-up left out, and the stats of the step on the twin."""
-        self._all.setup_chain(rng, tune, draws)
-        self._all.tune = True
-        self._all.reset_tuning()
-        point, points, stats = {name: np.array(value) for name, value in start.items()}, [], []
-        for draw in range(tune + draws):
-            if draw == tune:
-                self._all.stop_tuning()
-            point, told = self._all.step(point)
-            if draw >= tune:
-                points.append({name: np.array(value) for name, value in point.items()})
-                stats.append(told[-1])
-        return points, stats
+        points, stats = run_chain(self._all, start, tune, draws, rng)
+        return points, [told[-1] for told in stats]
 
     def chain_from(self, start: dict[str, NDArray], draws: int, rng: np.random.Generator):
         """As `chain`, without a warm-up, and with the first draw checked as all others: against this start."""
@@ -92,9 +83,5 @@ class Bench:
 
     def draws(self, starts: Sequence[dict[str, NDArray]], tune: int, draws: int, seed: int = 0):
         """(chain, draw, *shape) of each value variable, and the stats of all draws."""
-        found, stats = [], []
-        for start, rng in zip(starts, np.random.default_rng(seed).spawn(len(starts)), strict=True):
-            points, told = self.chain(start, tune, draws, rng)
-            found.append(points)
-            stats += told
-        return {name: np.array([[point[name] for point in chain] for chain in found]) for name in found[0][0]}, stats
+        found, stats = run_chains(self._all, starts, tune, draws, seed)
+        return found, [told[-1] for told in stats]

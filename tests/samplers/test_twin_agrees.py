@@ -18,6 +18,7 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.inference.fit import make_steps
 from bayes_snn.posterior.build import build_model
 from bayes_snn.twins.learn import learn_twin
+from tests.helpers.chains import run_chains
 from tests.helpers.weighted import features, worst
 from tests.helpers.wrong_twins import Bench
 
@@ -56,20 +57,11 @@ INPUTS, LABELS = learnable(20)
 @cache
 def by_sitewise(seed):
     """Draws (chain, draw, *shape) of each matrix, each chain from a draw of the prior."""
-    model, found = build_model(CHIP, INPUTS, LABELS, wide), []
+    model = build_model(CHIP, INPUTS, LABELS, wide)
     with model:
         step = CompoundStep(make_steps("sitewise", model))
-    for rng in np.random.default_rng(seed).spawn(CHAINS):
-        point, points = prior_draw(rng), []
-        step.setup_chain(rng, 200, 800)
-        step.tune = True
-        for draw in range(1000):
-            if draw == 200:
-                step.stop_tuning()
-            point, _ = step.step(point)
-            points.append({name: np.array(value) for name, value in point.items()})
-        found.append(points[200:])
-    return {name: np.array([[point[name] for point in chain] for chain in found]) for name in NAMES}
+    starts = [prior_draw(rng) for rng in np.random.default_rng([seed, 1]).spawn(CHAINS)]
+    return run_chains(step, starts, 200, 800, seed)[0]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""How Numba compiles the kernels of this folder.
+"""How Numba compiles the kernels of this folder, and those that learn twins of such chips.
 
 A first fit waits for them, so they are compiled for what a chip needs and for no more. An argument that is None, where
 a chip lacks something, has Numba leave out all that would deal with it (`if run is not None`). At every call between

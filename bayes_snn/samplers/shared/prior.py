@@ -21,6 +21,7 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.random.basic import NormalRV
 from pytensor.tensor.subtensor import AdvancedSubtensor
 
+from bayes_snn.posterior.values import shape_of
 from bayes_snn.samplers.shared.ravelled import ravelled_function
 
 
@@ -125,9 +126,7 @@ def why_not_on_grid(model: pm.Model, variables: Sequence[Any]) -> str | None:
     for rv, matrix in zip(rvs, layers, strict=True):
         if reason := _why_joint(model, rv):
             return reason
-        if tuple(rv.shape.eval(mode="FAST_COMPILE")) != tuple(
-            matrix.shape.eval(mode="FAST_COMPILE")
-        ) or not _elementwise(matrix, rv, rvs):
+        if shape_of(rv) != shape_of(matrix) or not _elementwise(matrix, rv, rvs):
             return f"a weight is made from more than one element of {rv.name}"
     return why_tied(model, variables)
 

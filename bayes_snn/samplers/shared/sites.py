@@ -10,6 +10,7 @@ import pymc as pm
 from numpy.typing import NDArray
 from pytensor.graph.traversal import ancestors
 
+from bayes_snn.posterior.values import shape_of, value_of
 from bayes_snn.samplers.shared.shift import later_columns
 
 
@@ -32,11 +33,11 @@ class Sites:
     def __init__(self, model: pm.Model, variables: Sequence[Any]) -> None:
         rvs = [model.values_to_rvs[value] for value in variables]
         random = [not set(rvs).isdisjoint(ancestors([matrix])) for matrix in model.likelihood.weights]
-        self.shapes = [tuple(map(int, matrix.shape.eval(mode="FAST_COMPILE"))) for matrix in model.likelihood.weights]
+        self.shapes = [shape_of(matrix) for matrix in model.likelihood.weights]
         sizes = [int(np.prod(shape)) for shape in self.shapes]
         self.swept = np.flatnonzero(np.repeat(random, sizes))
         held = [
-            np.zeros(size) if moves else np.asarray(matrix.eval(mode="FAST_COMPILE"), np.float64).ravel()
+            np.zeros(size) if moves else value_of(matrix).astype(np.float64).ravel()
             for matrix, moves, size in zip(model.likelihood.weights, random, sizes, strict=True)
         ]
         self._weights = np.concatenate(held)
