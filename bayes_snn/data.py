@@ -7,7 +7,7 @@ import os
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bayes_snn.table_file import Reading, listed, point_out, read_table
 
 WIDTH = 120  # characters of a line
 LARGEST_CURRENT = 1e6  # that a chip is shown, see `check_inputs` of chips/contract.py
+BIAS = "bias"  # name of the input that is the same for all samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,8 @@ class Dataset:
 class Split:
     """Training and test samples, standardised; labels, int64 from 0 to K - 1, index `class_names`.
 
-    Inputs, float64 (n_train, d) and (n_test, d), are in standard deviations from the training samples' mean.
+    Inputs, float64 (n_train, d) and (n_test, d), are in standard deviations from the training samples' mean. With
+    `bias` their last column is 1, see `with_bias`.
     """
 
     name: str
@@ -59,9 +61,31 @@ class Split:
     class_names: tuple[str, ...]
     train_lines: NDArray[np.int64] | None = None  # (n_train,) of the file
     test_lines: NDArray[np.int64] | None = None
+    bias: bool = False
 
     def __repr__(self) -> str:
         return describe_data(self)
+
+    def with_bias(self) -> Split:
+        """The same samples with one more input, 1 for all of them: a constant current.
+
+        Standardised data have the middle of each feature at current 0, where a network without it tells nothing
+        apart: whatever its weights, a sample there looks like no input at all.
+        """
+        if self.bias:
+            return self
+        train, test = add_bias(self.train_inputs), add_bias(self.test_inputs)
+        return replace(self, train_inputs=train, test_inputs=test, bias=True)
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs of a chip for these samples."""
+        return self.n_features + self.bias
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs: those of the features, and "bias"."""
+        return (*self.feature_names, bias_name(self.feature_names)) if self.bias else self.feature_names
 
     @property
     def n_train(self) -> int:
@@ -235,6 +259,21 @@ def split_data(dataset: Dataset, n_train: int | None = None, test_size: float = 
     return Split(dataset.name, *arrays, dataset.feature_names, dataset.class_names, *lines)
 
 
+def add_bias(inputs: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Inputs (n_samples, d) with one more column, of ones; read-only."""
+    wider = np.column_stack([inputs, np.ones(len(inputs))])
+    wider.setflags(write=False)
+    return wider
+
+
+def bias_name(feature_names: Sequence[str]) -> str:
+    """What the bias is called beside these features: "bias", with underscores where one of them is called so."""
+    name = BIAS
+    while name in feature_names:
+        name += "_"
+    return name
+
+
 def check_parts(split: Split) -> Split:
     """The split, when a chip can be shown all of it; an `InputError` names the first value that it cannot be shown.
 
@@ -277,8 +316,8 @@ def describe_data(data: Dataset | Split) -> str:
     of = [Counter(labels.tolist()) for labels in parts.values()]
     classes = ", ".join(f"{name} {' + '.join(str(each[k]) for each in of)}" for k, name in enumerate(data.class_names))
     lines = [
-        f"{type(data).__name__} {data.name}: {counted}, {len(data.feature_names):,} features, "
-        f"{len(data.class_names)} classes",
+        f"{type(data).__name__} {data.name}: {counted}, {len(data.feature_names):,} features"
+        f"{' and a bias' if getattr(data, 'bias', False) else ''}, {len(data.class_names)} classes",
         f"classes: {classes}",
         f"features: {', '.join(data.feature_names[:20])}",
     ]

@@ -16,6 +16,15 @@ Sigma = Annotated[list[str], option(CHIP, "X", f"Strength, one for all distortio
 ChipSeed = Annotated[int, option(CHIP, "N", "Seed of the simulated chip: another seed is another chip.")]
 Hidden = Annotated[str, option(CHIP, "N", "Hidden neurons; 32,16 makes two layers.")]
 Steps = Annotated[int, option(CHIP, "N", "Time steps (ms) of a presentation.")]
+Bias = Annotated[
+    bool,
+    option(
+        CHIP,
+        None,
+        "One more input, a constant current; on a chip of your own, if it has one to spare.",
+        "--bias/--no-bias",
+    ),
+]
 OwnChip = Annotated[
     str | None, option(CHIP, "NAME", "A chip of your own: MODULE:NAME, or tcp://HOST:PORT of a server.", "--chip")
 ]

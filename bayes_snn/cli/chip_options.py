@@ -20,9 +20,17 @@ MOST_WEIGHTS = 1_000_000  # beyond them a draw takes minutes, and the draws do n
 
 
 def chip_for_data(
-    source: str, token_file: str | None, split: Split, beside: Iterable[str], curve: str | None = None
+    source: str,
+    token_file: str | None,
+    split: Split,
+    beside: Iterable[str],
+    curve: str | None = None,
+    bias: bool = False,
 ) -> Chip:
-    """The chip that --chip names, for these data; `beside` are options given with it that only simulated chips have."""
+    """The chip that --chip names, for these data; `beside` are options given with it that only simulated chips have.
+
+    It has an input for each feature, and one more at most if it may have a `bias`.
+    """
     from bayes_snn.chips.by_name import find_chip, read_token
 
     if beside := list(beside):
@@ -32,11 +40,12 @@ def chip_for_data(
     if curve is not None and "://" not in source:
         raise InputError("--curve came without a server's address in --chip: give tcp://HOST:PORT, or leave it out.")
     chip = find_chip(source, read_token(token_file), curve)
-    found, wanted = (chip.spec.layers[0], chip.spec.layers[-1]), (split.n_features, split.n_classes)
-    if found != wanted:
+    n_in, n_out = chip.spec.layers[0], chip.spec.layers[-1]
+    if n_in - split.n_features not in (0, int(bias)) or n_out != split.n_classes:
         raise InputError(
-            f"The chip {source} has {found[0]} inputs and {found[1]} output neurons, but {split.name} has {wanted[0]} "
-            f"features and {wanted[1]} classes: give a chip for these data, or --data that fits the chip."
+            f"The chip {source} has {n_in} inputs and {n_out} output neurons, but {split.name} has {split.n_features} "
+            f"features{', with a bias one more,' if bias else ''} and {split.n_classes} classes: give a chip for these "
+            "data, or --data that fits the chip."
         )
     return chip
 
@@ -55,7 +64,7 @@ def simulated_name(chip: LIFChip) -> str:
 def make_chip(
     split: Split, distortion: Sequence[str], sigma: Sequence[str], chip_seed: int, hidden: str, steps: int
 ) -> LIFChip:
-    """The chip of the options, with an input for each feature and an output neuron for each class."""
+    """The chip of the options, with an input for each of the split's and an output neuron for each class."""
     from bayes_snn.chips.lif.chip import LIFChip
 
     names = [name.strip() for entry in distortion for name in entry.split(",")]
@@ -65,7 +74,7 @@ def make_chip(
     if IDEAL in names and len(names) > 1:
         raise InputError(f"--distortion none came with {len(names) - 1} more: give none alone, or leave it out.")
     strengths = parse_sigmas(sigma)
-    layers = (split.n_features, *_hidden_layers(hidden), split.n_classes)
+    layers = (split.n_inputs, *_hidden_layers(hidden), split.n_classes)
     n_weights = sum(n_pre * n_post for n_pre, n_post in itertools.pairwise(layers))
     if n_weights > MOST_WEIGHTS:
         raise InputError(

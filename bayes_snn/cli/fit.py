@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bayes_snn.cli.chip_arguments import CHIP, ChipSeed, Curve, Distortion, Hidden, OwnChip, Sigma, Steps, TokenFile
+from bayes_snn.cli.chip_arguments import (
+    CHIP,
+    Bias,
+    ChipSeed,
+    Curve,
+    Distortion,
+    Hidden,
+    OwnChip,
+    Sigma,
+    Steps,
+    TokenFile,
+)
 from bayes_snn.cli.chip_options import make_chip, simulated_name
 from bayes_snn.cli.resume import asked, resume_fit, storing
 from bayes_snn.cli.terminal import help_option, option, print_warning, run_app
@@ -78,6 +89,7 @@ def command(
     chip_seed: ChipSeed = 0,
     hidden: Hidden = "16",
     steps: Steps = 32,
+    bias: Bias = True,
     own_chip: OwnChip = None,
     token_file: TokenFile = None,
     curve: Curve = None,
@@ -172,13 +184,15 @@ def command(
         given = "--token-file" if token_file is not None else "--curve"
         raise InputError(f"{given} came without --chip, which names a server: give both, or neither.")
     if own_chip is None:
+        split = split.with_bias() if bias else split
         chip = make_chip(split, distortion, sigma, chip_seed, hidden, steps)
         name = simulated_name(chip)
     else:
         unusual = {"--distortion": distortion != ["comparator"], "--sigma": sigma != ["3"], "--steps": steps != 32}
         unusual |= {"--chip-seed": chip_seed != 0, "--hidden": hidden != "16"}
         beside = [name for name, given in unusual.items() if given]
-        chip, name = chip_for_data(own_chip, token_file, split, beside, curve), short_name(own_chip)
+        chip, name = chip_for_data(own_chip, token_file, split, beside, curve, bias), short_name(own_chip)
+        split = split.with_bias() if chip.spec.layers[0] > split.n_features else split
     sampling.noise_on(chip.spec)  # for its refusal
     # faults of the prior are reported before the folder is made and the kernels are compiled
     checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], prior)
@@ -194,8 +208,9 @@ def command(
         if left is None and not overwrite:
             _refuse_taken(folder)  # by a fit that ended while this one waited for its folder
         console.print(
-            f"{split.name}: {split.n_train} training and {split.n_test} test samples, {split.n_features} features, "
-            f"{split.n_classes} classes\n{chip!r}; {chip.spec.n_weights} weights, prior {model}, sampler {sampler}",
+            f"{split.name}: {split.n_train} training and {split.n_test} test samples, {split.n_features} features"
+            f"{' and a bias' if split.bias else ''}, {split.n_classes} classes\n{chip!r}; {chip.spec.n_weights} "
+            f"weights, prior {model}, sampler {sampler}",
             highlight=False,
             markup=False,
         )
@@ -214,7 +229,7 @@ def command(
             split.train_labels,
             prior,
             **sampling.keywords(),
-            feature_names=split.feature_names,
+            feature_names=split.input_names,
             class_names=split.class_names,
             progress=_progress(chains or CHAINS),
             checkpoint=checkpoint,
@@ -223,6 +238,7 @@ def command(
         result.arguments |= asked({"model": model, "data": data, "target": target}, left)
         result.arguments |= {"reading": reading} if reading else {}
         result.arguments |= {"n_train": split.n_train, "split_seed": split_seed}
+        result.arguments |= {"bias": True} if split.bias else {}
         result.arguments |= {} if own_chip is None else {"chip": own_chip}
         console.print("Deploying the posterior on the chip")
         with progress_shown(console), draws_kept(result.posterior):

@@ -100,7 +100,7 @@ def resume_fit(context: typer.Context, folder: str, command: Callable[..., None]
             f"The fit in {checkpoint.folder} was begun with the option {lost[0]!r:.60}, which this version does not "
             "have: continue with the version that began it, or fit again."
         )
-    options = {**context.params, **checkpoint.options, "resume": None}
+    options = {**context.params, "bias": False, **checkpoint.options, "resume": None}  # which once there was none of
     directory = Path(checkpoint.known["directory"])
     if options["data"] not in BUILT_IN:
         options["data"] = str(directory / options["data"])

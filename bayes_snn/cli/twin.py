@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bayes_snn.cli.chip_arguments import CHIP, ChipSeed, Curve, Distortion, Hidden, OwnChip, Sigma, Steps, TokenFile
+from bayes_snn.cli.chip_arguments import (
+    CHIP,
+    Bias,
+    ChipSeed,
+    Curve,
+    Distortion,
+    Hidden,
+    OwnChip,
+    Sigma,
+    Steps,
+    TokenFile,
+)
 from bayes_snn.cli.terminal import help_option, option, run_app
 from bayes_snn.errors import InputError
 from bayes_snn.files import make_new_folder
@@ -40,6 +51,7 @@ def command(
     chip_seed: ChipSeed = 0,
     hidden: Hidden = "16",
     steps: Steps = 32,
+    bias: Bias = True,
     own_chip: OwnChip = None,
     token_file: TokenFile = None,
     curve: Curve = None,
@@ -75,7 +87,8 @@ def command(
     check_pace(ms_per_presentation)
     chip: Any
     if own_chip is None:
-        chip = make_chip(split_data(load_data(data)), distortion, sigma, chip_seed, hidden, steps)
+        split = split_data(load_data(data))
+        chip = make_chip(split.with_bias() if bias else split, distortion, sigma, chip_seed, hidden, steps)
         name = simulated_name(chip)
     else:
         chip, name = find_chip(own_chip, read_token(token_file), curve), short_name(own_chip)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bayes_snn.chips.contract import Chip, check_chip
 from bayes_snn.chips.lif.chip import LIFChip
+from bayes_snn.data import add_bias, bias_name
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.predict import DISTILLED, check_estimate
 from bayes_snn.inference.fit import fit
@@ -41,6 +42,9 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         None for an ideal `LIFChip`.
     hidden
         Hidden neurons: a number, or one for each hidden layer, () for none.
+    bias
+        Whether the chip has one more input, a constant current, beside those of the features: without it, standardised
+        data have their middle where the chip tells nothing apart.
     weights
         The prior: the name or path of a model file, or a function `weights(chip)`.
     sampler, budget, draws, tune, chains, cores, noise, repeats, remeasure
@@ -72,6 +76,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         chip: ChipFactory | None = None,
         hidden: int | Sequence[int] = 16,
         *,
+        bias: bool = True,
         weights: str | Path | PriorFunction = "gaussian",
         sampler: str = AUTO,
         budget: int | None = None,
@@ -87,6 +92,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
     ) -> None:
         self.chip = chip
         self.hidden = hidden
+        self.bias = bias
         self.weights = weights
         self.sampler = sampler
         self.budget = budget
@@ -139,8 +145,13 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
                 f"y holds one class only, {self.classes_.tolist()[0]!r}, but there must be two classes at least to "
                 "tell apart: pass samples of another class as well."
             )
-        self.chip_ = self._make_chip((self.n_features_in_, *self._hidden_layers(), len(self.classes_)))
+        self.chip_ = self._make_chip(
+            (self.n_features_in_ + self._has_bias(), *self._hidden_layers(), len(self.classes_))
+        )
         names = getattr(self, "feature_names_in_", None)
+        names = None if names is None else [str(name) for name in names]
+        if names is not None and self.bias:
+            names.append(bias_name(names))
         seed = self._seed()
         sampling = Sampling(
             self.sampler,
@@ -156,11 +167,11 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         )
         self.result_ = fit(
             self.chip_,
-            inputs,
+            self._shown(inputs),
             labels,
             self.weights,
             **sampling.keywords(),
-            feature_names=None if names is None else [str(name) for name in names],
+            feature_names=names,
             class_names=[str(label) for label in self.classes_],
         )
         if self.result_.interrupted:  # or else Ctrl-C would end one fit of a grid search after the other
@@ -176,12 +187,21 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         inputs = validate_data(self, X, dtype=np.float64, reset=False)
-        return self.result_.predict(inputs, self.estimate)
+        return self.result_.predict(self._shown(inputs), self.estimate)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of each sample, (n_samples,); of several, the first in `classes_`."""
         most_probable = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[most_probable])
+
+    def _has_bias(self) -> bool:
+        if not isinstance(self.bias, bool | np.bool_):
+            raise InputError(f"bias was {self.bias!r}, but True or False is expected: leave it out for True.")
+        return bool(self.bias)
+
+    def _shown(self, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the chip is shown of samples (n_samples, n_features)."""
+        return add_bias(inputs) if self._has_bias() else inputs
 
     def _hidden_layers(self) -> tuple[int, ...]:
         hidden = self.hidden
@@ -205,8 +225,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         chip = check_chip(self.chip(layers))
         if chip.spec.layers != layers:
             raise InputError(
-                f"The chip that was made has layers {chip.spec.layers}, but X, hidden and y ask for {layers}: hand the "
-                "layers on to the chip, or select features and set hidden to fit it."
+                f"The chip that was made has layers {chip.spec.layers}, but X, bias, hidden and y ask for {layers}: "
+                "hand the layers on to the chip, or select features and set bias and hidden to fit it."
             )
         return chip
 

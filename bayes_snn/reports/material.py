@@ -183,6 +183,7 @@ def _test_samples(result: FitResult) -> Samples:
     try:
         dataset = load_data(arguments["data"], target, **arguments.get("reading", {}))
         split = split_data(dataset, n_train=n_train, seed=0 if seed is None else seed)
+        split = split.with_bias() if arguments.get("bias") is True else split
     except InputError:
         raise
     except (TypeError, ValueError) as error:
