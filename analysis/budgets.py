@@ -58,12 +58,12 @@ class Counted:
 
 def run(rows: list[dict[str, Any]]) -> None:
     """Make the rows that are not there yet, those that matter most first."""
-    split = split_data(load_data("breast_cancer"), n_train=398, seed=0)
+    split = split_data(load_data("breast_cancer"), n_train=398, seed=0).with_bias()
     known = {(row["way"], row["budget"], row["sigma"], row["chip_seed"]) for row in rows}
     for way, budget in FITS:
         for sigma, chip_seed in ((sigma, chip) for chip in CHIPS for sigma in SIGMAS):
             if (way, budget, sigma, chip_seed) not in known:
-                chip = LIFChip((30, 16, 2), "comparator", sigma, chip_seed)
+                chip = LIFChip((split.n_inputs, 16, 2), "comparator", sigma, chip_seed)
                 rows.append({"sigma": sigma, "chip_seed": chip_seed, **measure(chip, way, budget, split)})
                 keep_rows("budgets", rows)
                 print(f"{time.strftime('%H:%M:%S')} {way}, {budget:,}, sigma {sigma:g}, chip {chip_seed}", flush=True)

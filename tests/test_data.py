@@ -353,3 +353,22 @@ def test_nothing_but_an_input_error_is_raised(sizes: list[int], test_size: float
         return
     assert split.n_train == n_train
     assert set(split.train_labels.tolist()) == set(range(len(sizes)))
+
+
+def test_a_bias_is_one_more_input_of_ones():
+    split = split_data(load_data("iris"))
+    wider = split.with_bias()
+    assert (split.n_inputs, wider.n_inputs, wider.n_features) == (4, 5, 4)
+    assert wider.input_names == (*split.feature_names, "bias") and split.input_names == split.feature_names
+    for part in ("train_inputs", "test_inputs"):
+        np.testing.assert_array_equal(getattr(wider, part)[:, :4], getattr(split, part))
+        assert (getattr(wider, part)[:, 4] == 1).all()
+        assert not getattr(wider, part).flags.writeable
+    assert wider.with_bias() is wider
+    assert "4 features and a bias, 3 classes" in repr(wider)
+
+
+def test_a_bias_beside_a_feature_of_its_name(tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_text("bias,kind\n" + "1.5,p\n2.5,q\n0.5,p\n3.5,q\n" * 5)
+    assert split_data(load_data(file, "kind")).with_bias().input_names == ("bias", "bias_")

@@ -150,7 +150,7 @@ REFUSED = {  # arguments, and what the sentence must say
     "hidden half a list": ("--hidden 16,", ["'16,'", "16, or 32,16"]),
     "hidden fraction": ("--hidden 1.5", ["'1.5'", "whole numbers"]),
     "hidden too many": ("--hidden 99999999", ["99999999", "1,000,000"]),
-    "hidden too many together": ("--hidden 5000,5000", ["25,035,000 weights"]),
+    "hidden too many together": ("--hidden 5000,5000", ["25,040,000 weights"]),
     "steps 0": ("--steps 0", ["--steps was 0", "from 1"]),
     "steps too many": ("--steps 99999999999999999999", ["99999999999999999999", "10,000"]),
     "steps text": ("--steps long", ["--steps was 'long'", "integer", "--help"]),
@@ -255,10 +255,10 @@ MODEL_FILES = {  # content (None: no file), and what the sentence must say
     "returning nothing": ("def weights(chip): ...\n", ["None", "one weight matrix for each layer"]),
     "returning text": ("def weights(chip): return ['w_1', 'w_2']\n", ["one weight matrix for each layer"]),
     "returning one of two": ("def weights(chip): return [pm.Normal('w_1', dims=('pre_1', 'post_1'))]\n", ["(3, 3)"]),
-    "of other shapes": ("def weights(chip): return [pm.Normal(n, shape=(2, 5)) " + EACH, ["(2, 5)", "(4, 3)"]),
-    "transposed": ("def weights(chip): return [pm.Normal(n, dims=d[::-1]) " + EACH, ["(3, 4)", "(4, 3)"]),
+    "of other shapes": ("def weights(chip): return [pm.Normal(n, shape=(2, 5)) " + EACH, ["(2, 5)", "(5, 3)"]),
+    "transposed": ("def weights(chip): return [pm.Normal(n, dims=d[::-1]) " + EACH, ["(3, 5)", "(5, 3)"]),
     "of unknown dims": ("def weights(chip): return [pm.Normal(n, dims='x') " + EACH, ["mine.py", "KeyError", "'x'"]),
-    "without randomness": ("def weights(chip): return [[[0.0] * 3] * 4, [[0.0] * 3] * 3]\n", ["random variable"]),
+    "without randomness": ("def weights(chip): return [[[0.0] * 3] * 5, [[0.0] * 3] * 3]\n", ["random variable"]),
     "with a variable named label": (
         "def weights(chip):\n    pm.Normal('label')\n    return [pm.Normal(n, dims=d) " + EACH,
         ["'label'"],
@@ -465,6 +465,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
             stored["arguments"]["n_train"],
             seed=stored["arguments"]["split_seed"],
         )
+        split = split.with_bias() if stored["arguments"].get("bias") else split
         again = result.evaluate(split.test_inputs, split.test_labels)
         assert {name: pytest.approx(scores) for name, scores in again.items()} == stored["test"]
     return stored
@@ -504,24 +505,25 @@ def test_a_real_process_fits_iris(fitted: Path) -> None:
 
 
 FITTED = {
-    "wine": ("--data wine", (13, 3, 3), {"comparator": 3.0}),
-    "digits": ("--data digits", (64, 3, 10), {"comparator": 3.0}),
+    "wine": ("--data wine", (14, 3, 3), {"comparator": 3.0}),
+    "digits": ("--data digits", (65, 3, 10), {"comparator": 3.0}),
     "two distortions with two sigmas": (
         "--distortion leak --distortion gain --sigma 0.2 --sigma 0.1",
-        (4, 3, 3),
+        (5, 3, 3),
         {"leak": 0.2, "gain": 0.1},
     ),
-    "two distortions with one sigma": ("--distortion leak,noise --sigma 0.2", (4, 3, 3), {"leak": 0.2, "noise": 0.2}),
+    "two distortions with one sigma": ("--distortion leak,noise --sigma 0.2", (5, 3, 3), {"leak": 0.2, "noise": 0.2}),
     "a drifting chip": (
         "--distortion drift,noise --sigma 0.2 --sampler demetropolis --noise mcwm --repeats 2 --remeasure 1",
-        (4, 3, 3),
+        (5, 3, 3),
         {"drift": 0.2, "noise": 0.2},
     ),
-    "an ideal chip": ("--distortion none", (4, 3, 3), {}),
-    "two hidden layers": ("--hidden 5,4", (4, 5, 4, 3), {"comparator": 3.0}),
-    "one chain": ("--chains 1", (4, 3, 3), {"comparator": 3.0}),
-    "no warm-up and one draw": ("--tune 0 --draws 1", (4, 3, 3), {"comparator": 3.0}),
-    "other seeds": ("--seed 5 --chip-seed 6 --split-seed 7", (4, 3, 3), {"comparator": 3.0}),
+    "an ideal chip": ("--distortion none", (5, 3, 3), {}),
+    "two hidden layers": ("--hidden 5,4", (5, 5, 4, 3), {"comparator": 3.0}),
+    "one chain": ("--chains 1", (5, 3, 3), {"comparator": 3.0}),
+    "no warm-up and one draw": ("--tune 0 --draws 1", (5, 3, 3), {"comparator": 3.0}),
+    "no bias": ("--no-bias", (4, 3, 3), {"comparator": 3.0}),
+    "other seeds": ("--seed 5 --chip-seed 6 --split-seed 7", (5, 3, 3), {"comparator": 3.0}),
 }
 
 
@@ -580,7 +582,7 @@ def test_a_model_by_path_and_a_csv_with_text_labels(run: Run) -> None:
     assert f"The fit is in {folder}/" in ended.out
     assert check_folder(folder)["arguments"]["target"] == "kind"
     posterior = load_fit(folder).posterior.posterior
-    assert posterior["pre_1"].values.tolist() == ["height", "width"]
+    assert posterior["pre_1"].values.tolist() == ["height", "width", "bias"]
     assert posterior["post_2"].values.tolist() == ["p", "q", "r"]
     assert np.abs(posterior["w_1"]).max() < 0.1  # the prior is the file's
 

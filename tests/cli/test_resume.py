@@ -42,7 +42,7 @@ forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:Depreca
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with a fit in `whole`, and in `stopped` one that Ctrl-C ended after its second draw."""
+    """A folder with a fit in `whole`, and in `stopped` and `plain` some that Ctrl-C ended after their second draw."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "mine.csv").write_text(ROWS)
     (folder / "prior.py").write_text(GAUSSIAN)
@@ -58,6 +58,7 @@ def home(tmp_path_factory):
         assert run(patch, *TINY, "--out", "whole") == 0
         patch.setattr(InterruptGuard, "callback", callback)
         assert run(patch, *TINY, "--out", "stopped") == 0
+        assert run(patch, *TINY, "--no-bias", "--out", "plain") == 0
     return folder
 
 
@@ -107,6 +108,22 @@ def refused(monkeypatch, capsys):
 )
 def test_other_options_are_refused(options, said, refused):
     assert said in refused("--resume", "stopped", *options.split())
+
+
+@forks
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("name", ["plain", "stopped"])
+def test_a_fit_from_before_there_was_a_bias_goes_on_without(name, tmp_path, monkeypatch, capsys):
+    """Its options say nothing of one."""
+    shutil.copytree(name, tmp_path / name)
+    path = tmp_path / name / "checkpoint" / "checkpoint.json"
+    stored = json.loads(path.read_text())
+    had = stored["fit"]["options"].pop("bias")
+    assert had is (name == "stopped")
+    path.write_text(json.dumps(stored | {"digest": digest_of(stored["fit"])}))
+    ended = run(monkeypatch, "--resume", str(tmp_path / name), "--trust")
+    assert ended == (2 if had else 0)
+    assert "begun with another chip" in capsys.readouterr().err if had else (tmp_path / name / "fit.json").exists()
 
 
 @forks

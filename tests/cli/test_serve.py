@@ -60,6 +60,9 @@ number = 3
 class Lab:
     chip = ready
 
+class Spare(MyChip):
+    spec = ChipSpec((5, 3), 20)
+
 def broken():
     raise RuntimeError("no bench here")
 """
@@ -259,7 +262,12 @@ def test_a_fit_of_one_s_own_chip_and_of_the_same_one_behind_a_server(monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("--chip my_lab:MyChip --data wine", "4 inputs and 3 output neurons, but wine has 13 features and 3 classes"),
+        (
+            "--chip my_lab:MyChip --data wine",
+            "4 inputs and 3 output neurons, but wine has 13 features, with a bias one",
+        ),
+        ("--chip my_lab:MyChip --data wine --no-bias", "but wine has 13 features and 3 classes"),
+        ("--chip my_lab:Spare --no-bias", "5 inputs and 3 output neurons, but iris has 4 features and 3 classes"),
         ("--chip my_lab:MyChip --sigma 2", "--chip came with --sigma"),
         ("--chip my_lab:MyChip --hidden 8 --steps 9", "--chip came with --steps, --hidden"),
         ("--chip my_lab:number", "is not a chip"),
@@ -276,6 +284,16 @@ def test_bad_chips_of_a_fit(arguments, says, monkeypatch, capsys):
     assert says in err
     assert err.count("\n") == 1
     assert not Path("fits").exists()
+
+
+def test_a_chip_with_an_input_to_spare_gets_a_bias(monkeypatch, capsys):
+    for name, chip, bias in (("spare", "my_lab:Spare", True), ("none", "my_lab:MyChip", None)):
+        code, out, err = call(command.main, monkeypatch, capsys, *TINY, "--chip", chip, "--out", name)
+        assert (code, err) == (0, "")
+        assert ("4 features and a bias" in out) is bool(bias)
+        result = load_fit(name, find_chip(chip))
+        assert result.arguments.get("bias") is bias
+        assert (result.posterior.posterior["pre_1"].values.tolist()[-1] == "bias") is bool(bias)
 
 
 def test_a_fit_that_its_link_ends_leaves_its_draws(monkeypatch, capsys):

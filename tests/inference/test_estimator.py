@@ -91,7 +91,7 @@ def test_a_grid_search_over_hidden_neurons_and_chips():
     search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(INPUTS, NAMES[LABELS])
     assert len(search.cv_results_["params"]) == 4
     assert set(search.predict(INPUTS)) <= set(NAMES)
-    assert search.best_estimator_["chip"].chip_.spec.layers[0] == 4
+    assert search.best_estimator_["chip"].chip_.spec.layers[0] == 5
 
 
 def test_clones_have_the_parameters_and_not_the_fit():
@@ -116,17 +116,18 @@ def test_pickled_with_its_fit():
 
 def test_it_is_fit_with_the_random_state_for_a_seed():
     model = BayesSNNClassifier(**QUICK).fit(INPUTS, NAMES[LABELS])
-    result = fit(LIFChip((4, 3, 3)), INPUTS, LABELS, draws=5, tune=5, chains=2, cores=1, seed=0, sampler="sitewise")
+    shown = np.column_stack([INPUTS, np.ones(len(INPUTS))])
+    result = fit(LIFChip((5, 3, 3)), shown, LABELS, draws=5, tune=5, chains=2, cores=1, seed=0, sampler="sitewise")
     assert same_draws(model.result_, result)
     assert model.result_.presentations == result.presentations
     np.testing.assert_array_equal(model.classes_, NAMES)
     for estimate in ESTIMATES:
         model.set_params(estimate=estimate)
-        np.testing.assert_array_equal(model.predict_proba(INPUTS), result.predict(INPUTS, estimate))
-        np.testing.assert_array_equal(model.predict(INPUTS), NAMES[result.predict(INPUTS, estimate).argmax(axis=1)])
+        np.testing.assert_array_equal(model.predict_proba(INPUTS), result.predict(shown, estimate))
+        np.testing.assert_array_equal(model.predict(INPUTS), NAMES[result.predict(shown, estimate).argmax(axis=1)])
     assert model.score(INPUTS, NAMES[LABELS]) == np.mean(model.predict(INPUTS) == NAMES[LABELS])
     # and what is asked of a fit can be asked of the estimator's
-    assert predictive_entropy(model.result_, INPUTS).total.shape == (50,)
+    assert predictive_entropy(model.result_, shown).total.shape == (50,)
 
 
 def test_random_states():
@@ -151,7 +152,7 @@ def test_labels_of_any_type(labels):
     np.testing.assert_array_equal(model.classes_, np.unique(labels))
     assert set(model.predict(INPUTS)) <= set(labels)
     assert model.predict_proba(INPUTS).shape == (50, len(model.classes_))
-    assert model.chip_.spec.layers == (4, 3, len(model.classes_))
+    assert model.chip_.spec.layers == (5, 3, len(model.classes_))
 
 
 def test_names_of_features_and_classes_are_those_of_the_posterior():
@@ -159,14 +160,26 @@ def test_names_of_features_and_classes_are_those_of_the_posterior():
     model = BayesSNNClassifier(**QUICK).fit(table, NAMES[LABELS])
     assert model.feature_names_in_.tolist() == list(table)
     posterior = model.result_.posterior.posterior
-    assert posterior["pre_1"].values.tolist() == list(table)
+    assert posterior["pre_1"].values.tolist() == [*table, "bias"]
     assert posterior["post_2"].values.tolist() == NAMES.tolist()
     with pytest.raises(ValueError, match="feature names"):
         model.predict(table[list(table)[::-1]])
 
 
+def test_without_a_bias_the_chip_has_an_input_for_each_feature():
+    model = BayesSNNClassifier(**QUICK, bias=False).fit(INPUTS, LABELS)
+    assert model.chip_.spec.layers == (4, 3, 3)
+    np.testing.assert_array_equal(model.predict_proba(INPUTS), model.result_.predict(INPUTS))
+
+
+def test_a_feature_called_bias_keeps_its_name():
+    table = pd.DataFrame(INPUTS, columns=["a", "bias", "b", "bias_"])
+    model = BayesSNNClassifier(**QUICK).fit(table, LABELS)
+    assert model.result_.posterior.posterior["pre_1"].values.tolist() == [*table, "bias__"]
+
+
 def test_hidden_layers():
-    for hidden, layers in ((2, (4, 2, 3)), ((), (4, 3)), ([3, 2], (4, 3, 2, 3)), (np.array([2]), (4, 2, 3))):
+    for hidden, layers in ((2, (5, 2, 3)), ((), (5, 3)), ([3, 2], (5, 3, 2, 3)), (np.array([2]), (5, 2, 3))):
         model = BayesSNNClassifier(**QUICK | {"sampler": "sitewise", "hidden": hidden, "draws": 1, "tune": 0}).fit(
             INPUTS, LABELS
         )
@@ -220,8 +233,9 @@ def test_a_factory_of_one_s_own_chip_and_a_prior_of_one_s_own():
         ({"chip": lambda layers: None}, "The chip was NoneType"),
         (
             {"chip": lambda layers: LIFChip((30, 16, 2))},
-            "but X, hidden and y ask for (4, 3, 3)",
+            "but X, bias, hidden and y ask for (5, 3, 3)",
         ),
+        ({"bias": 1}, "bias was 1"),
         ({"estimate": "mediod"}, "did you mean 'medoid'"),
         ({"sampler": "sitewize"}, "did you mean 'sitewise'"),
         ({"weights": "gausian"}, "did you mean 'gaussian'"),
@@ -258,7 +272,7 @@ def test_one_class_is_refused():
 
 def test_ctrl_c_stops_a_search_and_keeps_the_draws_of_the_fit():
     inputs, labels = INPUTS[:, [2]], (LABELS > 0).astype(int)
-    model = BayesSNNClassifier(lambda layers: InterruptingChip(60), **QUICK | {"hidden": (), "draws": 500})
+    model = BayesSNNClassifier(lambda layers: InterruptingChip(60), bias=False, **QUICK | {"hidden": (), "draws": 500})
     with pytest.raises(KeyboardInterrupt):
         model.fit(inputs, labels)
     assert model.result_.interrupted
