@@ -359,7 +359,8 @@ def test_a_bias_is_one_more_input_of_ones():
     split = split_data(load_data("iris"))
     wider = split.with_bias()
     assert (split.n_inputs, wider.n_inputs, wider.n_features) == (4, 5, 4)
-    assert wider.input_names == (*split.feature_names, "bias") and split.input_names == split.feature_names
+    assert wider.input_names == (*split.feature_names, "bias")
+    assert split.input_names == split.feature_names
     for part in ("train_inputs", "test_inputs"):
         np.testing.assert_array_equal(getattr(wider, part)[:, :4], getattr(split, part))
         assert (getattr(wider, part)[:, 4] == 1).all()
