@@ -85,6 +85,7 @@ def diagnose(
     diverging: xr.DataArray | None = None,
     hyperparameters: xr.Dataset | None = None,
     checks: TwinChecks | None = None,
+    has_bias: bool = True,
 ) -> Diagnosis:
     """Diagnose a posterior.
 
@@ -104,6 +105,8 @@ def diagnose(
         All other variables of the prior, each with dims (chain, draw, ...).
     checks
         Those of a fit with a twin.
+    has_bias
+        Whether an input of the chip is the same, and not 0, for all samples.
     """
     total = log_likelihood.sum(dim="observation")
     step = max(1, log_likelihood.sizes["observation"] // _MOST_PROBABILITIES)
@@ -127,7 +130,7 @@ def diagnose(
         hyperparameters=spaces.get("hyperparameters"),
         failed=failed,
     )
-    found = found if constant is None else _with_constant_outputs(found, constant)
+    found = found if constant is None else _with_constant_outputs(found, constant, has_bias)
     found = found if diverging is None else _with_divergences(found, diverging)
     found = found if looks is None else _with_drift(found, judge(looks))
     return found if checks is None else _with_twin_drift(found, judge_checks(checks))
@@ -142,17 +145,22 @@ def unresponsive(found: Diagnosis) -> Diagnosis:
     return replace(found, verdict=verdict, converged=False, weights_converged=False)
 
 
-def _with_constant_outputs(found: Diagnosis, constant: xr.DataArray) -> Diagnosis:
+def _with_constant_outputs(found: Diagnosis, constant: xr.DataArray, has_bias: bool) -> Diagnosis:
     chains = (constant.mean("draw") > 0.5).sum("chain")
     [neuron] = chains.dims
     outputs = {str(name): int(n) for name, n in zip(chains[neuron].values, chains.values, strict=True) if n > 0}
     if not outputs:
         return found
     named = " and ".join(f"{name!r} in {n} of {found.n_chains} chains" for name, n in outputs.items())
+    remedy = "larger weights may reach it: compare with a wider prior and a longer warm-up."
+    if not has_bias:
+        remedy = (
+            "a bias may reach it, which this chip has none of: give it one more input that is 1 for all samples "
+            "(Split.with_bias), or compare with a wider prior and a longer warm-up."
+        )
     verdict = (
         f"{found.verdict} Nothing is learned through an output neuron that gives all training samples the same spike "
-        f"count: {named}. If it is not broken, larger weights may reach it: compare with a wider prior and a longer "
-        "warm-up."
+        f"count: {named}. If it is not broken, {remedy}"
     )
     return replace(found, verdict=verdict, constant_outputs=outputs)
 

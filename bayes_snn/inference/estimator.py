@@ -167,7 +167,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         )
         self.result_ = fit(
             self.chip_,
-            self._shown(inputs),
+            self.shown(inputs),
             labels,
             self.weights,
             **sampling.keywords(),
@@ -187,21 +187,25 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         inputs = validate_data(self, X, dtype=np.float64, reset=False)
-        return self.result_.predict(self._shown(inputs), self.estimate)
+        return self.result_.predict(self.shown(inputs), self.estimate)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of each sample, (n_samples,); of several, the first in `classes_`."""
         most_probable = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[most_probable])
 
+    def shown(self, X: ArrayLike) -> NDArray[np.float64]:
+        """What the chip is shown of samples (n_samples, n_features): they, and with `bias` a column of ones.
+
+        These are the inputs that whatever takes `result_` expects.
+        """
+        inputs = np.asarray(X, np.float64)
+        return add_bias(inputs) if self._has_bias() else inputs
+
     def _has_bias(self) -> bool:
         if not isinstance(self.bias, bool | np.bool_):
             raise InputError(f"bias was {self.bias!r}, but True or False is expected: leave it out for True.")
         return bool(self.bias)
-
-    def _shown(self, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the chip is shown of samples (n_samples, n_features)."""
-        return add_bias(inputs) if self._has_bias() else inputs
 
     def _hidden_layers(self) -> tuple[int, ...]:
         hidden = self.hidden

@@ -261,7 +261,9 @@ class FitResult:
         stats = self.posterior["sample_stats"].dataset if "sample_stats" in self.posterior.children else {}
         likelihood, diverging = self.posterior.log_likelihood["label"], stats.get("diverging")
         checks = twin_checks(self.posterior)
-        found = diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters(), checks)
+        inputs = self.train_inputs
+        has_bias = bool(((inputs == inputs[0]).all(axis=0) & (inputs[0] != 0)).any())
+        found = diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters(), checks, has_bias)
         outputs = self.posterior[OUTPUTS].attrs if OUTPUTS in self.posterior.children else {}
         return unresponsive(found) if outputs.get(UNRESPONSIVE) else found
 

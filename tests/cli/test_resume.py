@@ -131,7 +131,7 @@ def test_a_fit_from_before_there_was_a_bias_goes_on_without(name, tmp_path, monk
         assert "bias" not in load_fit(tmp_path / name).arguments
     else:
         assert ended == 2
-        assert "begun with another chip" in capsys.readouterr().err
+        assert "was begun with another" in capsys.readouterr().err
 
 
 @forks

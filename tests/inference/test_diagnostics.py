@@ -243,6 +243,9 @@ def test_output_neurons_that_never_vary_are_told():
     assert diagnosis.verdict.endswith(".")
     assert diagnosis.converged  # chains may well agree on that
     assert json.loads(json.dumps(diagnosis.as_dict()))["constant_outputs"] == {"malignant": 2}
+    assert "bias" not in diagnosis.verdict
+    without = diagnose(posterior(w), likelihood(terms), constant=array, has_bias=False)
+    assert "a bias may reach it, which this chip has none of" in without.verdict
     fine = diagnose(posterior(w), likelihood(terms), constant=array.isel(chain=[1, 2]))
     assert fine == diagnose(posterior(w), likelihood(terms))
 

@@ -117,6 +117,7 @@ def test_pickled_with_its_fit():
 def test_it_is_fit_with_the_random_state_for_a_seed():
     model = BayesSNNClassifier(**QUICK).fit(INPUTS, NAMES[LABELS])
     shown = np.column_stack([INPUTS, np.ones(len(INPUTS))])
+    np.testing.assert_array_equal(model.shown(INPUTS), shown)
     result = fit(LIFChip((5, 3, 3)), shown, LABELS, draws=5, tune=5, chains=2, cores=1, seed=0, sampler="sitewise")
     assert same_draws(model.result_, result)
     assert model.result_.presentations == result.presentations
