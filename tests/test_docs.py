@@ -145,7 +145,7 @@ def backprop_left(made, printed):
 
 def estimator_left(made, printed):
     assert made["result"].diagnosis.verdict in printed
-    assert made["reliance"]["feature"].values.tolist() == list(made["X"])
+    assert made["reliance"]["feature"].values.tolist() == [*made["X"], "bias"]
 
 
 def export_left(made, printed):
