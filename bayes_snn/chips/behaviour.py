@@ -99,7 +99,8 @@ def check_behaviour(
     chip
         Any chip. Where it gives its state (`checkpoint_state`), it is brought back to it.
     inputs
-        (n_samples, n_in) inputs to show; standard normal numbers by default.
+        (n_samples, n_in) inputs to show; standard normal numbers by default. A chip that says `given_inputs` is shown
+        these alone: whether its counters begin again is then not asked, for it takes weaker inputs than these.
     weights
         Sets of weights, two at least; drawn uniformly from the range of the chip's weights by default.
     seed
@@ -114,7 +115,11 @@ def check_behaviour(
     """
     spec = check_chip(chip).spec
     check_whole("seed", seed, 0, None, 0)
-    rng = np.random.default_rng(seed)
+    rng, given = np.random.default_rng(seed), bool(getattr(chip, "given_inputs", False))
+    if given and inputs is None:
+        raise InputError(
+            "The chip can be shown real samples alone (given_inputs), but none came: pass some as inputs, two at least."
+        )
     shown = rng.normal(size=(N_INPUTS, spec.layers[0])) if inputs is None else check_inputs(inputs, spec.layers[0])
     if weights is None:
         low, high = spec.weight_range
@@ -134,7 +139,8 @@ def check_behaviour(
         first, second = ([ask(matrices, shown) for matrices in weights] for _ in range(2))
         differed = sum(int((a != b).sum()) for a, b in zip(first, second, strict=True))
         same = all(np.array_equal(first[0], other) for other in first[1:])
-        wraps_at = _wrap(ask, weights, shown[:4], first, spec.n_steps) if differed == 0 and not same else None
+        looks = differed == 0 and not same and not given
+        wraps_at = _wrap(ask, weights, shown[:4], first, spec.n_steps) if looks else None
     return Behaviour(
         spec.deterministic,
         sum(a.size for a in first),

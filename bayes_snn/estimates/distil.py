@@ -87,7 +87,8 @@ def distil(
         The chip, and the posterior draws of its weights.
     train_inputs
         (n_train, n_in), standardised. The ensemble is asked about these and about `n_inputs` more, each a training
-        input with normal noise of standard deviation JITTER on every feature (a smoothed bootstrap).
+        input with normal noise of standard deviation JITTER on every feature that varies (a smoothed bootstrap). A chip
+        that says `given_inputs` is asked about the training inputs alone.
     noise
         How a noisy chip was treated in the fit.
     sweeps
@@ -106,8 +107,9 @@ def distil(
     for name, value, least in (("n_inputs", n_inputs, 0), ("sweeps", sweeps, 1), ("seed", seed, 0)):
         check_whole(name, value, least, None, least)
     rng = np.random.default_rng(seed)
-    drawn = train_inputs[rng.integers(len(train_inputs), size=n_inputs)]
-    inputs = np.concatenate([train_inputs, drawn + JITTER * rng.normal(size=drawn.shape)])
+    n_inputs = 0 if getattr(chip, "given_inputs", False) else n_inputs
+    drawn, varies = train_inputs[rng.integers(len(train_inputs), size=n_inputs)], np.ptp(train_inputs, axis=0) > 0
+    inputs = np.concatenate([train_inputs, drawn + JITTER * varies * rng.normal(size=drawn.shape)])
     inputs.setflags(write=False)
     if twin is None:
         found, _ = _search(chip, draws, inputs, noise, sweeps, support, rng)

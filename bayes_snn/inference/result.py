@@ -311,7 +311,8 @@ class FitResult:
         ----------
         n_inputs
             Inputs around the training inputs that the ensemble is asked about; see `bayes_snn.estimates.distil`. 0 for
-            a chip whose inputs cannot be moved a little, such as whole numbers of events.
+            a chip whose inputs cannot be moved a little, such as whole numbers of events; always 0 for one that says
+            `given_inputs`.
         sweeps
             Sweeps over all weights.
         seed

@@ -54,6 +54,11 @@ class AskedChip:
         self._known.reverse()
 
     @property
+    def given_inputs(self) -> bool:
+        """Whether it can be shown real samples alone."""
+        return bool(getattr(self.chip, "given_inputs", False))
+
+    @property
     def programmings(self) -> int:
         """Times that its weights were written."""
         return self._programmings.n

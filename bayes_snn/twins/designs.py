@@ -1,5 +1,6 @@
 """Questions put to every neuron at once: inputs that are 0 but for one feature ask each neuron of the first layer about
-a drive of its own, and hidden neurons that are on alone do the same for the layer behind.
+a drive of its own, and hidden neurons that are on alone do the same for the layer behind. Where a chip can be shown
+real samples alone, the weights of the first layer are those under which a few of them give these drives.
 
 A constant drive I takes a neuron through the voltages (1 - alpha^k) I, k = 1, 2, ... until it fires. Where its firing
 region has an edge, the edge lies between the innermost voltages that were seen below and above; drives are chosen so
@@ -23,7 +24,54 @@ _NARROW = 1e-4  # edges known so well, relative to what they are or to 1, are no
 _SHARE = 0.7  # of the questions, those about edges
 _SHIFTS = (0.0, 0.0, 0.5, 1.0)  # of the drives, in weights of the neurons that are always on
 _TRIED = 6  # drives that are weighed for each that is shown
+PLANNED = 6  # given samples under one programming
 _GRID = 401  # drives among which those that switch a neuron on or off are looked for
+
+
+class OwnInputs:
+    """Inputs that are 0 but for one feature, another in each sample.
+
+    Attributes
+    ----------
+    amplitude
+        What the feature is where it is not 0.
+    most
+        Samples under one programming.
+    """
+
+    def __init__(self, n_in: int, amplitude: float) -> None:
+        self.most, self.amplitude = n_in, amplitude
+
+    def choose(self, rng: np.random.Generator, n: int) -> Floats:
+        """n samples, (n, n_in)."""
+        return self.amplitude * np.eye(self.most)[rng.permutation(self.most)[:n]]
+
+    def weights_for(self, samples: Floats, drives: Floats, gain: Floats) -> Floats:
+        """Weights (n_in, n_neurons) that give each neuron its drives (n_samples, n_neurons); 0 where it is stuck."""
+        wanted = np.zeros_like(gain)
+        wanted[samples.argmax(axis=1)] = drives
+        alive = gain > 0
+        return np.where(alive, wanted / np.where(alive, gain * self.amplitude, 1.0), 0.0)
+
+
+class GivenInputs:
+    """Real samples (n_given, n_in), for a chip that can be shown no others. See `OwnInputs`.
+
+    No more than PLANNED of them are shown under one programming: drives of many that are alike would take weights
+    beyond any range. Weights that saturate give other drives than were wanted, which are questions as well.
+    """
+
+    def __init__(self, given: Floats) -> None:
+        self.given = np.unique(np.asarray(given, np.float64), axis=0)
+        self.most = min(PLANNED, len(self.given), self.given.shape[1])
+        self.amplitude = float(np.median(np.linalg.norm(self.given, axis=1)))
+
+    def choose(self, rng: np.random.Generator, n: int) -> Floats:
+        return self.given[rng.permutation(len(self.given))[:n]]
+
+    def weights_for(self, samples: Floats, drives: Floats, gain: Floats) -> Floats:
+        """The smallest weights that give each neuron its drives."""
+        return np.stack([np.linalg.lstsq(samples * g, d)[0] for g, d in zip(gain.T, drives.T, strict=True)], axis=1)
 
 
 class Known(NamedTuple):
@@ -112,15 +160,13 @@ def switches(neuron: Known, low: float, high: float, n_steps: int) -> tuple[floa
 
 
 def ask_first(
-    rng: np.random.Generator, spec: ChipSpec, known: list[Known], gain: Floats, amplitude: float, n: int
+    rng: np.random.Generator, spec: ChipSpec, known: list[Known], gain: Floats, shown: OwnInputs | GivenInputs, n: int
 ) -> tuple[Floats, Floats]:
-    """Weights (n_in, n_hidden) and inputs (n, n_in), n <= n_in: each sample asks each neuron of the first layer."""
-    low, high = (amplitude * bound for bound in spec.weight_range)
-    rows = rng.permutation(spec.layers[0])[:n]
-    drives = np.zeros((spec.layers[0], len(known)))
-    for number, neuron in enumerate(known):
-        drives[rows, number] = drives_to_ask(rng, neuron, len(rows), low, high, spec.n_steps)
-    return _weights_for(drives, gain, amplitude), amplitude * np.eye(spec.layers[0])[rows]
+    """Weights (n_in, n_hidden) and inputs (n, n_in), n <= shown.most: each asks each neuron of the first layer."""
+    low, high = (shown.amplitude * bound for bound in spec.weight_range)
+    samples = shown.choose(rng, n)
+    drives = [drives_to_ask(rng, neuron, len(samples), low, high, spec.n_steps) for neuron in known]
+    return shown.weights_for(samples, np.stack(drives, axis=1), gain), samples
 
 
 def ask_second(
@@ -129,32 +175,28 @@ def ask_second(
     hidden: list[Known],
     known: list[Known],
     gains: list[Floats],
-    amplitude: float,
+    shown: OwnInputs | GivenInputs,
     n: int,
 ) -> tuple[list[Floats], Floats]:
-    """Weights of two layers and inputs (n, n_in), n <= the neurons of each layer before: in each sample one hidden
-    neuron is on, and a few that are on in all of them shift the drives as far as many neurons together would."""
+    """Weights of two layers and inputs (n, n_in), n <= shown.most and the neurons of the layer before: in each sample
+    one hidden neuron is on, and a few that are on in all of them shift the drives as far as many neurons together."""
     low, high = spec.weight_range
-    switched = [switches(neuron, amplitude * low, amplitude * high, spec.n_steps) for neuron in hidden]
-    on, off = (np.array(each) for each in zip(*switched, strict=True))
-    n_in, n_hidden = spec.layers[:2]
-    order = rng.permutation(n_hidden)
-    always, chosen = np.split(order, [n_hidden // 4])
-    rows, chosen = rng.permutation(n_in)[: min(n, len(chosen))], chosen[: min(n, n_in)]
-    drives = np.tile(off, (n_in, 1))
+    reach = shown.amplitude * low, shown.amplitude * high
+    on, off = (
+        np.array(each) for each in zip(*(switches(neuron, *reach, spec.n_steps) for neuron in hidden), strict=True)
+    )
+    n_hidden = len(hidden)
+    always, chosen = np.split(rng.permutation(n_hidden), [n_hidden // 4])
+    samples = shown.choose(rng, min(n, len(chosen)))
+    chosen = chosen[: len(samples)]
+    drives = np.tile(off, (len(samples), 1))
     drives[:, always] = on[always]
-    drives[rows, chosen] = on[chosen]
+    drives[np.arange(len(samples)), chosen] = on[chosen]
     second = np.zeros((n_hidden, len(known)))
     for number, neuron in enumerate(known):
         each = rng.choice(_SHIFTS) * (high if rng.random() < 0.5 else low)
         shift = each * len(always)
-        asked = drives_to_ask(rng, neuron, len(rows), low + shift, high + shift, spec.n_steps)
+        asked = drives_to_ask(rng, neuron, len(samples), low + shift, high + shift, spec.n_steps)
         second[always, number], second[chosen, number] = each, asked - shift
     second = np.where(gains[1] > 0, second / np.where(gains[1] > 0, gains[1], 1.0), 0.0)
-    return [_weights_for(drives, gains[0], amplitude), second], amplitude * np.eye(n_in)[rows]
-
-
-def _weights_for(drives: Floats, gain: Floats, amplitude: float) -> Floats:
-    """Weights that give these drives to inputs of one feature; 0 where a synapse is stuck."""
-    alive = gain > 0
-    return np.where(alive, drives / np.where(alive, gain * amplitude, 1.0), 0.0)
+    return [shown.weights_for(samples, drives, gains[0]), second], samples

@@ -11,7 +11,7 @@ from bayes_snn.chips.contract import FloatArray
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
 from bayes_snn.twins.conductance.learning import fit_conductance
 from bayes_snn.twins.contract import SPIKES, Learned, never_varied
-from bayes_snn.twins.designs import ask_first, ask_second, known_neurons
+from bayes_snn.twins.designs import GivenInputs, OwnInputs, ask_first, ask_second, known_neurons
 from bayes_snn.twins.families import AnyTwin, fit_again
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membrane import Floats
@@ -55,7 +55,8 @@ def learn_from_spikes(
     seed
         Of the weights and inputs that are shown.
     inputs
-        (n, n_in) inputs like those that the twin is for; standard normal ones without.
+        (n, n_in) inputs like those that the twin is for; standard normal ones without. A chip that says `given_inputs`
+        is shown these and no others.
     progress
         Called with presentations and the share of wrong counts after each batch.
 
@@ -133,7 +134,8 @@ def _show_batch(
     n_wrong, n_counts = np.zeros(len(twins), np.int64), 0
     while n > 0:
         weights = random_weights(rng, asked.spec.weight_shapes)
-        shown = random_inputs(rng, min(SAMPLES, n), asked.spec.layers[0], inputs)
+        jitter = 0.0 if asked.given_inputs else JITTER
+        shown = random_inputs(rng, min(SAMPLES, n), asked.spec.layers[0], inputs, jitter)
         spikes = asked.spikes(weights, shown)
         counts = spikes[-1].sum(axis=1)
         n_wrong += np.array([(twin.run(weights, shown) != counts).sum() for twin in twins], np.int64)
@@ -154,6 +156,9 @@ def _ask(
     """Put questions to the neurons of the first two layers, at most n samples."""
     spec = asked.spec
     amplitude = float(np.median(np.linalg.norm(inputs, axis=1))) if inputs is not None else np.sqrt(spec.layers[0])
+    shown: GivenInputs | OwnInputs = OwnInputs(spec.layers[0], amplitude)
+    if asked.given_inputs and inputs is not None:
+        shown = GivenInputs(np.asarray(inputs, np.float64))
     gains = [layer.gain.astype(np.float64) for layer in twin.layers]
     left = int(min(n, asked.left, MOST - len(recordings)))
     two = len(spec.layers) > 2
@@ -162,10 +167,9 @@ def _ask(
     while left > 0 and amplitude > 0:
         weights = random_weights(rng, spec.weight_shapes)
         if two and turn % 3 == 2:
-            size = min(left, spec.layers[0])
-            weights[:2], samples = ask_second(rng, spec, hidden, behind, gains[:2], amplitude, size)
+            weights[:2], samples = ask_second(rng, spec, hidden, behind, gains[:2], shown, min(left, shown.most))
         else:
-            weights[0], samples = ask_first(rng, spec, hidden, gains[0], amplitude, min(left, spec.layers[0]))
+            weights[0], samples = ask_first(rng, spec, hidden, gains[0], shown, min(left, shown.most))
         recordings.add(weights, samples, asked.spikes(weights, samples))
         left, turn = left - len(samples), turn + 1
 
@@ -177,9 +181,12 @@ def random_weights(rng: np.random.Generator, shapes: tuple[tuple[int, int], ...]
     return weights[:1] + [matrix + rng.choice(MEANS) * rng.normal(size=matrix.shape[1]) for matrix in weights[1:]]
 
 
-def random_inputs(rng: np.random.Generator, n: int, n_in: int, inputs: FloatArray | None) -> Floats:
+def random_inputs(
+    rng: np.random.Generator, n: int, n_in: int, inputs: FloatArray | None, jitter: float = JITTER
+) -> Floats:
     """Inputs (n, n_in): standard normal ones, or rows of those that are given, jittered."""
     if inputs is None:
         return rng.normal(size=(n, n_in))
     rows = np.asarray(inputs, np.float64)
-    return rows[rng.integers(len(rows), size=n)] + JITTER * rows.std(axis=0) * rng.normal(size=(n, n_in))
+    chosen = rows[rng.integers(len(rows), size=n)]
+    return chosen + jitter * rows.std(axis=0) * rng.normal(size=(n, n_in)) if jitter else chosen

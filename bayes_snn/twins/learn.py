@@ -36,7 +36,8 @@ def learn_twin(
         Of the weights and inputs that are shown.
     inputs
         (n, n_in) inputs like those that the twin is for, for example the training inputs; standard normal ones without.
-        From counts a chip is shown inputs of the twin's own choice.
+        From spikes it is shown these, jittered, and questions of the twin's own between them, or these alone where the
+        chip says `given_inputs`; from counts inputs of the twin's own choice.
     way
         "spikes", from the spikes of all neurons, or "counts", from output counts alone; by default from spikes where
         the chip shows them.
@@ -48,8 +49,8 @@ def learn_twin(
     Raises
     ------
     InputError
-        When an argument cannot be used, the chip cannot be learned that way, its inputs cannot be chosen
-        (`given_inputs`), or the budget is too small to learn anything.
+        When an argument cannot be used, the chip cannot be learned that way, its inputs can be chosen by nobody
+        (`given_inputs`) and it shows counts alone, or the budget is too small to learn anything.
     ChipError
         When the chip answers nonsense.
     """
@@ -64,12 +65,17 @@ def learn_twin(
 
 def learn(asked: AskedChip, seed: int, inputs: FloatArray | None = None, way: str | None = None) -> AnyTwin:
     """`learn_twin` of a chip that is counted; `asked.budget` limits it."""
-    if getattr(asked.chip, "given_inputs", False):
-        raise InputError(
-            "The chip can be shown real samples alone (given_inputs), but a twin is learned from inputs of its own "
-            "choice, whichever way: fit without a twin (sampler='sitewise')."
-        )
     way = _choose_way(asked.chip, way)
+    if asked.given_inputs and way == COUNTS:
+        raise InputError(
+            "The chip can be shown real samples alone (given_inputs), but from counts a twin is learned from inputs of "
+            "its own choice: fit without a twin (sampler='sitewise'), or let the chip show its spikes."
+        )
+    if asked.given_inputs and inputs is None:
+        raise InputError(
+            "The chip can be shown real samples alone (given_inputs), but none came: pass some, "
+            "learn_twin(chip, inputs=...), or fit, which shows those that it trains on."
+        )
     try:
         with waiting(f"Learning a twin of the chip from its {way}") as tell:
             if way == SPIKES:

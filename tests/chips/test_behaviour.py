@@ -34,6 +34,20 @@ def test_a_good_chip_is_found_good(distortion):
     assert sentence.startswith("The chip answered alike: asked twice with the same weights and inputs, 0 of 96")
 
 
+def test_a_chip_that_is_shown_given_inputs_alone_is_shown_no_others():
+    class Sensor(SigmoidChip):
+        given_inputs = True
+
+        def run(self, weights, inputs):
+            assert (np.asarray(inputs)[:, None] == INPUTS).all(axis=2).any(axis=1).all()
+            return super().run(weights, inputs)
+
+    found = check_behaviour(Sensor(), INPUTS)
+    assert (found.differed, found.same_whatever_weights, found.wraps_at) == (0, False, None)
+    with pytest.raises(InputError, match=r"real samples alone \(given_inputs\), but none came: pass some"):
+        check_behaviour(Sensor())
+
+
 def test_noise_that_the_chip_does_not_tell():
     chip = Changed(lambda counts, run: np.clip(counts + run % 2, 0, 12))
     found = check_behaviour(chip, INPUTS)

@@ -79,6 +79,26 @@ def test_it_starts_at_the_member_that_answers_most_like_the_ensemble():
         np.testing.assert_array_equal(np.clip(layer[4], *chip.spec.weight_range), kept)
 
 
+def test_an_input_that_never_varies_stays_and_a_chip_of_given_inputs_sees_no_others(result):
+    """A bias is an input as any other, but for that."""
+    shown = []
+
+    class Sensor(CountingChip):
+        def run(self, weights, inputs):
+            shown.append(np.array(inputs))
+            return super().run(weights, inputs)
+
+    inputs = np.column_stack([X[:, :7], np.ones(len(X))])
+    for given in (False, True):
+        shown.clear()
+        chip = Sensor(CHIP)
+        chip.given_inputs = given
+        distil(chip, result.draws, inputs, NoiseChoice(), n_inputs=20, sweeps=1, seed=0)
+        asked = np.concatenate(shown)
+        assert (asked[:, 7] == 1).all()
+        assert len(np.unique(asked, axis=0)) == (30 if given else 50)
+
+
 def test_labels_play_no_part(result):
     first = result.distil(n_inputs=50, sweeps=3)
     result.posterior.observed_data["label"][:] = 1 - result.posterior.observed_data["label"]

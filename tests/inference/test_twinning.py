@@ -166,12 +166,32 @@ def test_a_stored_twin_of_another_chip_is_told(tmp_path):
     assert right.note == "Sampled on the twin that was given, each draw checked on the chip."
 
 
-@pytest.mark.parametrize("spikes", [True, False])
-def test_no_twin_is_learned_of_a_chip_that_is_shown_given_inputs_alone(spikes):
-    chip = TalliedChip(make_chip(), spikes)
-    chip.given_inputs = True
-    with pytest.raises(InputError, match=r"real samples alone \(given_inputs\).*sampler='sitewise'"):
-        learn_twin(chip)
+class Sensor(TalliedChip):
+    """A chip that can be shown rows of X alone."""
+
+    given_inputs = True
+
+    def _count(self, weights, inputs):
+        assert (np.asarray(inputs)[:, None] == X).all(axis=2).any(axis=1).all()
+        super()._count(weights, inputs)
+
+
+def test_a_chip_that_is_shown_given_inputs_alone_is_learned_from_them():
+    chip = Sensor(make_chip())
+    twin = learn_twin(chip, inputs=X, budget=900)
+    assert twin.learned.presentations == chip.shown <= 900
+    assert twin.learned.mismatch < 0.05
+    result = fit(chip, X, Y, budget=2000, **SMALL)
+    assert result.arguments["sampler"] == "twin"
+    assert result.cost.learning > 0
+
+
+def test_given_inputs_must_come_and_do_not_serve_to_learn_from_counts():
+    with pytest.raises(InputError, match=r"\(given_inputs\), but none came: pass some"):
+        learn_twin(Sensor(make_chip()))
+    chip = Sensor(make_chip(), spikes=False)
+    with pytest.raises(InputError, match=r"real samples alone \(given_inputs\), but from counts.*sampler='sitewise'"):
+        learn_twin(chip, inputs=X)
     assert chip.shown == 0
     result = fit(chip, X, Y, draws=2, **SMALL)
     assert "by sitewise, because no twin of it can be learned: the chip can be shown real samples alone" in result.note

@@ -5,7 +5,16 @@ import pytest
 
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.twins.asking import AskedChip
-from bayes_snn.twins.designs import Known, ask_first, ask_second, drives_to_ask, known_neurons, switches
+from bayes_snn.twins.designs import (
+    GivenInputs,
+    Known,
+    OwnInputs,
+    ask_first,
+    ask_second,
+    drives_to_ask,
+    known_neurons,
+    switches,
+)
 from bayes_snn.twins.from_spikes import learn_from_spikes
 from bayes_snn.twins.teacher import fit_lif
 from tests.twins.test_teacher import recorded
@@ -48,7 +57,7 @@ def test_one_hidden_neuron_is_on_beside_the_one_that_always_is():
     twin = fit_lif(CHIP.spec, recordings)
     hidden, behind = (known_neurons(recordings, twin, layer) for layer in (0, 1))
     gains = [layer.gain.astype(float) for layer in twin.layers]
-    weights, inputs = ask_second(np.random.default_rng(0), CHIP.spec, hidden, behind, gains, 8.0, 4)
+    weights, inputs = ask_second(np.random.default_rng(0), CHIP.spec, hidden, behind, gains, OwnInputs(6, 8.0), 4)
     rates = CHIP.spikes(weights, inputs)[0].mean(axis=1)
     assert [matrix.shape for matrix in weights] == list(CHIP.spec.weight_shapes)
     # one of four is always on, and one more in each sample; what is on fires as often as that neuron can
@@ -63,7 +72,7 @@ def test_questions_narrow_the_edges_more_than_random_samples_do():
     for _ in range(16):
         gain = twin.layers[0].gain.astype(float)
         weights = [rng.normal(size=shape) for shape in CHIP.spec.weight_shapes]
-        weights[0], inputs = ask_first(rng, CHIP.spec, known_neurons(recordings, twin, 0), gain, 3.0, 6)
+        weights[0], inputs = ask_first(rng, CHIP.spec, known_neurons(recordings, twin, 0), gain, OwnInputs(6, 3.0), 6)
         recordings.add(weights, inputs, CHIP.spikes(weights, inputs))
     more = recorded(CHIP, 192)
     asked, shown = (np.median([width_around_edges(kept, twin)]) for kept in (recordings, more))
@@ -89,3 +98,24 @@ def test_a_comparator_chip_is_learned_from_few_samples():
         inputs = rng.normal(size=(25, 8))
         wrong.append((twin.run(weights, inputs) != chip.run(weights, inputs)).mean())
     assert np.mean(wrong) < 0.005
+
+
+@pytest.mark.parametrize("kind", ["own", "given"])
+def test_weights_give_each_neuron_its_drives_in_each_sample(kind):
+    rng = np.random.default_rng(4)
+    given = rng.normal(size=(40, 6))
+    shown = OwnInputs(6, 2.5) if kind == "own" else GivenInputs(given)
+    samples, gain = shown.choose(rng, shown.most), rng.lognormal(sigma=0.3, size=(6, 5))
+    drives = 3.0 * rng.normal(size=(len(samples), 5))
+    currents = samples @ (shown.weights_for(samples, drives, gain) * gain)
+    np.testing.assert_allclose(currents, drives, atol=1e-9)
+    if kind == "given":
+        assert (samples[:, None] == given).all(axis=2).any(axis=1).all()
+
+
+def test_no_weight_is_asked_of_a_synapse_that_is_stuck():
+    shown, gain = OwnInputs(3, 1.0), np.array([[1.0], [0.0], [2.0]])
+    weights = shown.weights_for(np.eye(3), np.array([[4.0], [4.0], [4.0]]), gain)
+    assert weights.ravel().tolist() == [4.0, 0.0, 2.0]
+    shown = GivenInputs(np.arange(12.0).reshape(4, 3) ** 2)
+    assert shown.weights_for(shown.given[:2], np.ones((2, 1)), gain)[1, 0] == 0.0
