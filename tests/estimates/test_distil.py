@@ -234,7 +234,15 @@ def test_numbers_that_cannot_be_used(result, options, said):
 
 def test_the_estimator_distils_where_that_is_its_estimate():
     made = BayesSNNClassifier(
-        lambda layers: CHIP, 6, draws=20, tune=20, chains=1, estimate="distilled", random_state=0, sampler="sitewise"
+        lambda layers: CHIP,
+        6,
+        bias=False,
+        draws=20,
+        tune=20,
+        chains=1,
+        estimate="distilled",
+        random_state=0,
+        sampler="sitewise",
     )
     made.fit(X, Y)
     assert made.result_.estimates[-1] == "distilled"
