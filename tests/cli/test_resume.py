@@ -60,6 +60,9 @@ def home(tmp_path_factory):
         patch.setattr(InterruptGuard, "callback", callback)
         assert run(patch, *TINY, "--out", "stopped") == 0
         assert run(patch, *TINY, "--no-bias", "--out", "plain") == 0
+    for name in ("stopped", "plain"):
+        stored = json.loads((folder / name / "fit.json").read_text())
+        assert stored["interrupted"], (name, stored["arguments"], stored["diagnosis"]["n_draws"])
     return folder
 
 
@@ -231,12 +234,13 @@ def test_a_stopped_fit_goes_on_from_any_directory(tmp_path, monkeypatch, capsys)
     home = Path.cwd()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # and by any user who trusts it
-    stored = json.loads((home / "stopped" / "fit.json").read_text())
+    stopped = shutil.copytree(home / "stopped", tmp_path / "stopped")  # other tests need the one at home
+    stored = json.loads((stopped / "fit.json").read_text())
     assert stored["interrupted"] is True
-    assert (home / "stopped" / "checkpoint").is_dir()
+    assert (stopped / "checkpoint").is_dir()
     # an option that says the same again is no other one
-    assert run(monkeypatch, "--resume", str(home / "stopped"), "--draws", "5", "--trust") == 0, capsys.readouterr()
-    whole, resumed = load_fit(home / "whole"), load_fit(home / "stopped")
+    assert run(monkeypatch, "--resume", str(stopped), "--draws", "5", "--trust") == 0, capsys.readouterr()
+    whole, resumed = load_fit(home / "whole"), load_fit(stopped)
     assert resumed.arguments == whole.arguments
     assert resumed.presentations == whole.presentations
     assert resumed.cost.checks == whole.cost.checks + 2 * 30  # for each chain: is the chip the same?
@@ -244,7 +248,7 @@ def test_a_stopped_fit_goes_on_from_any_directory(tmp_path, monkeypatch, capsys)
     assert not resumed.interrupted
     for group in ("posterior", "sample_stats", "log_likelihood"):
         assert whole.posterior[group].dataset.equals(resumed.posterior[group].dataset)
-    assert {path.name for path in (home / "stopped").iterdir()} == set(command.FILES)
+    assert {path.name for path in stopped.iterdir()} == set(command.FILES)
     np.testing.assert_array_equal(whole.predict(whole.train_inputs), resumed.predict(whole.train_inputs))
 
 
