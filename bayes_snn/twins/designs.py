@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayes_snn.chips.contract import ChipSpec
+from bayes_snn.chips.contract import ChipSpec, FloatArray
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membership import fires_at
 from bayes_snn.twins.membrane import Floats, neurons_of
@@ -61,10 +61,10 @@ class GivenInputs:
     beyond any range. Weights that saturate give other drives than were wanted, which are questions as well.
     """
 
-    def __init__(self, given: Floats) -> None:
+    def __init__(self, given: FloatArray) -> None:
         self.given = np.unique(np.asarray(given, np.float64), axis=0)
         self.most = min(PLANNED, len(self.given), self.given.shape[1])
-        self.amplitude = float(np.median(np.linalg.norm(self.given, axis=1)))
+        self.amplitude = typical_norm(self.given)
 
     def choose(self, rng: np.random.Generator, n: int) -> Floats:
         return self.given[rng.permutation(len(self.given))[:n]]
@@ -72,6 +72,11 @@ class GivenInputs:
     def weights_for(self, samples: Floats, drives: Floats, gain: Floats) -> Floats:
         """The smallest weights that give each neuron its drives."""
         return np.stack([np.linalg.lstsq(samples * g, d)[0] for g, d in zip(gain.T, drives.T, strict=True)], axis=1)
+
+
+def typical_norm(inputs: FloatArray) -> float:
+    """The median of the Euclidean norms of inputs (n, n_in)."""
+    return float(np.median(np.linalg.norm(inputs, axis=1)))
 
 
 class Known(NamedTuple):
@@ -181,10 +186,8 @@ def ask_second(
     """Weights of two layers and inputs (n, n_in), n <= shown.most and the neurons of the layer before: in each sample
     one hidden neuron is on, and a few that are on in all of them shift the drives as far as many neurons together."""
     low, high = spec.weight_range
-    reach = shown.amplitude * low, shown.amplitude * high
-    on, off = (
-        np.array(each) for each in zip(*(switches(neuron, *reach, spec.n_steps) for neuron in hidden), strict=True)
-    )
+    switched = [switches(neuron, shown.amplitude * low, shown.amplitude * high, spec.n_steps) for neuron in hidden]
+    on, off = (np.array(each) for each in zip(*switched, strict=True))
     n_hidden = len(hidden)
     always, chosen = np.split(rng.permutation(n_hidden), [n_hidden // 4])
     samples = shown.choose(rng, min(n, len(chosen)))

@@ -31,7 +31,7 @@ HOPELESS, ENOUGH = 0.7, 0.01  # a mismatch that is not brought down by this fact
 SCALES = (0.5, 1.0, 2.0)  # standard deviation of random weights
 
 
-def learn_from_counts(asked: AskedChip, seed: int, inputs: NDArray[np.float64] | None = None) -> LIFTwin:
+def learn_from_counts(asked: AskedChip, seed: int) -> LIFTwin:
     """The twin of a chip, from its counts alone.
 
     Parameters
@@ -40,15 +40,13 @@ def learn_from_counts(asked: AskedChip, seed: int, inputs: NDArray[np.float64] |
         The chip, and what it may be shown.
     seed
         Decides what is asked where any question would do.
-    inputs
-        (n_samples, n_in) of which alone the chip can be shown; None where its inputs can be chosen freely.
 
     Raises
     ------
     InputError
         For a chip that cannot be learned in this way.
     """
-    _refuse(asked, inputs)
+    _refuse(asked)
     bench = Bench(asked, np.random.default_rng(seed))
     learner = _Learner(bench)
     try:
@@ -58,9 +56,14 @@ def learn_from_counts(asked: AskedChip, seed: int, inputs: NDArray[np.float64] |
     return learner.twin()
 
 
-def _refuse(asked: AskedChip, inputs: NDArray[np.float64] | None) -> None:
+def _refuse(asked: AskedChip) -> None:
     """An `InputError` for a chip that cannot be learned in this way."""
     spec = asked.spec
+    if asked.given_inputs:
+        raise InputError(
+            "The chip can be shown real samples alone (given_inputs), but from counts a twin is learned from inputs of "
+            "its own choice: fit without a twin (sampler='sitewise'), or let the chip show its spikes."
+        )
     instead = "fit it without a twin (sampler='sitewise'), or learn it from spikes"
     if len(spec.layers) != 3 or len(spec.weight_shapes) != 2:
         raise InputError(
@@ -73,8 +76,6 @@ def _refuse(asked: AskedChip, inputs: NDArray[np.float64] | None) -> None:
         )
     if not spec.deterministic:
         raise InputError(f"The chip answers differently each time, which counts alone do not teach a twin: {instead}.")
-    if inputs is not None:
-        raise InputError(f"Only given inputs may be shown, but counts alone need inputs of their own: {instead}.")
 
 
 class Shown(NamedTuple):

@@ -11,7 +11,7 @@ from bayes_snn.chips.contract import FloatArray
 from bayes_snn.twins.asking import AskedChip, BudgetSpentError
 from bayes_snn.twins.conductance.learning import fit_conductance
 from bayes_snn.twins.contract import SPIKES, Learned, never_varied
-from bayes_snn.twins.designs import GivenInputs, OwnInputs, ask_first, ask_second, known_neurons
+from bayes_snn.twins.designs import GivenInputs, OwnInputs, ask_first, ask_second, known_neurons, typical_norm
 from bayes_snn.twins.families import AnyTwin, fit_again
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membrane import Floats
@@ -155,16 +155,19 @@ def _ask(
 ) -> None:
     """Put questions to the neurons of the first two layers, at most n samples."""
     spec = asked.spec
-    amplitude = float(np.median(np.linalg.norm(inputs, axis=1))) if inputs is not None else np.sqrt(spec.layers[0])
-    shown: GivenInputs | OwnInputs = OwnInputs(spec.layers[0], amplitude)
-    if asked.given_inputs and inputs is not None:
-        shown = GivenInputs(np.asarray(inputs, np.float64))
+    shown: GivenInputs | OwnInputs
+    if inputs is None:
+        shown = OwnInputs(spec.layers[0], np.sqrt(spec.layers[0]))
+    elif asked.given_inputs:
+        shown = GivenInputs(inputs)
+    else:
+        shown = OwnInputs(spec.layers[0], typical_norm(inputs))
     gains = [layer.gain.astype(np.float64) for layer in twin.layers]
     left = int(min(n, asked.left, MOST - len(recordings)))
     two = len(spec.layers) > 2
     hidden, behind = known_neurons(recordings, twin, 0), known_neurons(recordings, twin, 1) if two else []
     turn = 0
-    while left > 0 and amplitude > 0:
+    while left > 0 and shown.amplitude > 0:
         weights = random_weights(rng, spec.weight_shapes)
         if two and turn % 3 == 2:
             weights[:2], samples = ask_second(rng, spec, hidden, behind, gains[:2], shown, min(left, shown.most))

@@ -66,12 +66,7 @@ def learn_twin(
 def learn(asked: AskedChip, seed: int, inputs: FloatArray | None = None, way: str | None = None) -> AnyTwin:
     """`learn_twin` of a chip that is counted; `asked.budget` limits it."""
     way = _choose_way(asked.chip, way)
-    if asked.given_inputs and way == COUNTS:
-        raise InputError(
-            "The chip can be shown real samples alone (given_inputs), but from counts a twin is learned from inputs of "
-            "its own choice: fit without a twin (sampler='sitewise'), or let the chip show its spikes."
-        )
-    if asked.given_inputs and inputs is None:
+    if asked.given_inputs and way == SPIKES and inputs is None:
         raise InputError(
             "The chip can be shown real samples alone (given_inputs), but none came: pass some, "
             "learn_twin(chip, inputs=...), or fit, which shows those that it trains on."
