@@ -1,15 +1,17 @@
-"""Independent Gaussian weights, the default: W_ij ~ Normal(0, 1).
+"""Independent Gaussian weights, the default: W_ij ~ Normal(0, scale_l), with a scale for each layer.
 
-The standard deviation is in units of the threshold per unit of input: with 30 standardised features it gives the
-first layer's currents a standard deviation of sqrt(30), several thresholds. Change `sigma` to tighten the prior.
+scale_l = 3 / sqrt(n_pre) behind the inputs and 12 / sqrt(n_pre) behind neurons: currents then spread over 3 thresholds.
 """
 
 import pymc as pm
 
+from bayes_snn.posterior.weight_scales import weight_scales
+
 
 def weights(chip):
     """One (n_pre, n_post) matrix for each layer, inputs first."""
+    spec = chip.spec
     return [
-        pm.Normal(name, mu=0.0, sigma=1.0, dims=dims)
-        for name, dims in zip(chip.spec.weight_names, chip.spec.weight_dims, strict=True)
+        pm.Normal(name, mu=0.0, sigma=scale, dims=dims)
+        for name, scale, dims in zip(spec.weight_names, weight_scales(chip), spec.weight_dims, strict=True)
     ]

@@ -1,6 +1,6 @@
-"""Weights on the grid of a chip with few bits: Normal(0, 1), rounded to the nearest level.
+"""Weights on the grid of a chip with few bits: those of models/gaussian.py, rounded to the nearest level.
 
-    P(level_ij = k) = Phi((m_k+1) / sigma) - Phi(m_k / sigma),   m_k halfway between levels k - 1 and k
+    P(level_ij = k) = Phi((m_k+1) / scale_l) - Phi(m_k / scale_l),   m_k halfway between levels k - 1 and k
     W_ij = levels[level_ij]
 
 The levels are those of the chip's weight bits, 4 bits where it names none; the variables are whole numbers from 0.
@@ -11,14 +11,14 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from bayes_snn.chips.levels import normal_log_mass, weight_levels
-
-SIGMA = 1.0  # standard deviation before rounding, in units of the threshold per unit of input
+from bayes_snn.posterior.weight_scales import weight_scales
 
 
 def weights(chip):
     """One (n_pre, n_post) matrix for each layer, inputs first."""
     spec, matrices = chip.spec, []
-    for name, dims, levels in zip(spec.weight_names, spec.weight_dims, weight_levels(chip), strict=True):
-        level = pm.Categorical(f"level_{name}", p=np.exp(normal_log_mass(levels, SIGMA)), dims=dims)
+    on_each = zip(spec.weight_names, spec.weight_dims, weight_levels(chip), weight_scales(chip), strict=True)
+    for name, dims, levels, scale in on_each:
+        level = pm.Categorical(f"level_{name}", p=np.exp(normal_log_mass(levels, scale)), dims=dims)
         matrices.append(pm.Deterministic(name, pt.as_tensor(levels)[level], dims=dims))
     return matrices

@@ -8,12 +8,15 @@ How much a spike counts, and how often each class is the answer of a chip that s
 import numpy as np
 import pymc as pm
 
+from bayes_snn.posterior.weight_scales import weight_scales
+
 
 def weights(chip):
     """One (n_pre, n_post) matrix for each layer, inputs first."""
+    spec = chip.spec
     return [
-        pm.Normal(name, mu=0.0, sigma=1.0, dims=dims)
-        for name, dims in zip(chip.spec.weight_names, chip.spec.weight_dims, strict=True)
+        pm.Normal(name, mu=0.0, sigma=scale, dims=dims)
+        for name, scale, dims in zip(spec.weight_names, weight_scales(chip), spec.weight_dims, strict=True)
     ]
 
 

@@ -1,18 +1,19 @@
-"""Student-t weights of a learned scale: scale_l ~ HalfNormal(1), W_ij ~ StudentT(4) times scale_l.
+"""Student-t weights, W_ij ~ scale_l StudentT(4), with scale_l ~ HalfNormal(that of models/gaussian.py).
 
-A few weights may lie far beyond the scale of their layer, fewer than under models/horseshoe.py, and no weight has a
-scale of its own. With NU = 4 the standard deviation of a weight is sqrt(2) scale_l.
+A few weights may lie far beyond their layer's scale, fewer than under models/horseshoe.py. It is sqrt(2) scale_l wide.
 """
 
 import pymc as pm
+
+from bayes_snn.posterior.weight_scales import weight_scales
 
 NU = 4.0  # degrees of freedom: 1 is a Cauchy, some 30 nearly a Normal
 
 
 def weights(chip):
     """One (n_pre, n_post) matrix for each layer, inputs first."""
-    matrices = []
-    for name, dims in zip(chip.spec.weight_names, chip.spec.weight_dims, strict=True):
-        scale = pm.HalfNormal(f"scale_{name}", sigma=1.0)
+    spec, matrices = chip.spec, []
+    for name, expected, dims in zip(spec.weight_names, weight_scales(chip), spec.weight_dims, strict=True):
+        scale = pm.HalfNormal(f"scale_{name}", sigma=expected)
         matrices.append(pm.StudentT(name, nu=NU, mu=0.0, sigma=scale, dims=dims))
     return matrices

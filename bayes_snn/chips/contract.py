@@ -39,6 +39,9 @@ class Parameter:
     levels
         The values that an entry can have, ascending; None where they follow from the chip's `weight_range` and
         `weight_bits`.
+    scale
+        How large an entry is expected to be, for a chip whose units are its own: the priors of `models/` are as wide.
+        None where it follows from the fan-in, see `bayes_snn.posterior.weight_scales`.
 
     Raises
     ------
@@ -50,6 +53,7 @@ class Parameter:
     shape: tuple[int, int]
     dims: tuple[str, str]
     levels: tuple[float, ...] | None = field(default=None, repr=False)
+    scale: float | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape, dims = _pair(self.shape), _pair(self.dims)
@@ -64,6 +68,14 @@ class Parameter:
         object.__setattr__(self, "dims", dims)
         if self.levels is not None:
             object.__setattr__(self, "levels", _ascending(self.name, self.levels))
+        if self.scale is not None:
+            number = isinstance(self.scale, int | float | np.number) and not isinstance(self.scale, bool)
+            if not number or not 0 < float(self.scale) < math.inf:
+                raise InputError(
+                    f"The scale of {self.name!r} was {self.scale!r:.60}, but a positive number is expected: leave it "
+                    "out where weights are in units of the threshold."
+                )
+            object.__setattr__(self, "scale", float(self.scale))
 
 
 def _pair(value: object) -> tuple[Any, ...]:

@@ -89,11 +89,17 @@ def spec_of_twin(spec: ChipSpec) -> ChipSpec:
     return replace(spec, deterministic=True, drifting=False)
 
 
+def _computes(spec: ChipSpec) -> ChipSpec:
+    """What a spec says of what a twin of the chip computes: how large weights are expected to be has no part in it."""
+    parameters = tuple(replace(parameter, scale=None) for parameter in spec.parameters)
+    return replace(spec_of_twin(spec), parameters=parameters)
+
+
 def check_twin(twin: Chip, chip: Chip) -> None:
     """An `InputError` unless the twin takes what the chip takes: layers, steps, range and levels of the weights."""
-    if spec_of_twin(twin.spec) == spec_of_twin(chip.spec):
+    ours, theirs = _computes(twin.spec), _computes(chip.spec)
+    if ours == theirs:
         return
-    ours, theirs = twin.spec, chip.spec
     named = ("layers", "n_steps", "weight_range", "weight_bits", "parameters")
     differs = next(name for name in named if getattr(ours, name) != getattr(theirs, name))
     raise InputError(

@@ -52,7 +52,7 @@ def test_counts_by_hand():
 
 def test_draws_are_those_of_the_prior():
     chip = LIFChip((3, 4, 2))
-    drawn, _ = draw_weights(build_model(chip, X, Y, "gaussian"), 4000, 0)
+    drawn, _ = draw_weights(build_model(chip, X, Y, "standard_normal"), 4000, 0)
     values = np.concatenate([layer.ravel() for layer in drawn])
     assert [layer.shape for layer in drawn] == [(4000, 3, 4), (4000, 4, 2)]
     assert abs(values.mean()) < 5 / values.size**0.5

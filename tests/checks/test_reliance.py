@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 
 from bayes_snn.checks.reliance import feature_reliance, weight_signal
-from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import accuracy, log_score
 from bayes_snn.estimates.predict import probabilities
 from bayes_snn.inference.fit import fit
 from tests.helpers.fits import CountingChip, hand_made_fit
+from tests.helpers.unit_scales import unit_spec
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(60, 4))
@@ -24,7 +24,7 @@ class FirstNeuronChip:
     """Two output neurons that count up with their currents, 4 inputs; `deaf` inputs are not connected."""
 
     def __init__(self, deaf=()):
-        self.spec = ChipSpec((4, 2), 12)
+        self.spec = unit_spec((4, 2), 12)
         self.connected = np.array([float(i not in deaf) for i in range(4)])
 
     def run(self, weights, inputs):

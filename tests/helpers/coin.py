@@ -13,9 +13,9 @@ import pymc as pm
 from scipy import stats
 from scipy.special import expit
 
-from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.likelihood import BETA
 from bayes_snn.posterior.build import build_model
+from tests.helpers.unit_scales import unit_spec
 
 CENTRE, N_SAMPLES = 8, 3
 INPUTS, LABELS = np.ones((N_SAMPLES, 1)), np.ones(N_SAMPLES, int)
@@ -32,7 +32,7 @@ def spikes(a):
 class CoinChip:
     """The chip; its second weight does nothing."""
 
-    spec = ChipSpec((1, 2), 2 * CENTRE, deterministic=False)
+    spec = unit_spec((1, 2), 2 * CENTRE, deterministic=False)
 
     def __init__(self, seed=0):
         self.rng = np.random.default_rng(seed)

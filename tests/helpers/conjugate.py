@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pymc as pm
 
-from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.op import ChipCounts
+from tests.helpers.unit_scales import unit_spec
 
 # prior of the weights of two layers, ravelled and joined
 MEAN, SD = np.array([0.5, -1.0, 0.0, 1.0]), np.array([1.0, 2.0, 0.5, 1.5])
@@ -24,7 +24,7 @@ SCALE, MIDDLE = 2.0**40, 2**60  # the residuals are told as whole numbers, as ex
 class UnusedChip:
     """Has a spec; its answers are not asked for."""
 
-    spec = ChipSpec((2, 1, 2), 2**62)
+    spec = unit_spec((2, 1, 2), 2**62)
 
     def run(self, weights, inputs):
         raise AssertionError

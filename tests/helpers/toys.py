@@ -10,8 +10,9 @@ import xarray as xr
 from scipy import stats
 from scipy.special import expit
 
-from bayes_snn.chips.contract import Chip, ChipSpec
+from bayes_snn.chips.contract import Chip
 from bayes_snn.likelihood import log_likelihood
+from tests.helpers.unit_scales import unit_spec
 
 
 class SigmoidChip:
@@ -20,7 +21,7 @@ class SigmoidChip:
     broadcasts = True  # weights (..., n_pre, n_post) are answered by counts (..., n_samples, n_out)
 
     def __init__(self, n_steps: int = 12) -> None:
-        self.spec = ChipSpec((1, 2), n_steps)
+        self.spec = unit_spec((1, 2), n_steps)
         self.runs = 0
 
     def run(self, weights, inputs):
@@ -34,7 +35,7 @@ class HiddenChip:
     broadcasts = True
 
     def __init__(self) -> None:
-        self.spec = ChipSpec((1, 1, 2), 12)
+        self.spec = unit_spec((1, 1, 2), 12)
 
     def run(self, weights, inputs):
         hidden = np.tanh(inputs @ weights[0])

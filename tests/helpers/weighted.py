@@ -49,6 +49,7 @@ def _grid(rng: np.random.Generator, n: int, name: str, shape: tuple[int, int]) -
 # (rng, n, name of a weight matrix, its shape) -> draws, of each prior in models/
 PRIORS: dict[str, Callable[..., Draws]] = {
     "gaussian": lambda rng, n, name, shape: {name: rng.normal(size=(n, *shape))},
+    "standard_normal": lambda rng, n, name, shape: {name: rng.normal(size=(n, *shape))},
     "laplace": lambda rng, n, name, shape: {name: rng.laplace(scale=0.5**0.5, size=(n, *shape))},
     "hierarchical": lambda rng, n, name, shape: _scaled(rng, n, name, rng.normal(size=(n, *shape))),
     "horseshoe": _horseshoe,

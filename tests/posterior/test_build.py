@@ -83,8 +83,9 @@ def test_the_model_has_what_its_docstring_names():
     assert not re.findall(r"`\w+\(model\)`", told)  # no function of it is meant
 
 
-def test_eight_models_come_with_the_package():
-    names = {"gaussian", "grid", "hierarchical", "horseshoe", "laplace", "learned_readout", "sparse", "student_t"}
+def test_nine_models_come_with_the_package():
+    names = {"gaussian", "standard_normal", "grid", "hierarchical", "horseshoe", "laplace", "learned_readout"}
+    names |= {"sparse", "student_t"}
     assert names <= set(MODELS)
 
 
@@ -265,13 +266,13 @@ def test_model_files_by_name_and_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert set(available_models()) == set(MODELS)  # from anywhere, those of the package
     path = tmp_path / "mine.py"
-    path.write_text(source.replace("sigma=1.0", "sigma=0.25"))
+    path.write_text(source.replace("sigma=scale", "sigma=0.25"))
     for given in (path, str(path), "./mine.py", "mine.py"):
         model = build_model(SigmoidChip(), INPUTS, LABELS, given)
         assert sigma_of(model["w_1"]) == 0.25
     # ./models comes first, and what starts with an underscore is no model
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "gaussian.py").write_text(source.replace("sigma=1.0", "sigma=0.5"))
+    (tmp_path / "models" / "gaussian.py").write_text(source.replace("sigma=scale", "sigma=0.5"))
     (tmp_path / "models" / "_shared.py").write_text("")
     assert set(available_models()) == set(MODELS)
     model = build_model(SigmoidChip(), INPUTS, LABELS)

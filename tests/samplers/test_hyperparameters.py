@@ -10,11 +10,11 @@ import xarray as xr
 from scipy import stats
 
 from bayes_snn import fit
-from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.inference.fit import _other_steps
 from bayes_snn.posterior.build import build_model
 from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.hyperparameters import HyperparameterSlice, independent_terms
+from tests.helpers.unit_scales import unit_spec
 
 LIMIT = 4.5  # of some ten z-scores the largest is above it once in 15,000 times when a sampler is right
 LOG_SCALES = np.linspace(-30.0, 15.0, 9001)  # a grid for quadrature, of the logarithm of a scale
@@ -26,7 +26,7 @@ class ConstantChip:
     copyable = True
 
     def __init__(self, layers):
-        self.spec = ChipSpec(layers, 8)
+        self.spec = unit_spec(layers, 8)
         self.runs = 0
 
     def run(self, weights, inputs):

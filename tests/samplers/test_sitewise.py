@@ -26,6 +26,7 @@ from bayes_snn.samplers.sitewise import COLDEST, WIDEST, SitewiseMetropolis
 from tests.chips.lif.test_chip import STRENGTHS, random_network
 from tests.helpers.calibration import p_of_uniform, ranks_of_truths
 from tests.helpers.toys import INPUTS, LABELS, HiddenChip, SigmoidChip, independent, quadrature, z_scores
+from tests.helpers.unit_scales import in_unit_scales, unit_spec
 
 FROZEN = [name for name in STRENGTHS if name not in ("noise", "drift")]
 
@@ -175,7 +176,7 @@ def sitewise_draws(model, draws):
 
 
 def test_recovers_the_posterior_of_a_lif_chip():
-    chip = LIFChip((1, 2), "comparator", 1.0, 3, n_steps=12, weight_range=(-8, 8))
+    chip = in_unit_scales(LIFChip((1, 2), "comparator", 1.0, 3, n_steps=12, weight_range=(-8, 8)))
     expected = quadrature(independent(stats.norm.logpdf), chip, n=801)
     scores = z_scores(sitewise_draws(build_model(chip, INPUTS, LABELS), 6000), expected)
     assert max(map(abs, scores.values())) < 4.5, scores
@@ -283,7 +284,7 @@ class Unreached:
     No shift of them all helps. Once they are, the output falls silent for the negative inputs.
     """
 
-    spec = ChipSpec((1, 16, 2))
+    spec = unit_spec((1, 16, 2), 32)
     signs = np.resize([1.0, -1.0], 16)
 
     def run(self, weights, inputs):
@@ -418,7 +419,7 @@ def test_a_start_counts_what_it_shows(box):
 @pytest.mark.slow
 def test_simulation_based_calibration():
     """Ranks of true weights among posterior draws are uniform on a small LIF chip."""
-    chip = LIFChip((2, 2, 2), "comparator", 2.0, 1, n_steps=12)
+    chip = in_unit_scales(LIFChip((2, 2, 2), "comparator", 2.0, 1, n_steps=12))
     rng = np.random.default_rng(11)
     inputs = rng.normal(size=(12, 2))
     model = build_model(chip, inputs, np.arange(12) % 2)

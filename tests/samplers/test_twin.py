@@ -15,6 +15,7 @@ from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from bayes_snn.samplers.twin import TwinMetropolis
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip, quadrature, z_scores
+from tests.helpers.unit_scales import in_unit_scales
 
 LIMIT = 4.5  # of 7 moments, for three twins: beyond it with probability below 2e-4
 
@@ -140,7 +141,7 @@ def test_a_palindrome_is_exact_and_shifts_before_a_sweep_are_not(seed):
 
 def test_the_palindrome_of_sitewise_is_reversible():
     """Pairs of draws at stationarity are exchangeable: E[f(W) g(W')] = E[g(W) f(W')]; a shift before a sweep is not."""
-    chip = LIFChip((2, 2, 2), "comparator", 2.0, seed=100, n_steps=8)
+    chip = in_unit_scales(LIFChip((2, 2, 2), "comparator", 2.0, seed=100, n_steps=8))
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(12, 2))
     model = build_model(chip, inputs, (inputs[:, 0] > 0).astype(int))

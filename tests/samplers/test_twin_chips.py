@@ -22,6 +22,7 @@ from bayes_snn.posterior.build import build_model
 from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.samplers.by_name import make_step
 from bayes_snn.twins.contract import spec_of_twin
+from tests.helpers.unit_scales import in_unit_scales
 from tests.helpers.weighted import (
     expected_features,
     feature_scores,
@@ -54,7 +55,7 @@ DEEP = {"layers": (3, 2, 2, 2), "distortion": "comparator", "sigma": 3.0, "seed"
 
 
 def test_three_layers_and_their_scales():
-    chip, twin = LIFChip(**DEEP), LIFChip(**DEEP, tau_m=LEAKY)
+    chip, twin = in_unit_scales(LIFChip(**DEEP)), in_unit_scales(LIFChip(**DEEP, tau_m=LEAKY))
     inputs, labels = labelled(chip, 10, 3)
     expected = expected_features(chip, inputs, labels, "hierarchical", 100_000)
     bench = Bench(chip, inputs, labels, "hierarchical", n_moves=3, n_replicas=2)

@@ -161,8 +161,8 @@ def _with_thresholds(core: ChipSpec) -> ChipSpec:
     """The spec with the weights' levels and, as a third matrix, (1, n_hidden + n_out) log2 thresholds."""
     levels = tuple((np.arange(-128, 128) / WEIGHT_UNIT).tolist())
     powers = tuple(np.arange(-MOST_POWER, MOST_POWER + POWER_STEP, POWER_STEP).tolist())
-    weights = [replace(matrix, levels=levels) for matrix in core.parameters]
-    thresholds = Parameter("threshold", (1, sum(core.layers[1:])), ("all", "neuron"), powers)
+    weights = [replace(matrix, levels=levels, scale=1.0) for matrix in core.parameters]
+    thresholds = Parameter("threshold", (1, sum(core.layers[1:])), ("all", "neuron"), powers, 1.0)
     return replace(core, parameters=(*weights, thresholds))
 
 
