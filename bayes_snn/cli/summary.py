@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
@@ -57,6 +58,9 @@ def print_fit(
         console.print("[bold]Scores are missing[/bold], for the reason above: FitResult.evaluate gives them.")
     else:
         console.print(score_table(result.scores, split.n_test))
+    if classes := result.scores.get("classes"):
+        console.print(class_table(classes))
+        console.print(classes_in_words(result.scores["test"]["ensemble"]), highlight=False)
     console.print(
         "Accuracies with 90% intervals over the test samples; log score: mean log probability of the true class, "
         "nats; ECE: expected calibration error.\n",
@@ -102,6 +106,31 @@ def cost_table(result: FitResult) -> Table:
     for i, (name, n) in enumerate([*rows, ("in all", total)]):
         table.add_row(name, f"{n:,}", f"{n / n_train:,.0f}", end_section=i == len(rows) - 1)
     return table
+
+
+MOST_CLASSES = 20  # in a table at the command line
+
+
+def class_table(classes: dict[str, dict[str, Any]]) -> Table:
+    """Recall of the ensemble on the test samples of each class, those with the lowest where there are many."""
+    table = Table()
+    table.add_column("class")
+    for column in ("test samples", "recall"):
+        table.add_column(column, justify="right")
+    shown = list(classes.items())
+    if len(shown) > MOST_CLASSES:
+        shown = sorted(shown, key=lambda each: 2.0 if each[1]["recall"] is None else each[1]["recall"])[:MOST_CLASSES]
+    for name, found in shown:
+        table.add_row(Text(name), f"{found['samples']:,}", "" if found["recall"] is None else f"{found['recall']:.3f}")
+    return table
+
+
+def classes_in_words(scores: dict[str, float]) -> str:
+    """Balanced accuracy and AUC of the ensemble."""
+    return (
+        f"Recall is that of the ensemble; balanced accuracy, its mean, {scores['balanced_accuracy']:.3f}; area under "
+        f"the ROC curve {scores['auc']:.3f}."
+    )
 
 
 def score_table(scores: dict[str, Any], n_test: int) -> Table:

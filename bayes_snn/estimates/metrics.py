@@ -1,4 +1,4 @@
-"""How good class probabilities are: accuracy, log score, calibration error and Brier score.
+"""How good class probabilities are: accuracy, also class by class, log score, calibration error, Brier score and AUC.
 
 `probabilities` is (n, K), one row of class probabilities per sample; `labels` is (n,), from 0 to K - 1. Every
 function raises an `InputError` when they are not that.
@@ -12,6 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from bayes_snn.arrays import as_floats
 from bayes_snn.chips.contract import FloatArray, IntArray, check_labels
@@ -57,6 +58,47 @@ def accuracy(probabilities: FloatArray, labels: IntArray) -> float:
     return float(credit(*_check(probabilities, labels)).mean())
 
 
+def confusion_matrix(probabilities: FloatArray, labels: IntArray) -> NDArray[np.float64]:
+    """Samples (K, K) by their class, in rows, and by the most probable class, in columns.
+
+    A sample whose m most probable classes tie counts 1/m in each of their columns.
+    """
+    values, codes = _check(probabilities, labels)
+    winners = _winners(values)
+    found = np.zeros((values.shape[1], values.shape[1]))
+    np.add.at(found, codes, winners / winners.sum(axis=1, keepdims=True))
+    return found
+
+
+def recall(probabilities: FloatArray, labels: IntArray) -> NDArray[np.float64]:
+    """Accuracy among the samples of each class, (K,); NaN for a class without samples."""
+    found = confusion_matrix(probabilities, labels)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.diag(found) / found.sum(axis=1))
+
+
+def balanced_accuracy(probabilities: FloatArray, labels: IntArray) -> float:
+    """Mean of the recall over the classes that have samples, from 0 to 1: chance is 1/K, however unequal they are."""
+    return float(np.nanmean(recall(probabilities, labels)))
+
+
+def auc(probabilities: FloatArray, labels: IntArray) -> float:
+    """Area under the ROC curve, from 0 to 1, each class against the rest, averaged over classes; NaN for a single one.
+
+    It is the probability that a sample of the class has a higher probability of it than one of the rest; ties count one
+    half (Hanley and McNeil 1982).
+    """
+    values, codes = _check(probabilities, labels)
+    areas = []
+    for k in np.unique(codes):
+        own = codes == k
+        n_own, n_rest = int(own.sum()), int((~own).sum())
+        if n_rest:
+            below = rankdata(values[:, k])[own].sum() - n_own * (n_own + 1) / 2
+            areas.append(below / (n_own * n_rest))
+    return float(np.mean(areas)) if areas else math.nan
+
+
 def log_score(probabilities: FloatArray, labels: IntArray) -> float:
     """Mean log predictive probability of the labels, in nats per sample: at most 0, -inf if a label had 0."""
     values, codes = _check(probabilities, labels)
@@ -95,8 +137,8 @@ def calibration_error(probabilities: FloatArray, labels: IntArray, n_bins: int =
 
 
 def evaluate(probabilities: FloatArray, labels: IntArray) -> dict[str, float]:
-    """The four scores by name: accuracy, log_score, calibration_error and brier_score."""
-    scores = (accuracy, log_score, calibration_error, brier_score)
+    """The scores by name: accuracy, log_score, calibration_error, brier_score, balanced_accuracy and auc."""
+    scores = (accuracy, log_score, calibration_error, brier_score, balanced_accuracy, auc)
     return {score.__name__: score(probabilities, labels) for score in scores}
 
 
@@ -169,5 +211,10 @@ def _check(probabilities: FloatArray, labels: IntArray) -> tuple[NDArray[np.floa
 
 def credit(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
     """(n,) 1/m where the label is among the m most probable classes, else 0."""
-    winners = values >= values.max(axis=1, keepdims=True) - TIE_TOLERANCE
+    winners = _winners(values)
     return winners[np.arange(len(codes)), codes] / winners.sum(axis=1)
+
+
+def _winners(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n, K) whether a class is among the most probable ones of a sample."""
+    return np.asarray(values >= values.max(axis=1, keepdims=True) - TIE_TOLERANCE)

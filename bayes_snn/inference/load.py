@@ -23,7 +23,7 @@ from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.kept_twin import kept_twin
 from bayes_snn.inference.result import FORMAT, POSTERIOR, FitResult
-from bayes_snn.inference.schema import FitFields
+from bayes_snn.inference.schema import SCORES, FitFields
 from bayes_snn.json_file import check, read_json
 from bayes_snn.version import version_note, written_by
 
@@ -84,7 +84,7 @@ def load_fit(folder: str | Path, chip: Chip | None = None) -> FitResult:
     version = written_by(stored)
     if (note := version_note(version)) is not None:
         warnings.warn(f"{folder} {note}", VersionWarning, stacklevel=2)
-    scores: dict[str, Any] = {part: stored[part] for part in ("train", "test", "baselines") if part in stored}
+    scores: dict[str, Any] = {part: stored[part] for part in SCORES if part in stored}
     result = FitResult(
         chip,
         posterior,

@@ -28,7 +28,7 @@ from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_inputs, c
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.errors import InputError, unknown_name
-from bayes_snn.estimates.metrics import evaluate
+from bayes_snn.estimates.metrics import evaluate, recall
 from bayes_snn.estimates.predict import (
     ALL_ESTIMATES,
     DISTIL_INPUTS,
@@ -403,10 +403,33 @@ class FitResult:
         return probabilities(self.asked, self.weights(estimate), checked, self.repeats, self.readout(estimate))
 
     def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, dict[str, float]]:
-        """Accuracy, log score, calibration error and Brier score of each estimate."""
+        """Scores of each estimate by name, as `bayes_snn.estimates.metrics.evaluate` gives them."""
         checked = check_inputs(inputs, self.chip.spec.layers[0])
         labels = check_labels(labels, len(checked), self.chip.spec.layers[-1])
         return {estimate: evaluate(self.predict(checked, estimate), labels) for estimate in self.estimates}
+
+    def by_class(
+        self, inputs: FloatArray, labels: IntArray, estimate: str = "ensemble"
+    ) -> dict[str, dict[str, float | None]]:
+        """Samples and recall of each class, by its name; a class without samples has None for it."""
+        checked = check_inputs(inputs, self.chip.spec.layers[0])
+        labels = check_labels(labels, len(checked), self.chip.spec.layers[-1])
+        found, samples = (
+            recall(self.predict(checked, estimate), labels),
+            np.bincount(labels, minlength=len(self.classes)),
+        )
+        return {
+            name: {"samples": int(n), "recall": float(share) if n else None}
+            for name, n, share in zip(self.classes, samples, found, strict=True)
+        }
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, numbers where they have none."""
+        posterior = self.posterior.posterior
+        last = self.chip.spec.weight_dims[-1][1]
+        names = posterior[last].values if last in posterior.coords else range(self.chip.spec.layers[-1])
+        return [str(name) for name in names]
 
     def as_dict(self) -> dict[str, Any]:
         """What `fit.json` holds; scores are at the top, as `test.ensemble.accuracy`."""

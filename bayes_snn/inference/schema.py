@@ -17,6 +17,9 @@ class ScoreFields(Struct):
     accuracy: float | None = None
 
 
+SCORES = ("train", "test", "baselines", "classes")  # in `fit.json` and `FitResult.scores` alike
+
+
 class FitFields(Struct):
     """`fit.json`."""
 
@@ -33,6 +36,7 @@ class FitFields(Struct):
     train: dict[str, ScoreFields] = {}
     test: dict[str, ScoreFields] = {}
     baselines: dict[str, Any] = {}
+    classes: dict[str, Any] = {}
     sha256: dict[str, str] = {}
     cost: dict[str, Whole] = {}
     note: Text = ""

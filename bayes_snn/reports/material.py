@@ -71,10 +71,7 @@ class Material:
 
     @property
     def class_names(self) -> list[str]:
-        posterior = self.result.posterior.posterior
-        last = self.result.chip.spec.weight_dims[-1][1]
-        names = posterior[last].values if last in posterior.coords else range(self.result.chip.spec.layers[-1])
-        return [str(name) for name in names]
+        return self.result.classes
 
     @cached_property
     def diagnosis(self) -> dict[str, Any]:

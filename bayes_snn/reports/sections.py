@@ -11,7 +11,7 @@ from bayes_snn.reports.material import Material
 from bayes_snn.reports.network import SHOWN_SAMPLES, draw_spikes, draw_weights
 from bayes_snn.reports.page import Html, Sheet, element, gallery, joined, key, missing, paragraph
 from bayes_snn.reports.scores import draw_calibration
-from bayes_snn.reports.tables import accuracies, cost, provenance, verdict
+from bayes_snn.reports.tables import accuracies, by_class, cost, provenance, verdict
 from bayes_snn.reports.twin import has_twin, the_chip
 
 
@@ -35,7 +35,8 @@ def calibration(material: Material, sheet: Sheet) -> Html:
         parts.append(paragraph("The chip is noisy and was run afresh: errors differ a little from those of the table."))
     if material.test is None:
         parts.append(missing(f"These are training samples, which flatter. {material.why_no_test}"))
-    return joined([*parts, gallery(sheet, drawings, "four")])
+    parts.append(gallery(sheet, drawings, "four"))
+    return joined([*parts, element(sheet.below, "Class by class"), by_class(material, part, kind)])
 
 
 def traces(material: Material, sheet: Sheet) -> Html:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
+from bayes_snn.estimates.metrics import confusion_matrix
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
 from bayes_snn.inference.fit_summary import distilled_in_words
@@ -21,6 +22,13 @@ from bayes_snn.reports.words import _NOT_KNOWN, counted, finite, ranged, said, t
 from bayes_snn.version import version_note, written_by
 
 _BASELINES = {"chance": "chance", "logistic": "logistic (digital)"}
+_SCORES = {
+    "log_score": "log score",
+    "calibration_error": "ECE",
+    "brier_score": "Brier",
+    "balanced_accuracy": "balanced",
+    "auc": "AUC",
+}
 _SPACES = {
     "function": "predictions",
     "log_likelihood": "log-likelihood",
@@ -88,15 +96,16 @@ def accuracies(material: Material, sheet: Sheet) -> Html:
     for path, (name, train, test, interval) in zip(paths, rows, strict=True):
         if train is None and test is None:
             continue
-        others = (three(material.number(*path, score)) for score in ("log_score", "calibration_error", "brier_score"))
+        others = (three(material.number(*path, score)) for score in _SCORES)
         cells.append([name, three(train), three(test), ranged(interval), *others])
         n_estimates += name in estimates
     n_test = "" if material.test is None else f" of {len(material.test[1]):,} samples"
     caption = (
-        f"Accuracies; then the log score (mean log probability of the true class, nats), expected calibration error "
-        f"(ECE) and Brier score of the test part{n_test}."
+        "Accuracies; then the log score (mean log probability of the true class, nats), expected calibration error "
+        "(ECE), Brier score, balanced accuracy (mean recall of the classes) and area under the ROC curve (AUC) of the "
+        f"test part{n_test}."
     )
-    header = ["estimate", "train", "test", "90% interval", "log score", "ECE", "Brier"]
+    header = ["estimate", "train", "test", "90% interval", *_SCORES.values()]
     drawn = [row for row in rows if row[1] is not None or row[2] is not None]
     scores = table(caption, header, cells, apart=[n_estimates])
     parts: list[object] = [element("div", scores, gallery(sheet, [draw_accuracies(drawn)], "pairs"), class_="beside")]
@@ -111,6 +120,22 @@ def accuracies(material: Material, sheet: Sheet) -> Html:
         )
     )
     return joined(parts)
+
+
+def by_class(material: Material, part: str, kind: str) -> Html:
+    """Recall of each class, and what its samples were answered as: the confusion matrix of the ensemble."""
+    _, labels = material.train if material.test is None else material.test
+    names = material.class_names
+    counts = confusion_matrix(material.predict(part, "ensemble"), labels)
+    rows = [
+        [name, f"{row.sum():,.0f}", three(row[k] / row.sum() if row.sum() else None), *(f"{n:,.4g}" for n in row)]
+        for k, (name, row) in enumerate(zip(names, counts, strict=True))
+    ]
+    caption = (
+        f"The ensemble on the {kind} samples of each class: how many, the share answered right (recall), and how many "
+        "were answered as each class. Where m classes tie, each counts 1/m."
+    )
+    return table(caption, ["class", "samples", "recall", *names], rows)
 
 
 def cost(material: Material, sheet: Sheet) -> Html:

@@ -10,21 +10,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
+from sklearn import metrics
 from sklearn.metrics import log_loss
 
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import (
     accuracy,
     accuracy_interval,
+    auc,
+    balanced_accuracy,
     brier_score,
     calibration_error,
     check_probabilities,
+    confusion_matrix,
     evaluate,
     log_score,
+    recall,
     reliability,
 )
 
-SCORES = (accuracy, log_score, calibration_error, brier_score, reliability, evaluate)
+NAMES = ("accuracy", "log_score", "calibration_error", "brier_score", "balanced_accuracy", "auc")
+OF_CLASSES = (confusion_matrix, recall, balanced_accuracy, auc)
+SCORES = (accuracy, log_score, calibration_error, brier_score, reliability, evaluate, *OF_CLASSES)
 no_deadline = settings(deadline=None)
 
 
@@ -55,6 +62,9 @@ def test_scores_by_hand() -> None:
             # bins of 0.5, 0.6, 0.8 and 1 hold a sample each, with gaps 0, 0.6, 0.2 and 0
             "calibration_error": 0.2,
             "brier_score": (0.08 + 0.72 + 0.5 + 0) / 4,
+            "balanced_accuracy": (1.5 / 2 + 1 / 2) / 2,
+            # of two samples of class 0 and two of class 1, the pair 0.5 and 0.6 is in the wrong order
+            "auc": 3 / 4,
         }
     )
 
@@ -83,19 +93,56 @@ def test_order_of_the_classes_does_not_matter(case: tuple[np.ndarray, np.ndarray
     probabilities, labels = case
     order = np.array(data.draw(st.permutations(range(probabilities.shape[1]))))
     permuted = evaluate(probabilities[:, order], np.argsort(order)[labels])
-    assert permuted == pytest.approx(evaluate(probabilities, labels))
+    assert permuted == pytest.approx(evaluate(probabilities, labels), nan_ok=True)
 
 
 @given(predictions())
 @no_deadline
 def test_scores_keep_their_ranges(case: tuple[np.ndarray, np.ndarray]) -> None:
     scores = evaluate(*case)
-    assert list(scores) == ["accuracy", "log_score", "calibration_error", "brier_score"]
+    assert list(scores) == list(NAMES)
     assert all(type(score) is float for score in scores.values())
     assert 0 <= scores["accuracy"] <= 1
     assert scores["log_score"] <= 0
     assert 0 <= scores["calibration_error"] <= 1
     assert 0 <= scores["brier_score"] <= 2
+    assert 0 <= scores["balanced_accuracy"] <= 1
+    assert 0 <= scores["auc"] <= 1 or len(set(case[1])) == 1
+
+
+def test_scores_of_classes_agree_with_sklearn() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.append(rng.choice(4, p=[0.7, 0.2, 0.05, 0.05], size=200), range(4))
+    probabilities = np.tile(rng.dirichlet(np.ones(4), size=102), (2, 1))  # ties, for AUC to count
+    answers = probabilities.argmax(axis=1)
+    np.testing.assert_array_equal(confusion_matrix(probabilities, labels), metrics.confusion_matrix(labels, answers))
+    np.testing.assert_allclose(recall(probabilities, labels), metrics.recall_score(labels, answers, average=None))
+    assert balanced_accuracy(probabilities, labels) == pytest.approx(metrics.balanced_accuracy_score(labels, answers))
+    assert auc(probabilities, labels) == pytest.approx(metrics.roc_auc_score(labels, probabilities, multi_class="ovr"))
+    two = probabilities[:, :2] / probabilities[:, :2].sum(axis=1, keepdims=True)
+    assert auc(two, labels > 0) == pytest.approx(metrics.roc_auc_score(labels > 0, two[:, 1]))
+
+
+@given(predictions())
+@no_deadline
+def test_a_confusion_matrix_holds_every_sample_and_its_diagonal_the_accuracy(
+    case: tuple[np.ndarray, np.ndarray],
+) -> None:
+    found = confusion_matrix(*case)
+    np.testing.assert_allclose(found.sum(axis=1), np.bincount(case[1], minlength=len(found)))
+    assert np.trace(found) / len(case[1]) == pytest.approx(accuracy(*case))
+
+
+def test_a_class_without_samples_is_in_no_mean() -> None:
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]])
+    np.testing.assert_array_equal(recall(probabilities, np.array([0, 1])), [1.0, 1.0, np.nan])
+    assert balanced_accuracy(probabilities, np.array([0, 1])) == auc(probabilities, np.array([0, 1])) == 1.0
+    assert math.isnan(auc(probabilities, np.array([1, 1])))
+
+
+def test_a_dead_chip_has_the_balanced_accuracy_and_the_auc_of_chance() -> None:
+    probabilities, labels = np.full((10, 2), 0.5), np.arange(10) // 9
+    assert balanced_accuracy(probabilities, labels) == auc(probabilities, labels) == 0.5
 
 
 def test_log_score_agrees_with_sklearn() -> None:

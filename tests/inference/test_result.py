@@ -19,6 +19,7 @@ from bayes_snn import __version__
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import ChipError, InputError, VersionWarning
+from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import ESTIMATES, Draws
 from bayes_snn.files import make_folder, write_then_rename
 from bayes_snn.inference.load import load_fit
@@ -159,13 +160,26 @@ def test_callers_arrays_are_left_alone(result):
 def test_evaluation_reports_all_four(result):
     scores = result.evaluate(NEW, [0, 1, 0, 1, 1, 1, 0, 0, 1])
     assert list(scores) == list(ESTIMATES)
-    assert set(scores["mean"]) == {"accuracy", "log_score", "calibration_error", "brier_score"}
+    assert set(scores["mean"]) == set(evaluate(np.array([[0.5, 0.5]]), np.array([0])))
     # against its own labels an estimate is right, and against the others wrong; ties count half
     probabilities = result.predict(NEW, "medoid")
     labels, ties = probabilities.argmax(axis=1), probabilities[:, 0] == probabilities[:, 1]
     assert not ties.all()
     assert result.evaluate(NEW, labels)["medoid"]["accuracy"] == pytest.approx(1 - ties.mean() / 2)
     assert result.evaluate(NEW, 1 - labels)["medoid"]["accuracy"] == pytest.approx(ties.mean() / 2)
+
+
+def test_recall_of_each_class_is_named_and_kept(result, tmp_path):
+    labels = np.array([0, 1, 0, 1, 1, 1, 0, 0, 1])
+    found = result.by_class(NEW, labels)
+    assert {name: each["samples"] for name, each in found.items()} == dict(zip(result.classes, (4, 5), strict=True))
+    recalls = [each["recall"] for each in found.values()]
+    assert np.mean(recalls) == pytest.approx(result.evaluate(NEW, labels)["ensemble"]["balanced_accuracy"])
+    alone = result.by_class(NEW, np.zeros(len(NEW), int))
+    assert [each["samples"] for each in alone.values()] == [len(NEW), 0]
+    assert alone[result.classes[1]]["recall"] is None
+    result.scores["classes"] = found
+    assert load_fit(result.save(tmp_path / "fit")).scores["classes"] == found
 
 
 @given(st.integers(1, 500), st.integers(1, 300))

@@ -191,7 +191,10 @@ def test_the_numbers_are_those_of_the_fit(text, folder):
     for name in ESTIMATES:
         train, test = stored["train"][name], stored["test"][name]
         low, high = accuracy_interval(test["accuracy"], n_test)
-        scores = [f"{test[score]:.3f}" for score in ("log_score", "calibration_error", "brier_score")]
+        scores = [
+            f"{test[score]:.3f}"
+            for score in ("log_score", "calibration_error", "brier_score", "balanced_accuracy", "auc")
+        ]
         expected = [f"{train['accuracy']:.3f}", f"{test['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", *scores]
         assert rows[name] == expected
     for name, label in (("chance", "chance"), ("logistic", "logistic (digital)")):
