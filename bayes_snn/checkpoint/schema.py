@@ -22,6 +22,7 @@ class Arguments(Struct):
     noise: Text | None = None
     repeats: Annotated[int, Meta(ge=1, le=10_000)] = 1
     remeasure: Draws | None = None
+    until: str | Draws | None = None
     beta: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     data: Text | None = None
     target: Text | None = None

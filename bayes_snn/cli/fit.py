@@ -125,6 +125,12 @@ def command(
             f"Number of chains; convergence needs at least 2. [default: {CHAINS}; 2 or 3 where they would be short]",
         ),
     ] = None,
+    until: Annotated[
+        str | None,
+        option(
+            _SAMPLING, "WHEN", "End when 'converged', or at so many effective draws. --draws and --budget are the most."
+        ),
+    ] = None,
     seed: Annotated[int, option(_SAMPLING, "N", "Seed of the sampling: starting points and steps.")] = 0,
     noise: Annotated[
         str, option(_SAMPLING, "NAME", f"Noisy chips only: {', '.join(NOISE_KINDS)}; see docs/noise.md.")
@@ -171,7 +177,8 @@ def command(
     left: Checkpoint | None = context.obj  # that of a stopped fit
     if trust and left is None:
         raise InputError("--trust came without --resume, which names the fit to continue with: give both, or neither.")
-    sampling = Sampling(sampler, draws, tune, chains, seed, None, noise, repeats, remeasure, budget)
+    ending = int(until) if until is not None and until.isdecimal() else until
+    sampling = Sampling(sampler, draws, tune, chains, seed, None, noise, repeats, remeasure, budget, ending)
     check_pace(ms_per_presentation)
     known_twin = None if twin is None else load_twin(twin)
     if not 0 <= split_seed < 2**32:  # there are three seeds, so that it must be said which
@@ -250,6 +257,8 @@ def command(
             ):
                 if (found := _later(f"The {part} scores are missing", result.evaluate, inputs, labels)) is not None:
                     result.scores[part] = found
+            if "test" in result.scores:  # nothing is shown again: answers are remembered
+                result.scores["classes"] = result.by_class(split.test_inputs, split.test_labels)
             result.scores["baselines"] = baseline_scores(split)
         with progress_shown(console):
             _write(result, split, folder)

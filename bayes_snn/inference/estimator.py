@@ -47,7 +47,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         data have their middle where the chip tells nothing apart.
     weights
         The prior: the name or path of a model file, or a function `weights(chip)`.
-    sampler, budget, draws, tune, chains, cores, noise, repeats, remeasure
+    sampler, budget, draws, tune, chains, cores, noise, repeats, remeasure, until
         As in `fit`; but `cores` is 1, for scikit-learn's tools run estimators in parallel themselves.
     estimate
         What predicts: "ensemble", "mean", "map" or "medoid"; setting one of these after `fit` needs no new fit. Or
@@ -87,6 +87,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         noise: str = PSEUDO_MARGINAL,
         repeats: int = 1,
         remeasure: int | None = None,
+        until: str | int | None = None,
         estimate: str = "ensemble",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -103,6 +104,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         self.noise = noise
         self.repeats = repeats
         self.remeasure = remeasure
+        self.until = until
         self.estimate = estimate
         self.random_state = random_state
 
@@ -164,6 +166,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
             self.repeats,
             self.remeasure,
             self.budget,
+            self.until,
         )
         self.result_ = fit(
             self.chip_,

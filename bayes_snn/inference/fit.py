@@ -36,6 +36,7 @@ from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
 from bayes_snn.inference.starts import prior_starts
 from bayes_snn.inference.twinning import DOUBTFUL, Prepared, affordable_draws, moves_for, prepare_twin
+from bayes_snn.inference.until import Until, check_chains
 from bayes_snn.interrupt import InterruptGuard
 from bayes_snn.likelihood import BETA
 from bayes_snn.names import AUTO, PSEUDO_MARGINAL, SAMPLERS
@@ -76,6 +77,7 @@ def fit(
     checkpoint: str | Path | Checkpoint | None = None,
     twin: Chip | str | Path | None = None,
     budget: int | None = None,
+    until: str | int | None = None,
 ) -> FitResult:
     """Train a chip: draw from the posterior of its weights given the training data.
 
@@ -128,6 +130,10 @@ def fit(
         With a twin: presentations that the fit may show the chip, learning and draws together; what is predicted later
         is not limited. By default 250 times the training samples, 100,000 at least; without limit where `draws` are
         given.
+    until
+        When to end: "converged" (the verdict on the predictions), or effective draws that log-likelihood and
+        predictions must have. `draws` and `budget` are then the most, and 10,000 draws where neither says so; see
+        `bayes_snn.inference.until`.
 
     Returns
     -------
@@ -145,7 +151,7 @@ def fit(
         On Ctrl-C before there is a draw to keep, with "smc" at any time; later, the result holds the draws so far and
         says `interrupted`.
     """
-    sampling = Sampling(sampler, draws, tune, chains, seed, cores, noise, repeats, remeasure, budget)
+    sampling = Sampling(sampler, draws, tune, chains, seed, cores, noise, repeats, remeasure, budget, until)
     started = time.perf_counter()
     choice = sampling.noise_on(check_chip(chip).spec)
     sampling.cores_on(chip)  # for its refusal
@@ -176,6 +182,7 @@ def fit(
         **({} if beta == BETA else {"beta": float(beta)}),
     }
     note, prepared, learning = "", None, (0, 0)
+    recording: list[int] = []
     saving = Checkpoint(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
 
     def begin() -> None:
@@ -210,6 +217,11 @@ def fit(
                 begin()
             sampler, chains, (draws, tune) = sampling.sampler, sampling.n_chains, sampling.sizes
             rng = np.random.default_rng(sample_seed)
+            asked, ending = RememberingChip(chip, AnswerMemory(), recording.append), None
+            if sampling.until is not None:
+                in_turns = sampling.cores_on(chip) > 1 or can_take_turns(model.likelihood.op)
+                check_chains(chip, prepared is not None, chains, in_turns)
+                ending = Until(sampling.until, model, asked, chains, tune, draws)
             if SAMPLERS[sampler].population:
                 trace, interrupted = sample_population(sampler, model, draws, chains, rng, bool(progress)), False
                 presentations = int(trace.sample_stats["presentations"].isel(draw=-1).sum())
@@ -221,6 +233,7 @@ def fit(
                     saving,
                     compiling,
                     prepared,
+                    ending,
                     draws=draws,
                     tune=tune,
                     chains=chains,
@@ -233,14 +246,11 @@ def fit(
             raise cause from cause.__cause__
     if choice.remeasure:
         collect(trace, choice.goes_on)
-    recording: list[int] = []
     known, written = take_counts(trace, len(model.likelihood.labels), chip.spec.layers[-1]), None
     if PROGRAMMINGS in trace.sample_stats:
         written = behaviour.programmings + learning[1] + int(trace.sample_stats[PROGRAMMINGS].isel(draw=-1).sum())
-    with _quiet_pymc(), draws_kept(trace):
-        asked = RememberingChip(chip, AnswerMemory(), recording.append)
-        with progress_shown(Console() if progress else None):
-            evaluate_draws(trace, model, asked, known)
+    with _quiet_pymc(), draws_kept(trace), progress_shown(Console() if progress else None):
+        evaluate_draws(trace, model, asked, known)
     add_inputs(trace, model)
     if behaviour.same_whatever_weights and trace[OUTPUTS].attrs[ALIKE]:
         trace[OUTPUTS].attrs[UNRESPONSIVE] = 1
@@ -302,6 +312,7 @@ def _sample_chains(
     saving: Checkpoint | None,
     compiling: Compiling,
     prepared: Prepared | None,
+    ending: Until | None,
     **arguments: Any,
 ) -> tuple[xr.DataTree, int, bool]:
     """Chains of a step method: the trace, presentations, and whether Ctrl-C ended them early; `arguments` of PyMC."""
@@ -312,6 +323,8 @@ def _sample_chains(
         charged[draw.chain] = max(int(stats.get("presentations", 0)) for stats in draw.stats)
         traces.note(trace)
         guard.callback(trace, draw)
+        if ending is not None:
+            ending.note(trace)
 
     with guard:
         with compiling:
@@ -334,6 +347,8 @@ def _sample_chains(
             if guard.interrupted:
                 raise KeyboardInterrupt from None
             raise
+    if ending is not None and ending.trace is not None:
+        trace = ending.trace
     if trace.posterior.sizes["draw"] == 0:
         raise KeyboardInterrupt
     return trace, sum(charged.values()), guard.interrupted

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from bayes_snn.chips.contract import Chip, ChipSpec
 from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.names import AUTO, CHAINS, DRAWS, PSEUDO_MARGINAL, SAMPLERS, TUNE, TWIN_TUNE
 from bayes_snn.posterior.noisy import NoiseChoice, choose_noise
 
+CONVERGED = "converged"  # of `until`
+MOST_DRAWS = 10_000  # of a chain that ends by itself, where nothing else is said
 PASSES = 250  # of the training set that a fit with a twin may show to the chip where nothing else is said
 LEAST_BUDGET = 100_000  # presentations, by default
 LONG_CHAIN = 100  # draws that each chain should have before there are more chains
@@ -32,6 +36,7 @@ class Sampling:
     repeats: int = 1
     remeasure: int | None = None
     budget: int | None = None
+    until: str | int | None = None
 
     def __post_init__(self) -> None:
         if self.sampler not in (AUTO, *SAMPLERS):
@@ -43,6 +48,19 @@ class Sampling:
                 f"A budget came with sampler {self.sampler!r}, which shows the chip what its draws take: leave it out, "
                 "or take sampler 'twin'."
             )
+        if self.until is not None and population:
+            raise InputError(
+                f"Sampler {self.sampler!r} draws a population, which does not end by itself (until): leave until out, "
+                "or take sampler 'twin' or 'sitewise'."
+            )
+        if self.until is not None and self.until != CONVERGED:
+            whole = isinstance(self.until, int | np.integer) and not isinstance(self.until, bool)
+            if not whole or not 0 < int(self.until) < 10**7:
+                raise InputError(
+                    f"until was {self.until!r:.60}, but {CONVERGED!r} or a number of effective draws is expected: "
+                    "leave it out for as many draws as were asked for."
+                )
+            object.__setattr__(self, "until", int(self.until))
         for name, least, most, example in (
             ("draws", least_draws, 10**7, DRAWS),
             ("tune", 0, 10**7, TUNE),
@@ -86,7 +104,8 @@ class Sampling:
     def sizes(self) -> tuple[int, int]:
         """Kept draws and warm-up draws of each chain, by default where they were left open."""
         default = TWIN_TUNE if self.may_use_twin else TUNE
-        return DRAWS if self.draws is None else self.draws, default if self.tune is None else self.tune
+        most = DRAWS if self.until is None else MOST_DRAWS
+        return most if self.draws is None else self.draws, default if self.tune is None else self.tune
 
     @classmethod
     def stored(cls, arguments: Mapping[str, Any], cores: int | None = None) -> Sampling:
@@ -116,7 +135,7 @@ class Sampling:
         """What `fit.json` and a checkpoint hold, all that decides about draws: with `NoiseChoice.as_dict` of a chip."""
         named = {name: getattr(self, name) for name in ("sampler", "draws", "tune", "chains", "seed")}
         named["draws"], named["tune"] = self.sizes
-        named |= {} if self.budget is None else {"budget": self.budget}
+        named |= {name: value for name in ("budget", "until") if (value := getattr(self, name)) is not None}
         return named | dict(noise)
 
     def keywords(self) -> dict[str, Any]:

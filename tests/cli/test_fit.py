@@ -29,6 +29,7 @@ from bayes_snn.cli import fit as command
 from bayes_snn.cli.summary import score_table
 from bayes_snn.data import BUILT_IN, load_data, split_data
 from bayes_snn.errors import DataWarning, InputError
+from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import ESTIMATES
 from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.result import FitResult
@@ -166,6 +167,8 @@ REFUSED = {  # arguments, and what the sentence must say
     "repeats 0": ("--distortion noise --repeats 0", ["repeats was 0", "from 1"]),
     "repeats text": ("--distortion noise --repeats many", ["--repeats was 'many'", "integer"]),
     "remeasure": ("--distortion drift --remeasure -1", ["remeasure was -1", "from 0"]),
+    "until": ("--until soon", ["until was 'soon'", "'converged' or a number of effective draws"]),
+    "until of a population": ("--until converged --sampler smc", ["a population, which does not end by itself"]),
     "a drifting population": ("--distortion drift --sampler smc", ["smc", "remeasure=0"]),
     "seed": ("--seed -1", ["seed was -1", "at least 0"]),
     "seed of the chip": ("--chip-seed -1", ["chip's seed was -1", "at least 0"]),
@@ -449,9 +452,11 @@ def check_folder(folder: Path) -> dict[str, Any]:
     for part in ("train", "test"):
         assert stored[part].keys() == set(ESTIMATES)
         for scores in (*stored[part].values(), stored["baselines"]["chance"][part]):
-            assert scores.keys() == {"accuracy", "log_score", "calibration_error", "brier_score"}
+            assert scores.keys() == evaluate(np.array([[0.5, 0.5]]), np.array([0])).keys()
             assert 0 <= scores["accuracy"] <= 1
     assert stored["baselines"].keys() == {"chance", "logistic"}
+    recalls = [each["recall"] for each in stored["classes"].values()]
+    assert stored["test"]["ensemble"]["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert stored["diagnosis"]["verdict"].endswith(".")
     assert stored["presentations"] > 0
     assert stored["passes"] == stored["presentations"] / stored["arguments"]["n_train"]
