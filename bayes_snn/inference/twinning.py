@@ -39,6 +39,7 @@ GROWTH = 0.4  # of what was shown so far, the next round
 MOVES_OF_CHAIN, FEWEST_MOVES = 3_750, 5  # in all kept draws of a chain, and to each of them
 DOUBTFUL = 0.02  # share of wrong counts beyond which a twin that was learned before is not one of the chip as it is
 MOST_SPREAD = 4.0  # beyond it hardly any check would be accepted
+AT_ODDS = 0.1  # share of wrong counts beyond which neurons of another family are tried
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def prepare_twin(
     warm = _WarmUp(model, made, starts, chain_seed)
     rng, n_checks, n_taught, n_next = np.random.default_rng(check_seed), 0, 0, CHECKED
     spread = wrong = float("nan")
-    rivals: list[AnyTwin] = []  # of another family, once the twin was taught and is hopeless all the same
+    rivals: list[AnyTwin] = []  # of another family, once the twin was taught and is at odds with the chip all the same
     for round_ in range(ROUNDS + 1):
         warm.run(WARM_UP if round_ == 0 else AFTER, tempered=round_ == 0)
         checked = warm.check(asked, rng, int(min(n_next, asked.left)), learns, [twin, *rivals])
@@ -148,7 +149,8 @@ def prepare_twin(
         twin.learned, twin.recordings = learned, recordings
         warm.step.use(twin)
         n_taught += 1
-        doubted = twin.family == LIFTwin.family and spread > MOST_SPREAD and asked.spec.deterministic
+        at_odds = spread > MOST_SPREAD or wrong > AT_ODDS
+        doubted = twin.family == LIFTwin.family and at_odds and asked.spec.deterministic
         rivals = [fit_conductance(asked.spec, recordings)] if doubted and not rivals else []
         left, of_all = budget - asked.presentations, len(starts) * each
         n_next = max(CHECKED, int(GROWTH * asked.presentations))
