@@ -24,6 +24,7 @@ import xarray as xr
 
 from bayes_snn.errors import InputError
 from bayes_snn.inference.result import FitResult
+from bayes_snn.inference.stacking import smoothed
 
 FEWEST_DRAWS = 25  # of all chains: fewer have no tail of 5 draws
 _MOST_HIGH = 0.5  # share of samples whose Pareto k is too high, of a fit that is still ranked
@@ -204,7 +205,7 @@ def pointwise_loo(fit: FitResult) -> Any:
             "each of 4 chains."
         )
     efficiency = _relative_efficiency(fit, n_draws)
-    pairs = [_smoothed(terms.isel(observation=[i]), efficiency) for i in range(terms.sizes["observation"])]
+    pairs = [smoothed(terms.isel(observation=[i]), efficiency) for i in range(terms.sizes["observation"])]
     log_weights, pareto_k = (xr.concat(parts, "observation") for parts in zip(*pairs, strict=True))
     with warnings.catch_warnings():
         # which `reliability` says, with numbers
@@ -221,19 +222,6 @@ def pointwise_loo(fit: FitResult) -> Any:
 
 def _array(fit: FitResult, path: str) -> xr.DataArray:
     return fit.posterior[path]  # type: ignore[return-value]
-
-
-def _smoothed(terms: xr.DataArray, efficiency: float) -> tuple[xr.DataArray, xr.DataArray]:
-    """Log importance weights and Pareto k of one sample."""
-    try:
-        log_weights, pareto_k = terms.azstats.psislw(r_eff=efficiency, dim=_DIMS)
-    except ValueError as error:
-        if "tail values are the same" not in str(error):
-            raise
-        log_weights = -terms
-        log_weights = log_weights - np.logaddexp.reduce(log_weights.values, axis=None)
-        pareto_k = xr.full_like(terms.isel(chain=0, draw=0, drop=True), np.nan)
-    return log_weights.transpose(*_DIMS, "observation"), pareto_k
 
 
 def _relative_efficiency(fit: FitResult, n_draws: int) -> float:

@@ -1,9 +1,10 @@
-"""What a fitted posterior predicts, through the chip: four estimates, all four reported always, and a fifth on demand.
+"""What a fitted posterior predicts, through the chip: four estimates that are reported always, and two more.
 
 mean       the posterior mean of the weights, programmed once (the source paper's W*), and that of the readout
 map        the draw of highest posterior density
 medoid     the draw whose class probabilities on the training inputs are nearest to the ensemble's
 ensemble   the posterior predictive: class probabilities averaged over draws
+stacked    the ensemble with a weight for each chain, where chains have not mixed (inference/stacking.py)
 distilled  one set of weights trained to answer as the ensemble does, where that was asked for (see distil.py)
 """
 
@@ -22,8 +23,9 @@ from bayes_snn.waiting import tracked
 
 ESTIMATES = ("mean", "map", "medoid", "ensemble")
 DEPLOYABLE = ESTIMATES[:-1]  # one set of weights, programmed once
-DISTILLED = "distilled"
-ALL_ESTIMATES = (*ESTIMATES, DISTILLED)
+STACKED, DISTILLED = "stacked", "distilled"
+ALL_ESTIMATES = (*ESTIMATES, STACKED, DISTILLED)
+OF_MANY = ("ensemble", STACKED)  # many sets of weights, programmed one after the other
 DISTIL_INPUTS, DISTIL_SWEEPS = 2000, 60  # inputs that the ensemble is asked about, and sweeps to learn its answers
 ENSEMBLE_SIZE = 200  # draws of an ensemble at most: what a chip must be programmed with to predict once
 

@@ -30,12 +30,13 @@ from bayes_snn.chips.presentations import AnswerMemory, Presentations, Rememberi
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.estimates.metrics import evaluate, recall
 from bayes_snn.estimates.predict import (
-    ALL_ESTIMATES,
     DISTIL_INPUTS,
     DISTIL_SWEEPS,
     DISTILLED,
     ENSEMBLE_SIZE,
     ESTIMATES,
+    OF_MANY,
+    STACKED,
     Draws,
     Weights,
     best_draw,
@@ -67,6 +68,7 @@ from bayes_snn.inference.diagnostics import Diagnosis, diagnose, unresponsive
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.fit_summary import describe_result, summarise
 from bayes_snn.inference.kept_twin import keep_twin
+from bayes_snn.inference.stacking import FEWEST_DRAWS, chain_weights, is_worth_stacking
 from bayes_snn.inference.twin_checks import twin_checks
 from bayes_snn.likelihood import BETA, Readout
 from bayes_snn.names import CHECKPOINT
@@ -287,8 +289,26 @@ class FitResult:
 
     @property
     def estimates(self) -> tuple[str, ...]:
-        """The estimates that can be asked for: four, and "distilled" once `distil` was called."""
-        return ESTIMATES if self.distilled is None else ALL_ESTIMATES
+        """The estimates that are scored: four, "stacked" of chains that have not mixed, "distilled" after `distil`."""
+        stacked = (STACKED,) if is_worth_stacking(self.diagnosis) else ()
+        return (*ESTIMATES, *stacked, *(() if self.distilled is None else (DISTILLED,)))
+
+    @cached_property
+    def chain_weights(self) -> NDArray[np.float64]:
+        """Weight of each chain in the estimate "stacked", (n_chains,).
+
+        Raises
+        ------
+        InputError
+            When the chains are too short.
+        """
+        terms: Any = self.posterior.log_likelihood["label"]
+        if terms.sizes["draw"] < FEWEST_DRAWS:
+            raise InputError(
+                f"The chains have {terms.sizes['draw']} draws, but to weigh them takes {FEWEST_DRAWS}: draw more, or "
+                "take estimate 'ensemble'."
+            )
+        return chain_weights(terms)
 
     def distil(
         self, n_inputs: int = DISTIL_INPUTS, sweeps: int = DISTIL_SWEEPS, seed: int = 0, *, on: str | None = None
@@ -369,7 +389,7 @@ class FitResult:
 
     def weights(self, estimate: str = "mean") -> Weights:
         """The one set of weights to program: any estimate but "ensemble"; (n_pre, n_post) for each layer."""
-        if check_estimate(estimate) == "ensemble":
+        if check_estimate(estimate) in OF_MANY:
             raise InputError(
                 "An ensemble is many sets of weights, but one set was asked for: take 'mean', 'map' or 'medoid', "
                 "or call distil() and take 'distilled'."
@@ -394,13 +414,23 @@ class FitResult:
         inputs
             (n_samples, n_in), standardised as the training inputs were.
         estimate
-            "mean", "map", "medoid", "distilled" (after `distil`), or "ensemble" (averaged over at most `size` draws, a
-            run each). On a noisy chip `repeats` runs are averaged in the place of each, as in the fit.
+            "mean", "map", "medoid", "distilled" (after `distil`), "ensemble" (averaged over at most `size` draws, a
+            run each) or "stacked" (the same draws, with a weight for each chain). On a noisy chip `repeats` runs are
+            averaged in the place of each, as in the fit.
         """
         checked = check_inputs(inputs, self.chip.spec.layers[0])
-        if check_estimate(estimate) == "ensemble":
-            return run_draws(self.asked, self.draws, self.draws.spread(size), checked, self.repeats).mean(axis=0)
+        if check_estimate(estimate) in OF_MANY:
+            stacked = estimate == STACKED
+            chosen = self.draws.spread(max(size, len(self.chain_weights)) if stacked else size)
+            each = run_draws(self.asked, self.draws, chosen, checked, self.repeats)
+            return np.average(each, axis=0, weights=self._stacked(chosen)) if stacked else each.mean(axis=0)
         return probabilities(self.asked, self.weights(estimate), checked, self.repeats, self.readout(estimate))
+
+    def _stacked(self, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Weights of draws by the weights of their chains."""
+        chains = chosen // self.posterior.posterior.sizes["draw"]
+        each = np.bincount(chains, minlength=len(self.chain_weights))
+        return np.asarray(self.chain_weights[chains] / each[chains])
 
     def evaluate(self, inputs: FloatArray, labels: IntArray) -> dict[str, dict[str, float]]:
         """Scores of each estimate by name, as `bayes_snn.estimates.metrics.evaluate` gives them."""

@@ -24,7 +24,7 @@ from bayes_snn.estimates.predict import ALL_ESTIMATES, DEPLOYABLE, choose_deploy
 from bayes_snn.studies.cells import Cell, digest_file
 from bayes_snn.version import package_versions
 
-SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")
+SCORES = ("accuracy", "log_score", "calibration_error", "brier_score", "balanced_accuracy", "auc")
 TIMES = ("run", "started", "finished", "seconds")  # columns in which two runs of one cell differ
 
 _one_at_a_time = threading.Lock()  # PyMC and warnings filters are not made for several threads of one process
