@@ -124,6 +124,7 @@ BACKPROP = ("backprop-offline", "backprop-outputs", "backprop-spikes", "backprop
 METHODS = ("mh", *BACKPROP, "logistic")  # of a study
 
 CHECKPOINT = "checkpoint"  # folder in a fit folder, while the fit runs and after it was stopped
+ENDED = "ended"  # the same, of a fit that ended: what --extend continues from
 TWIN = "twin"  # folder in a fit folder, of the twin that was sampled
 REPORT = "report.html"  # the file of a report
 

@@ -169,7 +169,7 @@ class ChainStore:
             return f"{path} is torn"
         if not isinstance(known, dict) or known.keys() != _FIELDS or not self._is_whole(known):
             return f"{path} is torn"
-        if (known["fit"], known["chain"], known["total"]) != (self.fit, self.chain, self.total):
+        if (known["fit"], known["chain"]) != (self.fit, self.chain):  # but `total` grows where a fit is extended
             return f"{path} belongs to another fit or chain"
         return known
 

@@ -5,6 +5,7 @@ data                training inputs and labels, names of features and classes
 lock                held by the process that fits
 chain_0, ...        draws and state of each chain, see `bayes_snn.checkpoint.chain_store`
 faults              those of the chip's link, as they came, see `bayes_snn.chips.link.faults`
+extended            draws of each chain, where more were asked for than the fit began with
 asked               samples shown to the chip to see that it is the same, each time the fit continued
 """
 
@@ -41,6 +42,7 @@ _MOST_ASKED = 32  # bytes of a number
 _DATA = {"inputs", "labels", "feature_names", "class_names"}
 LOCK_PATIENCE = 10.0  # seconds; the chains' processes outlive a killed fit by up to a draw
 _DESCRIPTION, _LOCK, _FAULTS, _ASKED, _JOURNAL = "checkpoint.json", "lock", "faults", "asked", "journal"
+_EXTENDED = "extended"
 
 
 class Checkpoint:
@@ -67,6 +69,8 @@ class Checkpoint:
         Samples shown to the chip to see, each time the fit continued, that it is the same chip.
     test
         Digest of the test samples, where a caller has some: those of the fit are to be the same ones.
+    extended
+        Draws of each chain that were asked for after the fit had begun; None where they are those that it began with.
     is_own
         Whether this user began the fit, on this computer. Of any other it cannot be said what its files do.
     """
@@ -89,6 +93,7 @@ class Checkpoint:
         self.replace = replace
         self.spent, self.presentations = 0.0, 0
         self.test: str | None = None
+        self.extended: int | None = None
         self.is_own = True
         self.begun = False  # whether what is in the folder was begun here
         self._known: dict[str, Any] | None = None
@@ -130,7 +135,37 @@ class Checkpoint:
         checkpoint._known, checkpoint._digest = known, digest
         checkpoint.is_own = is_signed(digest, stored.get("seal"))
         checkpoint.options = known["options"]
+        if (draws := _read_number(folder / _EXTENDED)) is not None:
+            checkpoint._take_draws(draws)
         return checkpoint
+
+    def extend(self, draws: int) -> None:
+        """Have more draws of each chain than the fit began with: it continues to them, now and after a stop.
+
+        Raises
+        ------
+        InputError
+            When they are not more.
+        """
+        before = self.known["arguments"]["draws"]
+        check_whole("draws", draws, 1, 10**7, 2 * before)
+        made = max((state["draws"] - self.known["arguments"]["tune"] for state in self.states()), default=0)
+        if draws <= made:
+            raise InputError(
+                f"The fit in {self.folder.parent} has {max(made, 0):,} draws of each chain, and {draws:,} were asked "
+                "for, but an extended fit has more: say how many there are in the end."
+            )
+        write_durably(self.folder / _EXTENDED, f"{int(draws)}\n".encode())
+        self._take_draws(int(draws))
+
+    def _take_draws(self, draws: int) -> None:
+        """Be the checkpoint of a fit with so many draws, which nothing but these ends."""
+        known = {**self.known, "arguments": {**self.known["arguments"], "draws": draws}}
+        known["arguments"].pop("until", None)
+        if self.options is not None:  # what the command left open is what it came to
+            self.options = {**self.options, "draws": draws, "chains": known["arguments"]["chains"]}
+            self.options |= {"until": None} if "until" in self.options else {}
+        self._known, self.extended = known, draws
 
     @property
     def known(self) -> dict[str, Any]:
@@ -255,8 +290,7 @@ class Checkpoint:
     def _ask_again(self, model: pm.Model, states: list[dict[str, Any]]) -> None:
         """Show the chip the weights that each chain stopped at: it must answer as it did, or it is another chip."""
         path, op = self.folder / _ASKED, model.likelihood.op
-        with contextlib.suppress(UnreadableError, ValueError):
-            self.presentations = max(int(read_file(path, _MOST_ASKED)), 0)
+        self.presentations = max(_read_number(path) or 0, 0)
         before, known = op.presentations, KnownAnswers(model)
         for state in states:
             try:
@@ -371,10 +405,16 @@ class Checkpoint:
         if not mine:
             self.close()
 
+    def end(self, folder: Path) -> None:
+        """Put the checkpoint of a fit that has ended into `folder`, for it to be extended; one that is there goes."""
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the fit is saved, and only extending it is lost
+            os.replace(self.folder, folder)
+
     def _clear(self) -> None:
         """Delete what a checkpoint consists of, but for the lock and the faults, which the next fit writes to."""
         (self.folder / _DESCRIPTION).unlink(missing_ok=True)  # first: a kill meanwhile leaves no fit with a part lost
-        for name in ("data", _ASKED, _JOURNAL):
+        for name in ("data", _ASKED, _JOURNAL, _EXTENDED):
             (self.folder / name).unlink(missing_ok=True)
         for path in self.folder.glob("chain_[0-9]*"):
             shutil.rmtree(path, ignore_errors=True)
@@ -384,6 +424,14 @@ class Checkpoint:
         with contextlib.suppress(OSError):
             (self.folder / _LOCK).unlink(missing_ok=True)
             self.folder.rmdir()
+
+
+def _read_number(path: Path) -> int | None:
+    """A whole number in a file; None where there is none."""
+    try:
+        return int(read_file(path, _MOST_ASKED))
+    except (UnreadableError, ValueError):
+        return None
 
 
 def _is_state(state: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from bayes_snn.cli.chip_arguments import (
     TokenFile,
 )
 from bayes_snn.cli.chip_options import make_chip, simulated_name
-from bayes_snn.cli.resume import asked, resume_fit, storing
+from bayes_snn.cli.resume import asked, extend_fit, resume_fit, storing
 from bayes_snn.cli.terminal import help_option, option, print_warning, run_app
 from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.files import make_folder, make_new_folder
@@ -35,6 +36,7 @@ from bayes_snn.names import (
     CHAINS,
     CHECKPOINT,
     DRAWS,
+    ENDED,
     NOISE_KINDS,
     PSEUDO_MARGINAL,
     SAMPLERS,
@@ -146,6 +148,9 @@ def command(
     out: Annotated[str | None, option(_OUTPUT, "PATH", "Folder of the fit. [default: a new one in fits/]")] = None,
     overwrite: Annotated[bool, option(_OUTPUT, None, "Replace the fit in --out.", "--overwrite")] = False,
     resume: Annotated[str | None, option(_OUTPUT, "PATH", "Continue the stopped fit in this folder.")] = None,
+    extend: Annotated[
+        str | None, option(_OUTPUT, "PATH", "Add draws to the fit in this folder: --draws says how many it has then.")
+    ] = None,
     trust: Annotated[
         bool,
         option(
@@ -160,6 +165,9 @@ def command(
     scores (fit.json) and two figures. Ctrl-C ends the sampling early and keeps the draws so far; --resume continues
     from there, and after a kill or a power loss.
     """
+    if extend is not None:
+        extend_fit(context, extend, draws, command)
+        return
     if resume is not None:
         resume_fit(context, resume, command)
         return
@@ -263,7 +271,7 @@ def command(
         with progress_shown(console):
             _write(result, split, folder)
         if checkpoint is not None and not result.interrupted:
-            checkpoint.discard()
+            checkpoint.end(folder / ENDED)
     print_fit(console, result, split, folder, ms_per_presentation)
 
 
@@ -382,6 +390,7 @@ def _write(result: FitResult, split: Split, folder: Path) -> None:
                 else:  # of the fit that is replaced
                     (folder / file).unlink(missing_ok=True)
             move_twin(new, folder)
+            shutil.rmtree(folder / ENDED, ignore_errors=True)  # of the fit that is replaced
         except OSError as error:
             raise InputError(
                 f"{folder / file} cannot be replaced ({error.strerror}): give another folder, for example --out "

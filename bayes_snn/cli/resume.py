@@ -16,13 +16,13 @@ from bayes_snn.cli.terminal import say_last
 from bayes_snn.errors import CheckpointError, InputError, said
 from bayes_snn.files import UnreadableError
 from bayes_snn.json_file import in_words
-from bayes_snn.names import AUTO, BUILT_IN, CHECKPOINT, SAMPLERS, is_path
+from bayes_snn.names import AUTO, BUILT_IN, CHECKPOINT, ENDED, SAMPLERS, is_path
 
 if TYPE_CHECKING:
     from bayes_snn.checkpoint.checkpoint import Checkpoint
     from bayes_snn.data import Split
 
-_NOT_STORED = ("resume", "show_help", "out", "overwrite", "check")  # options that do not say what the fit is
+_NOT_STORED = ("resume", "extend", "show_help", "out", "overwrite", "check")  # options that do not say what the fit is
 _FREE = ("token_file", "curve", "trust")  # how the chip is reached today, and what is thought of the folder
 
 
@@ -65,6 +65,34 @@ def how_to_continue(folder: Path) -> str:
     return f"The fit is stored up to here: continue with --resume {folder}."
 
 
+def extend_fit(context: typer.Context, folder: str, draws: int | None, command: Callable[..., None]) -> None:
+    """Continue with a fit that has ended, to more draws; an `InputError` where that cannot be."""
+    from bayes_snn.checkpoint.checkpoint import Checkpoint
+
+    if not folder.strip():
+        raise InputError("--extend was empty, but the folder of a fit that has ended is expected: give it.")
+    if draws is None:
+        raise InputError(
+            "--extend came without --draws, which says how many draws each chain has in the end: give both."
+        )
+    path = Path(os.path.expanduser(folder))
+    if (path / CHECKPOINT).exists():
+        raise InputError(f"{path} holds a fit that was stopped: continue with --resume {path} first, then extend it.")
+    if not (path / ENDED).is_dir():
+        raise InputError(
+            f"{path} holds no fit that can be extended: give the folder of a fit that this version has made with "
+            "'auto', 'twin', 'sitewise' or another sampler that is stored while it runs."
+        )
+    Checkpoint.open(path / ENDED).extend(draws)
+    os.replace(path / ENDED, path / CHECKPOINT)
+    try:
+        resume_fit(context, folder, command)
+    except InputError:
+        if context.obj is None:  # it was refused before it began
+            os.replace(path / CHECKPOINT, path / ENDED)
+        raise
+
+
 def resume_fit(context: typer.Context, folder: str, command: Callable[..., None]) -> None:
     """Run the command again with the options of a stopped fit; an `InputError` where others were given with them."""
     from bayes_snn.checkpoint.checkpoint import Checkpoint
@@ -80,7 +108,7 @@ def resume_fit(context: typer.Context, folder: str, command: Callable[..., None]
         )
     for name, value in context.params.items():
         source = context.get_parameter_source(name)
-        if name == "resume" or name in _FREE or source is None or source.name != "COMMANDLINE":
+        if name in ("resume", "extend") or name in _FREE or source is None or source.name != "COMMANDLINE":
             continue
         option = "--" + {"own_chip": "chip"}.get(name, name.replace("_", "-"))
         if name in _NOT_STORED:
@@ -100,7 +128,8 @@ def resume_fit(context: typer.Context, folder: str, command: Callable[..., None]
             f"The fit in {checkpoint.folder} was begun with the option {lost[0]!r:.60}, which this version does not "
             "have: continue with the version that began it, or fit again."
         )
-    options = {**context.params, "bias": False, **checkpoint.options, "resume": None}  # which once there was none of
+    options = {**context.params, "bias": False, **checkpoint.options}  # a bias, which once there was none of
+    options |= {"resume": None, "extend": None}
     directory = Path(checkpoint.known["directory"])
     if options["data"] not in BUILT_IN:
         options["data"] = str(directory / options["data"])

@@ -212,6 +212,8 @@ def fit(
                 if prepared is None and chains is None:  # chains that are not short
                     sampling = replace(sampling, chains=None).with_chains(len(labels))
                     starts = prior_starts(model, sampling.n_chains, start_seed)
+                if saving is not None and saving.extended is not None:  # beyond the budget that it was learned with
+                    sampling = replace(sampling, draws=saving.extended)
                 arguments |= sampling.as_arguments(choice.as_dict(chip.spec))
                 arguments |= {"twin": "given"} if twin is not None else {}
                 begin()

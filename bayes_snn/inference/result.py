@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,7 +72,7 @@ from bayes_snn.inference.kept_twin import keep_twin
 from bayes_snn.inference.stacking import FEWEST_DRAWS, chain_weights, is_worth_stacking
 from bayes_snn.inference.twin_checks import twin_checks
 from bayes_snn.likelihood import BETA, Readout
-from bayes_snn.names import CHECKPOINT
+from bayes_snn.names import CHECKPOINT, ENDED
 from bayes_snn.posterior.noisy import PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.version import PACKAGES, __version__
 
@@ -515,6 +516,7 @@ class FitResult:
             raise InputError(
                 f"{folder} holds {state}: give another folder, or save(..., overwrite=True) to replace it."
             )
+        shutil.rmtree(folder / ENDED, ignore_errors=True)  # of the fit that is replaced
         if not unfinished:
             return self._write(folder)
         from bayes_snn.checkpoint.checkpoint import Checkpoint  # it comes with PyMC, which other fits do not need

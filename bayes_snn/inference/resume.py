@@ -1,4 +1,4 @@
-"""`resume()`: continue with a fit that was stopped; the command does it with `--resume`."""
+"""`resume()` continues with a fit that was stopped, `extend()` with one that ended; `--resume` and `--extend` do it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,34 @@ from bayes_snn.errors import CheckpointError, said
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
 from bayes_snn.inference.sampling import Sampling
-from bayes_snn.names import is_path
+from bayes_snn.names import ENDED, is_path
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
+
+
+def extend(checkpoint: str | Path | Checkpoint, draws: int, chip: Chip | None = None, **options: Any) -> FitResult:
+    """Add draws to a fit that has ended: the whole fit, as if it had been asked for so many from the beginning.
+
+    With a twin the moves to a draw stay as many as they were.
+
+    Parameters
+    ----------
+    checkpoint
+        The folder that `fit(checkpoint=)` named, or the fit folder of the command.
+    draws
+        Draws of each chain in the end.
+    chip, options
+        As for `resume`.
+
+    Raises
+    ------
+    InputError
+        When there are as many draws already, and as `resume` does.
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        ended = Path(checkpoint) / ENDED
+        checkpoint = Checkpoint.open(ended if ended.is_dir() else checkpoint)
+    checkpoint.extend(draws)
+    return resume(checkpoint, chip, **options)
 
 
 def resume(

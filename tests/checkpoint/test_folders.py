@@ -92,7 +92,7 @@ def test_of_two_fits_in_one_folder_one_is_refused_and_the_other_loses_nothing(ov
     monkeypatch.setattr("bayes_snn.checkpoint.checkpoint.LOCK_PATIENCE", 20.0)
     assert run(monkeypatch, "--resume", "one") == 0, capsys.readouterr()
     assert load_fit("one").posterior.posterior.sizes["draw"] == 60
-    assert {path.name for path in Path("one").iterdir()} == set(command.FILES)
+    assert {path.name for path in Path("one").iterdir()} == {*command.FILES, "ended"}
 
 
 @pytest.fixture

@@ -248,8 +248,48 @@ def test_a_stopped_fit_goes_on_from_any_directory(tmp_path, monkeypatch, capsys)
     assert not resumed.interrupted
     for group in ("posterior", "sample_stats", "log_likelihood"):
         assert whole.posterior[group].dataset.equals(resumed.posterior[group].dataset)
-    assert {path.name for path in stopped.iterdir()} == set(command.FILES)
+    assert {path.name for path in stopped.iterdir()} == {*command.FILES, "ended"}
     np.testing.assert_array_equal(whole.predict(whole.train_inputs), resumed.predict(whole.train_inputs))
+
+
+def test_a_fit_that_has_ended_is_extended_as_if_more_had_been_asked_for(tmp_path, home, monkeypatch, capsys):
+    for name in ("mine.csv", "prior.py"):
+        shutil.copy(home / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *TINY, "--out", "grown") == 0
+    assert run(monkeypatch, *[each for each in TINY if "--draws" not in each], "--draws=9", "--out", "long") == 0
+    assert run(monkeypatch, "--extend", "grown", "--draws", "7") == 0, capsys.readouterr()
+    assert load_fit("grown").posterior.posterior.sizes["draw"] == 7
+    assert run(monkeypatch, "--extend", "grown", "--draws", "9") == 0, capsys.readouterr()
+    grown, long = load_fit("grown"), load_fit("long")
+    assert grown.arguments == long.arguments
+    assert grown.scores == long.scores
+    assert grown.posterior["posterior"].dataset.equals(long.posterior["posterior"].dataset)
+    # another fit in the folder takes its state away with it
+    assert run(monkeypatch, *TINY, "--seed=4", "--out", "grown", "--overwrite") == 0
+    assert run(monkeypatch, "--extend", "grown", "--draws", "6") == 0, capsys.readouterr()
+    assert load_fit("grown").arguments["seed"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--extend", "whole"], "--extend came without --draws"),
+        (["--extend", " ", "--draws", "9"], "--extend was empty"),
+        (["--extend", "nowhere", "--draws", "9"], "nowhere holds no fit that can be extended"),
+        (["--extend", "stopped", "--draws", "9"], "holds a fit that was stopped: continue with --resume stopped first"),
+        (["--extend", "whole", "--draws", "5"], "and 5 were asked for, but an extended fit has more"),
+        (["--extend", "whole", "--draws", "9", "--sigma", "2"], "--sigma was 2, but the fit in"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused_and_stays_as_it_is(arguments, told, home, refused, tmp_path, monkeypatch):
+    for name in ("whole", "stopped"):
+        shutil.copytree(home / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(str(path) for path in tmp_path.rglob("*") if path.name != "extended")
+    assert told in refused(*arguments)
+    assert sorted(str(path) for path in tmp_path.rglob("*") if path.name != "extended") == before
+    assert load_fit("whole").posterior.posterior.sizes["draw"] == 5
 
 
 LAB = """
