@@ -19,10 +19,11 @@ from bayes_snn import LIFChip, fit, load_data, split_data
 from bayes_snn.checks.leave_one_out import compare
 from bayes_snn.checks.prior_check import prior_predictive
 from bayes_snn.checks.prior_figures import draw_prior
+from bayes_snn.posterior.weight_scales import weight_scales
 
 data = split_data(load_data("wine"), n_train=80, seed=0)
 chip = LIFChip((13, 5, 3), distortion="comparator", sigma=1.0, seed=0)
-PRIORS = ("gaussian", "hierarchical", "student_t", "horseshoe")
+PRIORS = ("gaussian", "standard_normal", "hierarchical", "student_t", "horseshoe")
 
 # %% [markdown]
 # ## Which spike rates does a prior believe in?
@@ -39,10 +40,18 @@ for name, found in before.items():
 draw_prior(before)
 
 # %% [markdown]
-# Two things to see. Under each of these priors about half of the output neurons or more are silent, and about half of
-# the answers are undecided: before any label came, the chip says little. And the horseshoe, which has a few huge
-# weights, has the most saturated hidden neurons. A prior can also be plainly wrong. With a standard deviation of 0.05
-# hardly a current reaches the threshold:
+# Under `standard_normal`, Normal(0, 1) for all weights and once the default, half of the output neurons are silent and
+# half of the answers undecided. A neuron receives a sum over its fan-in: five hidden neurons that spike now and then
+# hardly bring an output to its threshold with weights of size 1. So `gaussian`, the default, and all other priors have a
+# scale for each layer, with which currents spread over three thresholds whatever the fan-in. Both figures are about
+# halved:
+
+# %%
+print([round(scale, 2) for scale in weight_scales(chip)])
+
+# %% [markdown]
+# The horseshoe, which has a few huge weights, has the most saturated hidden neurons. A prior can also be plainly wrong.
+# With a standard deviation of 0.05 hardly a current reaches the threshold:
 
 
 # %%
@@ -58,7 +67,7 @@ print(prior_predictive(chip, data.train_inputs, too_narrow, data.train_labels, d
 #
 # ## Which prior predicts best?
 #
-# Four short fits on the same training samples. Leave-one-out cross-validation (LOO) estimates from the draws alone how
+# Five short fits on the same training samples. Leave-one-out cross-validation (LOO) estimates from the draws alone how
 # well each would predict a sample that it has not seen.
 
 # %%
@@ -95,8 +104,9 @@ axes.set_ylim(len(table) - 0.5, -0.5)
 axes.spines[["top", "right"]].set_visible(False)
 
 # %% [markdown]
-# Here the two agree, though LOO could not be trusted alone: the Gaussian, which has no scale to learn, predicts worst,
-# and the three others can hardly be told apart.
+# Here the two agree, though LOO could not be trusted alone: weights of size 1 in every layer have the lowest log score,
+# scales by the fan-in a higher one, and scales that are learned around these the highest. Accuracy does not tell them
+# apart.
 #
 # ## Does the answer hang on the prior?
 #

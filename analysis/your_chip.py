@@ -88,8 +88,8 @@ rows = [f"| {name} | {score['accuracy']:.2f} | {score['log_score']:.2f} |" for n
 Markdown("\n".join(["| estimate | test accuracy | log score |", "|---|---|---|", *rows]))
 
 # %% [markdown]
-# The ensemble runs the chip with many draws and averages. The three others are one set of weights each, to be
-# programmed once.
+# The ensemble runs the chip with many draws and averages; `stacked` does so with a weight for each chain, as these have
+# not mixed. The three others are one set of weights each, to be programmed once.
 #
 # ## What if the chip answers nonsense?
 #
