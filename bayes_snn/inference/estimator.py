@@ -50,8 +50,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
     sampler, budget, draws, tune, chains, cores, noise, repeats, remeasure, until
         As in `fit`; but `cores` is 1, for scikit-learn's tools run estimators in parallel themselves.
     estimate
-        What predicts: "ensemble", "mean", "map" or "medoid"; setting one of these after `fit` needs no new fit. Or
-        "distilled", one set of weights that `fit` then trains to answer as the ensemble does.
+        What predicts: "ensemble", "mean", "map", "medoid", or "stacked" of chains with 25 draws at least; setting one
+        of these after `fit` needs no new fit. Or "distilled", one set of weights that `fit` then trains to answer as the ensemble does.
     random_state
         A whole number is the `seed` of `fit`. A RandomState draws one at every fit, None takes NumPy's global one.
 
