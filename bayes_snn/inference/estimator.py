@@ -51,7 +51,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         As in `fit`; but `cores` is 1, for scikit-learn's tools run estimators in parallel themselves.
     estimate
         What predicts: "ensemble", "mean", "map", "medoid", or "stacked" of chains with 25 draws at least; setting one
-        of these after `fit` needs no new fit. Or "distilled", one set of weights that `fit` then trains to answer as the ensemble does.
+        of these after `fit` needs no new fit. Or "distilled", one set of weights that `fit` then trains to answer as
+        the ensemble does.
     random_state
         A whole number is the `seed` of `fit`. A RandomState draws one at every fit, None takes NumPy's global one.
 
