@@ -18,7 +18,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import accuracy_interval
 from bayes_snn.inference.fit_summary import distilled_in_words, readout_in_words, twin_in_words
 from bayes_snn.inference.result import FitResult
-from bayes_snn.names import SAMPLERS
+from bayes_snn.names import ENDED, SAMPLERS
 from bayes_snn.posterior.noisy import noise_in_words
 
 
@@ -91,6 +91,13 @@ def print_fit(
     if noise := noise_in_words(result.arguments):
         console.print(f"The chip is noisy: {noise}.", highlight=False)
     console.print(f"The fit is in {folder}/", highlight=False, markup=False, soft_wrap=True)
+    if not result.diagnosis.converged and (folder / ENDED).is_dir():
+        console.print(
+            f"More draws of it: python -m bayes_snn.fit --extend {folder} --draws {result.diagnosis.draws_wanted}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def cost_table(result: FitResult) -> Table:

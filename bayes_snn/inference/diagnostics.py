@@ -72,6 +72,15 @@ class Diagnosis:
         """Of predictions and log-likelihood, the lesser of the two; nan of too few draws to tell."""
         return min(self.function.ess, self.log_likelihood.ess)
 
+    @property
+    def draws_wanted(self) -> int:
+        """Draws of each chain that may do, by what these have come to: twice as many where chains do not agree."""
+        if self.converged or self.n_chains < 2 or self.n_draws < 4:
+            return max(self.n_draws, 2 * ESS_PER_CHAIN)
+        if not max(self.function.r_hat, self.log_likelihood.r_hat) <= R_HAT_LIMIT:
+            return 2 * self.n_draws
+        return self.n_draws * math.ceil(ESS_PER_CHAIN * self.n_chains / max(self.effective_draws, 1.0))
+
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, for JSON."""
         return asdict(self)

@@ -257,6 +257,8 @@ def test_a_fit_that_has_ended_is_extended_as_if_more_had_been_asked_for(tmp_path
         shutil.copy(home / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, *TINY, "--out", "grown") == 0
+    wanted = load_fit("grown").diagnosis.draws_wanted
+    assert f"--extend grown --draws {wanted}\n" in capsys.readouterr().out
     assert run(monkeypatch, *[each for each in TINY if "--draws" not in each], "--draws=9", "--out", "long") == 0
     assert run(monkeypatch, "--extend", "grown", "--draws", "7") == 0, capsys.readouterr()
     assert load_fit("grown").posterior.posterior.sizes["draw"] == 7

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, diagnose, shown_ess, shown_r_hat
+from bayes_snn.inference.diagnostics import (
+    ESS_PER_CHAIN,
+    R_HAT_LIMIT,
+    Diagnosis,
+    Space,
+    diagnose,
+    shown_ess,
+    shown_r_hat,
+)
 
 CHAINS, DRAWS = 4, 500
 
@@ -320,3 +328,13 @@ def test_no_rounding_hides_on_which_side_of_a_limit_a_value_is():
     )
     assert shown_r_hat(np.inf) == shown_r_hat(1e6) == "above 100"
     assert (shown_ess(199.99), shown_ess(200.0)) == ("199", "200")
+
+
+@pytest.mark.parametrize(
+    ("r_hat", "ess", "expected"),
+    [(1.2, 150.0, 120), (1.01, 30.0, 60 * 4), (1.01, 99.0, 120), (1.01, 0.2, 60 * 100), (1.01, 100.0, 100)],
+)
+def test_draws_that_may_do(r_hat, ess, expected):
+    good = Space(1.0, 500.0, 0.0, 1)
+    found = Diagnosis(2, 60, good, Space(r_hat, ess, 0.0, 1), good, "", r_hat < 1.05 and ess >= 100, True)
+    assert found.draws_wanted == expected
