@@ -42,8 +42,8 @@ draw_prior(before)
 # %% [markdown]
 # Under `standard_normal`, Normal(0, 1) for all weights and once the default, half of the output neurons are silent and
 # half of the answers undecided. A neuron receives a sum over its fan-in: five hidden neurons that spike now and then
-# hardly bring an output to its threshold with weights of size 1. So `gaussian`, the default, and all other priors have a
-# scale for each layer, with which currents spread over three thresholds whatever the fan-in. Both figures are about
+# hardly bring an output to its threshold with weights of size 1. So `gaussian`, the default, and all other priors have
+# a scale for each layer, with which currents spread over three thresholds whatever the fan-in. Both figures are about
 # halved:
 
 # %%
