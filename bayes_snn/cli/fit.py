@@ -265,7 +265,7 @@ def command(
             ):
                 if (found := _later(f"The {part} scores are missing", result.evaluate, inputs, labels)) is not None:
                     result.scores[part] = found
-            if "test" in result.scores:  # nothing is shown again: answers are remembered
+            if "test" in result.scores and chip.spec.deterministic:  # nothing is shown again: answers are remembered
                 result.scores["classes"] = result.by_class(split.test_inputs, split.test_labels)
             result.scores["baselines"] = baseline_scores(split)
         with progress_shown(console):

@@ -20,11 +20,12 @@ from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.data import Split, check_parts, load_data, split_data
 from bayes_snn.errors import InputError, in_one_sentence
 from bayes_snn.estimates.metrics import evaluate
-from bayes_snn.estimates.predict import ALL_ESTIMATES, DEPLOYABLE, choose_deployable
+from bayes_snn.estimates.predict import DEPLOYABLE, DISTILLED, ESTIMATES, choose_deployable
 from bayes_snn.studies.cells import Cell, digest_file
 from bayes_snn.version import package_versions
 
-SCORES = ("accuracy", "log_score", "calibration_error", "brier_score", "balanced_accuracy", "auc")
+SCORES = ("accuracy", "log_score", "calibration_error", "brier_score")  # in the rows of a study
+SCORED = ("chosen", *ESTIMATES, DISTILLED)
 TIMES = ("run", "started", "finished", "seconds")  # columns in which two runs of one cell differ
 
 _one_at_a_time = threading.Lock()  # PyMC and warnings filters are not made for several threads of one process
@@ -153,18 +154,15 @@ def make_chip(cell: Cell, split: Split) -> LIFChip:
 
 
 def score_columns(part: str, scores: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Scores of each estimate as columns: `test_mean_accuracy` and its like."""
-    return {f"{part}_{name}_{score}": value for name, each in scores.items() for score, value in each.items()}
+    """Scores of each estimate as columns: `test_mean_accuracy` and its like; others are left out."""
+    return {
+        f"{part}_{name}_{score}": each[score] for name, each in scores.items() if name in SCORED for score in SCORES
+    }
 
 
 def score_names() -> list[str]:
     """All columns of scores that a row can have, in order."""
-    return [
-        f"{part}_{estimate}_{score}"
-        for part in ("train", "test")
-        for estimate in ("chosen", *ALL_ESTIMATES)
-        for score in SCORES
-    ]
+    return [f"{part}_{estimate}_{score}" for part in ("train", "test") for estimate in SCORED for score in SCORES]
 
 
 def _parts(split: Split) -> list[tuple[str, Any, Any]]:

@@ -33,6 +33,7 @@ from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from tests.chips.remote.test_remote import serving
 from tests.helpers.fits import same_draws
 from tests.helpers.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, z_scores
+from tests.helpers.unit_scales import in_unit_scales
 from tests.samplers.test_samplers import LIMIT, sample
 
 RANGES = [(-4.0, 4.0), (-1.0, 4.0), (-0.7, 4.0), (0.0, 3.0), (-2.5, 0.3)]
@@ -198,7 +199,7 @@ def test_bad_grids():
 
 
 def lif_chip():
-    return LIFChip((1, 2), ["comparator", "quantisation"], [1.0, 3], 4, n_steps=12)
+    return in_unit_scales(LIFChip((1, 2), ["comparator", "quantisation"], [1.0, 3], 4, n_steps=12))
 
 
 CHIPS = {"sigmoid": SigmoidChip, "lif": lif_chip}

@@ -208,7 +208,7 @@ def test_a_sweep_of_the_chip_s_own_is_equal_to_one_of_a_black_box():
 
 def test_a_deterministic_chip_is_not_asked_twice():
     chip = Tally(small_chip())
-    result = small_fit(chip, "demetropolis", draws=30)
+    result = small_fit(chip, "demetropolis", draws=30, weights="standard_normal")
     weights = np.concatenate([each.reshape(60, -1) for each in result.draws.weights], axis=1)
     different = len(np.unique(weights, axis=0))
     assert different < 60  # a chain stays where it is at most draws

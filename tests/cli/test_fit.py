@@ -377,7 +377,8 @@ def test_overwrite_replaces_the_whole_fit(old: Path, run: Run) -> None:
     assert ended.code == 0, ended
     after = everything(old)
     assert after.keys() == before.keys()
-    assert {name for name in after if after[name] == before[name]} == {"old/notes.txt"}
+    kept = {name for name in after if after[name] == before[name] and not name.startswith("old/ended")}
+    assert kept == {"old/notes.txt"}
     check_folder(old)
 
 
@@ -455,8 +456,9 @@ def check_folder(folder: Path) -> dict[str, Any]:
             assert scores.keys() == evaluate(np.array([[0.5, 0.5]]), np.array([0])).keys()
             assert 0 <= scores["accuracy"] <= 1
     assert stored["baselines"].keys() == {"chance", "logistic"}
-    recalls = [each["recall"] for each in stored["classes"].values()]
-    assert stored["test"]["ensemble"]["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    if "classes" in stored:  # of a deterministic chip
+        recalls = [each["recall"] for each in stored["classes"].values()]
+        assert stored["test"]["ensemble"]["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert stored["diagnosis"]["verdict"].endswith(".")
     assert stored["presentations"] > 0
     assert stored["passes"] == stored["presentations"] / stored["arguments"]["n_train"]
@@ -578,7 +580,7 @@ def test_a_file_without_a_header_and_its_report(run: Run) -> None:
 
 def test_a_model_by_path_and_a_csv_with_text_labels(run: Run) -> None:
     # brackets are markup to Rich, and a file name to everyone else
-    Path("[mine].py").write_text(GAUSSIAN.replace("sigma=1.0", "sigma=1e-3"))
+    Path("[mine].py").write_text(GAUSSIAN.replace("sigma=scale", "sigma=1e-3"))
     Path("[my] data.csv").write_text("height,width,kind\n" + SAMPLES)
     ended = run("--model", "[mine].py", "--data", "[my] data.csv", "--target", "kind", "--n-train", "20")
     assert (ended.code, ended.err) == (0, "")

@@ -20,6 +20,7 @@ from bayes_snn.inference.load import load_fit
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.build import available_models
+from bayes_snn.posterior.weight_scales import weight_scales
 from bayes_snn.samplers.by_name import STEPS
 from tests.helpers.fits import CountingChip, FaultyChip, InterruptingChip, same_draws, twin_for
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
@@ -72,8 +73,9 @@ def test_a_fit_of_three_classes(sampler, tmp_path):
         weights = [tree.posterior[name].values[place] for name in names]
         terms = log_likelihood(chip.chip.run(weights, X), Y, 0.5)
         np.testing.assert_allclose(tree.log_likelihood["label"].values[place], terms, rtol=1e-12)
-        for name, w in zip(names, weights, strict=True):
-            assert float(tree.log_prior[name].values[place]) == pytest.approx(stats.norm.logpdf(w).sum())
+        for name, w, scale in zip(names, weights, weight_scales(chip), strict=True):
+            expected = stats.norm(scale=scale).logpdf(w).sum()
+            assert float(tree.log_prior[name].values[place]) == pytest.approx(expected)
 
     # what was shown to the chip in training is charged: all but the evaluation of the draws, and a few runs of PyMC
     # before the first draw

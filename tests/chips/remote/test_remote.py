@@ -21,7 +21,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bayes_snn.chips.by_name import find_chip
-from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.link.link import Link
 from bayes_snn.chips.remote.address import is_local, split_address
@@ -34,6 +33,7 @@ from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.inference.fit import fit
 from tests.helpers.fits import same_draws
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
+from tests.helpers.unit_scales import unit_spec
 
 WEIGHTS = [np.array([[1.0, -1.0]])]
 LONG = 60_000  # ms
@@ -943,4 +943,4 @@ def test_headers_are_plain_json():
     }
     with pytest.raises(WireError):
         decode([b"cos\nsystem\n(S'true'\ntR."])  # a pickle is no message
-    assert ChipSpec((1, 2), 12) == SigmoidChip().spec
+    assert unit_spec((1, 2), 12) == SigmoidChip().spec
