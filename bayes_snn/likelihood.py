@@ -76,6 +76,12 @@ def log_likelihood(
     return terms
 
 
+def draw_labels(probabilities: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A label (n_samples,) for each row of class probabilities (n_samples, n_classes)."""
+    beyond = rng.random((len(probabilities), 1)) > probabilities.cumsum(axis=1)[:, :-1]
+    return np.asarray(beyond.sum(axis=1), np.int64)
+
+
 def log_mean(runs: Sequence[Floats] | Floats) -> NDArray[np.float64]:
     """Log of the mean of the exponentials of runs (n_runs, ...): log p of each sample, averaged as probabilities.
 

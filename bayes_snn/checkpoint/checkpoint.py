@@ -163,8 +163,7 @@ class Checkpoint:
         known = {**self.known, "arguments": {**self.known["arguments"], "draws": draws}}
         known["arguments"].pop("until", None)
         if self.options is not None:  # what the command left open is what it came to
-            self.options = {**self.options, "draws": draws, "chains": known["arguments"]["chains"]}
-            self.options |= {"until": None} if "until" in self.options else {}
+            self.options = {**self.options, "draws": draws, "chains": known["arguments"]["chains"], "until": None}
         self._known, self.extended = known, draws
 
     @property
@@ -406,8 +405,7 @@ class Checkpoint:
             self.close()
 
     def end(self, folder: Path) -> None:
-        """Put the checkpoint of a fit that has ended into `folder`, for it to be extended; one that is there goes."""
-        shutil.rmtree(folder, ignore_errors=True)
+        """Put the checkpoint of a fit that has ended into `folder`, which is not there, for it to be extended."""
         with contextlib.suppress(OSError):  # the fit is saved, and only extending it is lost
             os.replace(self.folder, folder)
 

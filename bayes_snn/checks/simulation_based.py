@@ -26,9 +26,10 @@ from scipy import stats
 
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, ask_counts, check_chip, check_inputs, frozen
 from bayes_snn.errors import InputError, check_whole
+from bayes_snn.groups import BIAS, SCALE
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.result import FitResult
-from bayes_snn.likelihood import BETA, Readout
+from bayes_snn.likelihood import BETA, Readout, draw_labels
 from bayes_snn.posterior.build import build_model, other_terms
 from bayes_snn.posterior.prior_draws import check_finite, draw_prior
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
@@ -94,14 +95,14 @@ class Calibration:
     @property
     def verdict(self) -> str:
         """What the ranks say, in words."""
-        table, n, short = self.table(), self.ranks.sizes["replicate"], ""
+        table, p, n, short = self.table(), self.p, self.ranks.sizes["replicate"], ""
         if (typical := float(np.median(self.effective))) < self.n_draws:
             short = (
                 f" Half of the fits have fewer than {typical:.0f} effective draws of log L, but {self.n_draws} are "
                 "ranked, which makes ranks too extreme: draw longer, or rank fewer."
             )
-        if self.p > LIMIT:
-            told = f"Ranks of all {len(table)} quantities are uniform, as far as {n} fits can tell (p {self.p:.2f})."
+        if p > LIMIT:
+            told = f"Ranks of all {len(table)} quantities are uniform, as far as {n} fits can tell (p {p:.2f})."
             return f"{told}{short}"
         worst = table.loc[table["p"].idxmin()]
         faults = {
@@ -111,7 +112,7 @@ class Calibration:
             "are too wide": (1.0 - worst["spread"]) * (2.5 * n) ** 0.5,
         }
         return (
-            f"Ranks of {table['p'].idxmin()!r} are not uniform in {n} fits (p {self.p:.2g}, of all quantities): its "
+            f"Ranks of {table['p'].idxmin()!r} are not uniform in {n} fits (p {p:.2g}, of all quantities): its "
             f"draws {max(faults, key=faults.__getitem__)}. If longer chains do not end it, the sampler or the model is "
             f"wrong.{short}"
         )
@@ -164,13 +165,13 @@ def sbc(
     prior = load_prior(weights)
     readout = load_readout(readout, prior)
     model = build_model(chip, inputs, np.zeros(len(inputs), int), prior, beta=beta, readout=readout)
-    if model.potentials or other_terms(model):
+    if other_terms(model):
         raise InputError(
             "The prior has terms beside its distributions (pm.Potential, or observed variables of its own), which its "
             "draws ignore, but calibration needs draws: state them as distributions."
         )
     likelihood, rng = model.likelihood, np.random.default_rng(seed)
-    scalars = [rv for rv in model.free_RVs if rv.ndim == 0 or rv.name in ("beta", "bias")]
+    scalars = [rv for rv in model.free_RVs if rv.ndim == 0 or rv.name in (SCALE, BIAS)]
     moving = [] if likelihood.fixed is not None else [likelihood.beta, likelihood.bias]
     check_whole("n", n, 1, None, 100)
     variables = [*likelihood.weights, *moving, *scalars]
@@ -214,7 +215,7 @@ def posterior_sbc(
     check_whole("n", n, 1, None, 50)
     observed = np.asarray(result.posterior["observed_data/label"].values)
     posterior = result.posterior["posterior"].dataset.stack(every=("chain", "draw"))
-    names = [str(name) for name, values in posterior.items() if values.ndim == 1 or name in ("beta", "bias")]
+    names = [str(name) for name, values in posterior.items() if values.ndim == 1 or name in (SCALE, BIAS)]
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(draws), size=int(n), replace=len(draws) < n)
     weights = options.pop("weights", result.arguments.get("model"))
@@ -258,9 +259,8 @@ def _ranked(
         known, readout = truth(i)
         counts = ask_counts(chip, [known[name] for name in names], inputs)
         shown += len(inputs)
-        probabilities = readout.probabilities(counts)
-        drawn = (rng.random((len(inputs), 1)) > probabilities.cumsum(axis=1)[:, :-1]).sum(axis=1)
-        labels = np.concatenate([observed, drawn[len(observed) :]]).astype(np.int64)
+        labels = draw_labels(readout.probabilities(counts), rng)
+        labels[: len(observed)] = observed
         result = fitted(i, labels, int(rng.integers(2**31)))
         shown += result.cost.total
         terms = readout.log_p([counts], labels)

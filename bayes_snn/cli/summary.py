@@ -21,6 +21,8 @@ from bayes_snn.inference.result import FitResult
 from bayes_snn.names import ENDED, SAMPLERS
 from bayes_snn.posterior.noisy import noise_in_words
 
+MOST_CLASSES = 20  # in a table at the command line
+
 
 def check_pace(milliseconds: float | None) -> None:
     """An `InputError` for a time per presentation that no chip can have."""
@@ -113,9 +115,6 @@ def cost_table(result: FitResult) -> Table:
     for i, (name, n) in enumerate([*rows, ("in all", total)]):
         table.add_row(name, f"{n:,}", f"{n / n_train:,.0f}", end_section=i == len(rows) - 1)
     return table
-
-
-MOST_CLASSES = 20  # in a table at the command line
 
 
 def class_table(classes: dict[str, dict[str, Any]]) -> Table:

@@ -73,13 +73,16 @@ class Diagnosis:
         return min(self.function.ess, self.log_likelihood.ess)
 
     @property
+    def agree(self) -> bool:
+        """Whether chains agree in predictions and log-likelihood: both R-hats are within the limit."""
+        return bool(self.function.r_hat <= R_HAT_LIMIT and self.log_likelihood.r_hat <= R_HAT_LIMIT)
+
+    @property
     def draws_wanted(self) -> int:
         """Draws of each chain that may do, by what these have come to: twice as many where chains do not agree."""
         if self.converged or self.n_chains < 2 or self.n_draws < 4:
             return max(self.n_draws, 2 * ESS_PER_CHAIN)
-        if not max(self.function.r_hat, self.log_likelihood.r_hat) <= R_HAT_LIMIT:
-            return 2 * self.n_draws
-        return self.n_draws * math.ceil(ESS_PER_CHAIN * self.n_chains / max(self.effective_draws, 1.0))
+        return self.n_draws * (_times(self.effective_draws, self.n_chains) if self.agree else 2)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, for JSON."""
@@ -235,6 +238,11 @@ def _constant(array: xr.DataArray) -> NDArray[np.bool_]:
     return np.ravel(np.ptp(values, axis=(0, 1)) == 0)
 
 
+def _times(effective: float, n_chains: int) -> int:
+    """How many times as many draws would be enough, where so many of them are effective."""
+    return math.ceil(ESS_PER_CHAIN * n_chains / max(effective, 1.0))
+
+
 def _good(space: Space, n_chains: int) -> bool:
     return bool(space.r_hat <= R_HAT_LIMIT and space.ess >= ESS_PER_CHAIN * n_chains)
 
@@ -288,10 +296,9 @@ def _verdict(n_draws: int, n_chains: int, spaces: Mapping[str, Space]) -> tuple[
         )
     elif max(space.r_hat for space in of_predictions) <= R_HAT_LIMIT:
         least = min(space.ess for space in of_predictions)
-        times = math.ceil(ESS_PER_CHAIN * n_chains / max(least, 1.0))
         verdict = (
             "The chains agree, but their draws are too correlated for error bars: draw longer, about "
-            f"{times:,} times as many draws."
+            f"{_times(least, n_chains):,} times as many draws."
         )
     else:
         where = f", neither in {inner} nor in the predictions" if inner else " in the predictions"

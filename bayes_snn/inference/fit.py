@@ -172,6 +172,8 @@ def fit(
     )
     _warn_of_scale(model.likelihood.op.inputs, feature_names)
     sampling = sampling.with_chains(len(labels))
+    if sampling.until is not None:  # before anything is shown; a twin that cannot be learned may still end it later
+        check_chains(model.likelihood.op, sampling.n_chains, sampling.cores_on(chip), sampling.may_use_twin)
     compiling = Compiling(started, shown=bool(progress))
     start_seed, sample_seed, noise_seed, twin_seed = np.random.SeedSequence(seed).spawn(4)
     if chip.spec.drifting and hasattr(chip, "restart_noise"):  # chains then continue where the one before them ended
@@ -221,9 +223,8 @@ def fit(
             rng = np.random.default_rng(sample_seed)
             asked, ending = RememberingChip(chip, AnswerMemory(), recording.append), None
             if sampling.until is not None:
-                in_turns = sampling.cores_on(chip) > 1 or can_take_turns(model.likelihood.op)
-                check_chains(chip, prepared is not None, chains, in_turns)
-                ending = Until(sampling.until, model, asked, chains, tune, draws)
+                check_chains(model.likelihood.op, chains, sampling.cores_on(chip), prepared is not None)
+                ending = Until(sampling.until, model, asked, chains, draws)
             if SAMPLERS[sampler].population:
                 trace, interrupted = sample_population(sampler, model, draws, chains, rng, bool(progress)), False
                 presentations = int(trace.sample_stats["presentations"].isel(draw=-1).sum())
@@ -326,7 +327,7 @@ def _sample_chains(
         traces.note(trace)
         guard.callback(trace, draw)
         if ending is not None:
-            ending.note(trace)
+            ending.look(traces)
 
     with guard:
         with compiling:

@@ -29,6 +29,15 @@ class Traces:
         """Remember the trace of a chain; called at each of its draws."""
         self._traces[trace.chain] = trace
 
+    @property
+    def lengths(self) -> list[int]:
+        """Draws behind the warm-up of each chain that has begun."""
+        return [max(0, len(trace) - self._tune) for trace in self._traces.values()]
+
+    def first(self, n: int) -> xr.DataTree:
+        """The first n draws of each chain behind the warm-up."""
+        return self._cut([self._traces[chain] for chain in sorted(self._traces)], n)
+
     def draws(self) -> xr.DataTree | None:
         """Posterior and sample stats of the draws behind the warm-up, None where there are none.
 
@@ -39,9 +48,11 @@ class Traces:
         if not lengths.any():
             return None
         n_chains = int(np.argmax(lengths * np.arange(1, len(lengths) + 1))) + 1
-        stop = self._tune + int(lengths[n_chains - 1])
         kept = sorted(traces[:n_chains], key=lambda trace: trace.chain)
-        tree: xr.DataTree = pm.to_inference_data(MultiTrace(kept)[self._tune : stop], model=self._model)
+        return self._cut(kept, int(lengths[n_chains - 1]))
+
+    def _cut(self, traces: list[Any], n: int) -> xr.DataTree:
+        tree: xr.DataTree = pm.to_inference_data(MultiTrace(traces)[self._tune : self._tune + n], model=self._model)
         return tree
 
 

@@ -445,10 +445,8 @@ class FitResult:
         """Samples and recall of each class, by its name; a class without samples has None for it."""
         checked = check_inputs(inputs, self.chip.spec.layers[0])
         labels = check_labels(labels, len(checked), self.chip.spec.layers[-1])
-        found, samples = (
-            recall(self.predict(checked, estimate), labels),
-            np.bincount(labels, minlength=len(self.classes)),
-        )
+        found = recall(self.predict(checked, estimate), labels)
+        samples = np.bincount(labels, minlength=len(self.classes))
         return {
             name: {"samples": int(n), "recall": float(share) if n else None}
             for name, n, share in zip(self.classes, samples, found, strict=True)

@@ -11,13 +11,11 @@ Learn. Res. 23, 2022). What comes of it is a prediction, not the posterior.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_snn.inference.diagnostics import R_HAT_LIMIT, Diagnosis
+from bayes_snn.inference.diagnostics import Diagnosis
 
 FEWEST_DRAWS = 25  # of a chain: fewer have no tail of 5 draws
 _DIMS = ["chain", "draw"]
@@ -28,8 +26,7 @@ Floats = NDArray[np.float64]
 
 def is_worth_stacking(found: Diagnosis) -> bool:
     """Whether there are chains that disagree in what they predict, each long enough to be weighed."""
-    disagree = not max(found.function.r_hat, found.log_likelihood.r_hat) <= R_HAT_LIMIT
-    return found.n_chains > 1 and found.n_draws >= FEWEST_DRAWS and disagree
+    return found.n_chains > 1 and found.n_draws >= FEWEST_DRAWS and not found.agree
 
 
 def chain_weights(terms: xr.DataArray) -> Floats:
@@ -69,9 +66,7 @@ def smoothed(terms: xr.DataArray, efficiency: float) -> tuple[xr.DataArray, xr.D
     Where the largest importance weights are tied, as spike counts make them, they stay as they are, and k is NaN.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Estimated shape parameter of Pareto distribution", UserWarning)
-            log_weights, pareto_k = terms.azstats.psislw(r_eff=efficiency, dim=_DIMS)
+        log_weights, pareto_k = terms.azstats.psislw(r_eff=efficiency, dim=_DIMS)
     except ValueError as error:
         if "tail values are the same" not in str(error):
             raise

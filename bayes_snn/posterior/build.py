@@ -26,7 +26,7 @@ from bayes_snn.chips.contract import (
 )
 from bayes_snn.errors import InputError
 from bayes_snn.groups import LABELS
-from bayes_snn.likelihood import BETA, Readout
+from bayes_snn.likelihood import BETA, Readout, draw_labels
 from bayes_snn.names import available_models as available_models
 from bayes_snn.posterior.model_file import call_function, name_of, record
 from bayes_snn.posterior.noisy import NoiseChoice
@@ -159,8 +159,7 @@ def _build(
         programmed = [matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)]
         counts = ask_counts(op.chip, programmed, inputs)
         op.presentations += len(inputs)
-        probabilities = Readout(float(np.ravel(beta)[0]), np.ravel(bias)).probabilities(counts)
-        return (rng.random((len(inputs), 1)) > probabilities.cumsum(axis=1)[:, :-1]).sum(axis=1)
+        return draw_labels(Readout(float(np.ravel(beta)[0]), np.ravel(bias)).probabilities(counts), rng)
 
     with pm.Model(coords=coords, model=None) as model:
         matrices = _check_matrices(call_function(prior, chip, "prior"), shapes, prior)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bayes_snn.errors import ChipError
+from bayes_snn.estimates.metrics import confusion_matrix
 from bayes_snn.names import SAMPLERS
 from bayes_snn.reports.chains import FEWEST_RANKED, acceptance, draw_ranks, draw_trace, quantities
 from bayes_snn.reports.material import Material
@@ -36,7 +37,8 @@ def calibration(material: Material, sheet: Sheet) -> Html:
     if material.test is None:
         parts.append(missing(f"These are training samples, which flatter. {material.why_no_test}"))
     parts.append(gallery(sheet, drawings, "four"))
-    return joined([*parts, element(sheet.below, "Class by class"), by_class(material, part, kind)])
+    counts = confusion_matrix(material.predict(part, "ensemble"), samples[1])
+    return joined([*parts, element(sheet.below, "Class by class"), by_class(material.class_names, counts, kind)])
 
 
 def traces(material: Material, sheet: Sheet) -> Html:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
-from bayes_snn.estimates.metrics import confusion_matrix
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
 from bayes_snn.inference.fit_summary import distilled_in_words
@@ -122,11 +124,8 @@ def accuracies(material: Material, sheet: Sheet) -> Html:
     return joined(parts)
 
 
-def by_class(material: Material, part: str, kind: str) -> Html:
-    """Recall of each class, and what its samples were answered as: the confusion matrix of the ensemble."""
-    _, labels = material.train if material.test is None else material.test
-    names = material.class_names
-    counts = confusion_matrix(material.predict(part, "ensemble"), labels)
+def by_class(names: Sequence[str], counts: NDArray[np.float64], kind: str) -> Html:
+    """Recall of each class, and what its samples were answered as, from the confusion matrix of the ensemble."""
     rows = [
         [name, f"{row.sum():,.0f}", three(row[k] / row.sum() if row.sum() else None), *(f"{n:,.4g}" for n in row)]
         for k, (name, row) in enumerate(zip(names, counts, strict=True))

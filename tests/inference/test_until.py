@@ -94,8 +94,10 @@ def test_a_fit_that_was_stopped_ends_where_it_would_have(tmp_path):
     ],
 )
 def test_what_cannot_end_is_refused(changed, told):
+    chip = CountingChip(SigmoidChip())
     with pytest.raises(InputError) as error:
-        fit(SigmoidChip(), INPUTS, LABELS, **QUICK | changed)
+        fit(chip, INPUTS, LABELS, **QUICK | changed)
+    assert chip.shown == 0
     assert told in str(error.value)
     assert "\n" not in str(error.value)
 
