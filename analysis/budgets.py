@@ -22,6 +22,7 @@ from saved import keep_rows, main_of_rows
 from bayes_snn.chips.contract import Chip, FloatArray
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.data import Split, load_data, split_data
+from bayes_snn.estimates.metrics import accuracy
 from bayes_snn.inference.fit import fit
 from bayes_snn.studies.over_chips import by_chip, mean_interval
 
@@ -76,6 +77,10 @@ def measure(chip: Chip, way: str, budget: int, split: Split) -> dict[str, Any]:
     shown, programmings, told = counted.shown, counted.programmings, result.cost.total  # predictions are not limited
     test = result.evaluate(split.test_inputs, split.test_labels)
     stats, found = result.posterior.sample_stats, result.diagnosis
+    distilled = np.nan
+    if result.twin is not None:  # elsewhere the search would show the chip millions of samples
+        result.distil(seed=1)
+        distilled = accuracy(result.predict(split.test_inputs, "distilled"), split.test_labels)
     checks = result.twin_check or {}
     return {
         "way": way,
@@ -90,8 +95,12 @@ def measure(chip: Chip, way: str, budget: int, split: Split) -> dict[str, Any]:
         "draws": result.posterior.posterior.sizes["draw"],
         "test_ensemble_accuracy": test["ensemble"]["accuracy"],
         "test_mean_accuracy": test["mean"]["accuracy"],
+        "test_distilled_accuracy": distilled,
+        "distilling": result.cost.distilling,
         "r_hat": found.function.r_hat,
         "ess": found.function.ess,
+        "r_hat_of_log_likelihood": found.log_likelihood.r_hat,
+        "ess_of_log_likelihood": found.log_likelihood.ess,
         "converged": found.converged,
         "seconds": time.process_time() - began,
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 from bayes_snn.twins.membrane import Floats, Neuron
 from bayes_snn.twins.regions import PRICE, find_region
-from bayes_snn.twins.scoring import FEW_ERRORS, Fit, score, straight_prior
+from bayes_snn.twins.scoring import FEW_ERRORS, WARM_GUESSES, Fit, score, straight_prior
 
 WIDEST, NARROWEST = 0.5, 0.02  # spread of gains before any is known, and at least
 _SMALL = 0.15  # gains that may be those of stuck synapses
@@ -31,6 +31,20 @@ def fit_gains(neurons: Sequence[Neuron], plain: Sequence[Fit], starts: Sequence[
     return tied if sum(map(cost_of, tied)) <= sum(map(cost_of, free)) + PRICE * len(neurons) else free
 
 
+def improve_gains(neurons: Sequence[Neuron], known: Sequence[Fit], spread: float) -> list[Fit]:
+    """Gains that are nearly right made better: each neuron's leak is its own, or stays where all have one in common."""
+    tied = len({fit.decay for fit in known}) == 1
+    found = []
+    for neuron, fit in zip(neurons, known, strict=True):
+        fit = with_gain(neuron, fit, fit.gain)
+        if fit.region.errors > FEW_ERRORS:
+            prior = straight_prior(len(fit.gain), spread, not tied)
+            scored = _with_stuck(neuron, score(neuron, fit.gain, fit.decay, fit.bend, prior, WARM_GUESSES))
+            fit = min(fit, scored, key=cost_of)
+        found.append(fit)
+    return found
+
+
 def _scored(neuron: Neuron, plain: Fit, start: Fit, spread: float) -> Fit:
     """From a start, and if that is no good, from nothing."""
     fit = score(neuron, start.gain, start.decay, start.bend, straight_prior(len(start.gain), spread, True))
@@ -43,7 +57,7 @@ def _scored(neuron: Neuron, plain: Fit, start: Fit, spread: float) -> Fit:
 def _rescored(neuron: Neuron, fit: Fit, decay: float, spread: float) -> Fit:
     """At a leak that is given, from a fit with one of its own."""
     prior = straight_prior(len(fit.gain), spread, False)
-    return _with_stuck(neuron, score(neuron, fit.gain, decay, fit.bend, prior))
+    return _with_stuck(neuron, score(neuron, fit.gain, decay, fit.bend, prior, WARM_GUESSES))
 
 
 def _with_stuck(neuron: Neuron, fit: Fit) -> Fit:

@@ -37,6 +37,8 @@ class LIFTwin(SavedTwin, CircuitChip):
     ----------
     recordings
         What the chip has shown, where it was learned from spikes: to learn it again from more.
+    n_sought
+        How many presentations there were when its gains were sought from nothing last; 0 where that is not known.
     """
 
     family = "lif"
@@ -46,6 +48,7 @@ class LIFTwin(SavedTwin, CircuitChip):
         self.layers = tuple(layers)
         self.learned = Learned(SPIKES) if learned is None else learned
         self.recordings: Recordings | None = None
+        self.n_sought = 0
 
     def arrays(self) -> dict[str, Any]:
         """All parameters as arrays by name, of which `from_arrays` makes the twin again."""

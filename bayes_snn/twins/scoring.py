@@ -12,6 +12,7 @@ blur can feign.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,9 @@ _ODD = 0.01  # share of the labels that no blur explains
 _LONGEST = 0.3  # step of the gains, root mean square
 FEW_ERRORS = 5  # labels that a blur cannot feign
 # how long a run of labels the blur can feign, in standard deviations, and whether spikes weigh as much as silence
-_GUESSES = ((1.0, True), (0.3, True), (0.3, False), (2.0, True), (1.0, False))
+GUESSES = ((1.0, True), (0.3, True), (0.3, False), (2.0, True), (1.0, False))
+WARM_GUESSES = GUESSES[:2]  # where the parameters are nearly right
+NO_REGION = Region(np.zeros(0), np.zeros(0), 0)
 
 
 class Fit(NamedTuple):
@@ -65,12 +68,18 @@ class Prior(NamedTuple):
     free: NDArray[np.bool_]
 
 
-def score(neuron: Neuron, gain: Floats, decay: float, bend: Bend, prior: Prior) -> Fit:
+def score(
+    neuron: Neuron,
+    gain: Floats,
+    decay: float,
+    bend: Bend,
+    prior: Prior,
+    guesses: Sequence[tuple[float, bool]] = GUESSES,
+) -> Fit:
     """Fit one neuron, from these parameters on: of several first guesses of its region, the one that ends best."""
-    empty = Region(np.zeros(0), np.zeros(0), 0)
     best = None
-    for feigned, balanced in _GUESSES:
-        fit = _descend(neuron, Fit(gain, decay, bend, empty, np.inf), prior, feigned, balanced)
+    for feigned, balanced in guesses:
+        fit = _descend(neuron, Fit(gain, decay, bend, NO_REGION, np.inf), prior, feigned, balanced)
         if best is None or _cost(fit) < _cost(best):
             best = fit
         if best.region.errors <= FEW_ERRORS and len(best.region.edges):

@@ -15,13 +15,13 @@ from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.circuit import TabulatedLayer
 from bayes_snn.chips.lif.distortion import weight_grid
 from bayes_snn.twins.contract import SPIKES, Learned
-from bayes_snn.twins.gains import WIDEST, cost_of, fit_gains, spread_of, whole_gains
+from bayes_snn.twins.gains import WIDEST, cost_of, fit_gains, improve_gains, spread_of, whole_gains
 from bayes_snn.twins.leaks import find_common_decay, find_decay
 from bayes_snn.twins.lif import LIFTwin
 from bayes_snn.twins.membrane import Floats, Neuron, neurons_of
 from bayes_snn.twins.recordings import Recordings
 from bayes_snn.twins.regions import PRICE, find_region, settled_region
-from bayes_snn.twins.scoring import Fit
+from bayes_snn.twins.scoring import NO_REGION, Fit
 from bayes_snn.twins.slopes import STRAIGHT
 
 _ERRORS = 2  # labels a neuron that may stay unexplained
@@ -37,18 +37,51 @@ def fit_lif(spec: ChipSpec, recordings: Recordings, start: LIFTwin | None = None
     recordings
         At least one presentation.
     start
-        A twin to start from, learned from fewer recordings.
+        A twin to start from, learned from fewer recordings. Gains are sought from nothing only when there are about
+        twice as many as when that was done last; between that those of the twin are made better.
     """
     layers = [neurons_of(recordings, layer) for layer in range(len(spec.layers) - 1)]
     neurons = list(chain(*layers))
     with threadpool_limits(1):  # matrices are small
-        fits, notes = _explain(neurons, start, spec.deterministic)
+        warm = None if start is None else _warm_fits(start, len(recordings))
+        if warm is None:
+            fits, notes = _explain(neurons, start, spec.deterministic)
+        else:
+            fits, notes = _improved(neurons, warm)
     tabulated, first = [], 0
     for number, size in enumerate(spec.layers[1:]):
         part = slice(first, first + size)
         tabulated.append(_layer(spec, number, neurons[part], fits[part]))
         first += size
-    return LIFTwin(spec, tabulated, Learned(SPIKES, len(recordings), len(recordings.weights), notes=tuple(notes)))
+    learned = Learned(SPIKES, len(recordings), len(recordings.weights), notes=tuple(notes))
+    twin = LIFTwin(spec, tabulated, learned)
+    twin.n_sought = len(recordings) if start is None or warm is None else start.n_sought
+    return twin
+
+
+def _warm_fits(start: LIFTwin, n: int) -> list[Fit] | None:
+    """What each neuron of a twin computes with; None where it has no gains, or where n recordings are so many more than
+    those in which they were sought last that they are to be sought again."""
+    known = [
+        Fit(gain.astype(np.float64), float(decay), STRAIGHT, NO_REGION, np.inf)
+        for layer in start.layers
+        for gain, decay in zip(layer.gain.T, layer.decay, strict=True)
+    ]
+    sound = all(np.isin(fit.gain, (0.0, 1.0)).all() for fit in known)
+    return None if sound or n.bit_length() > start.n_sought.bit_length() else known
+
+
+def _improved(neurons: list[Neuron], known: list[Fit]) -> tuple[list[Fit], list[str]]:
+    """The same explanation with numbers that fit better, and what is to be said of it."""
+    fits = improve_gains(neurons, known, spread_of([fit.gain for fit in known]))
+    notes = [_leaks_in_words(fits), _gains_in_words(fits, False)]
+    if _total(fits) > _ERRORS * len(neurons):
+        notes.append(_unexplained(fits))
+    return fits, notes
+
+
+def _unexplained(fits: list[Fit]) -> str:
+    return f"{_total(fits):,} spikes or silences are not explained."
 
 
 def _explain(neurons: list[Neuron], start: LIFTwin | None, exact: bool) -> tuple[list[Fit], list[str]]:
@@ -75,7 +108,7 @@ def _explain(neurons: list[Neuron], start: LIFTwin | None, exact: bool) -> tuple
             fits = gained
             notes = [_leaks_in_words(fits), _gains_in_words(fits, is_whole)]
     if _total(fits) > _ERRORS * len(neurons):
-        notes.append(f"{_total(fits):,} spikes or silences are not explained.")
+        notes.append(_unexplained(fits))
     return fits, notes
 
 
