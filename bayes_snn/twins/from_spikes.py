@@ -89,7 +89,7 @@ def learn_from_spikes(
             running = running + 1 if wrong <= SMALL and len(recordings) >= LEAST else 0
             if progress is not None:
                 progress(asked.presentations, wrong)
-        if isinstance(twin, LIFTwin) and running < 2:
+        if isinstance(twin, LIFTwin) and running < 2 and not twin.bends_currents:  # questions are put in currents
             _ask(asked, rng, recordings, int(n * ASKED), inputs, twin)
         twin = fit_lif(spec, recordings) if twin is None else fit_again(spec, recordings, twin)
     if twin is None:

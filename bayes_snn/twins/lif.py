@@ -50,6 +50,11 @@ class LIFTwin(SavedTwin, CircuitChip):
         self.recordings: Recordings | None = None
         self.n_sought = 0
 
+    @property
+    def bends_currents(self) -> bool:
+        """Whether its neurons bend their input currents."""
+        return any(layer.current is not None for layer in self.layers)
+
     def arrays(self) -> dict[str, Any]:
         """All parameters as arrays by name, of which `from_arrays` makes the twin again."""
         named: dict[str, Any] = {}

@@ -56,6 +56,15 @@ def find_region(voltages: Floats, fired: NDArray[np.bool_], price: float = PRICE
     return Region(edges, widths, int((state != labels).sum()))
 
 
+def judged(region: Region, voltages: Floats, fired: NDArray[np.bool_]) -> Region:
+    """The same edges, with the labels that they contradict, and the widths that points leave them."""
+    v = np.sort(voltages)
+    above = np.searchsorted(v, region.edges)
+    widths = np.append(v, np.inf)[above] - np.append(-np.inf, v)[above]
+    inside = np.searchsorted(region.edges, voltages, side="right") % 2 == 1
+    return Region(region.edges, np.where(np.isfinite(widths), widths, 0.0), int((inside != fired).sum()))
+
+
 def settled_region(voltages: Floats, fired: NDArray[np.bool_]) -> Region:
     """The region that a neuron is given in the end.
 

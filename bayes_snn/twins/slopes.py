@@ -25,9 +25,14 @@ class Bend(NamedTuple):
     step: float
     coefficients: Floats
 
+    @property
+    def is_straight(self) -> bool:
+        """Whether nothing is added."""
+        return not len(self.coefficients)
+
     def __call__(self, currents: Floats) -> Floats:
         """f(I), of the shape of `currents`."""
-        if not len(self.coefficients):
+        if self.is_straight:
             return currents
         flat = np.ascontiguousarray(currents).ravel()
         bent = np.empty(flat.shape)

@@ -1,7 +1,7 @@
 """Learning LIF neurons by teacher forcing: spikes that were seen stand for those that the twin would make.
 
-Each neuron is then learned alone (membrane.py): its leak, the gains of its synapses, and its firing region. The
-simplest of the explanations that explains what was seen is kept.
+Each neuron is then learned alone (membrane.py): its leak, and either how it bends its input current (bends.py) or the
+gains of its synapses (gains.py) and its firing region. The simplest explanation of what was seen is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.circuit import TabulatedLayer
 from bayes_snn.chips.lif.distortion import weight_grid
+from bayes_snn.twins.bends import bend_of, bent_cost, fit_bends, table_of
 from bayes_snn.twins.contract import SPIKES, Learned
 from bayes_snn.twins.gains import WIDEST, cost_of, fit_gains, improve_gains, spread_of, whole_gains
 from bayes_snn.twins.leaks import find_common_decay, find_decay
@@ -24,7 +25,10 @@ from bayes_snn.twins.regions import PRICE, find_region, settled_region
 from bayes_snn.twins.scoring import NO_REGION, Fit
 from bayes_snn.twins.slopes import STRAIGHT
 
+BENT = "Each neuron bends its input current in a way of its own."
 _ERRORS = 2  # labels a neuron that may stay unexplained
+_CLEARLY = 0.5  # of the cost of unbent currents, that bent ones may have
+_PROBED = 3  # neurons of which both bends and gains are sought
 
 
 def fit_lif(spec: ChipSpec, recordings: Recordings, start: LIFTwin | None = None) -> LIFTwin:
@@ -60,21 +64,25 @@ def fit_lif(spec: ChipSpec, recordings: Recordings, start: LIFTwin | None = None
 
 
 def _warm_fits(start: LIFTwin, n: int) -> list[Fit] | None:
-    """What each neuron of a twin computes with; None where it has no gains, or where n recordings are so many more than
-    those in which they were sought last that they are to be sought again."""
-    known = [
-        Fit(gain.astype(np.float64), float(decay), STRAIGHT, NO_REGION, np.inf)
-        for layer in start.layers
-        for gain, decay in zip(layer.gain.T, layer.decay, strict=True)
-    ]
-    sound = all(np.isin(fit.gain, (0.0, 1.0)).all() for fit in known)
+    """What each neuron of a twin computes with; None where it has neither gains nor bends, or where n recordings are so
+    many more than those in which they were sought last that they are to be sought again."""
+    known = []
+    for layer in start.layers:
+        bends = [STRAIGHT] * len(layer.decay) if layer.current is None else [bend_of(table) for table in layer.current]
+        for gain, decay, bend in zip(layer.gain.T, layer.decay, bends, strict=True):
+            known.append(Fit(gain.astype(np.float64), float(decay), bend, NO_REGION, np.inf))
+    sound = all(fit.bend.is_straight and np.isin(fit.gain, (0.0, 1.0)).all() for fit in known)
     return None if sound or n.bit_length() > start.n_sought.bit_length() else known
 
 
 def _improved(neurons: list[Neuron], known: list[Fit]) -> tuple[list[Fit], list[str]]:
     """The same explanation with numbers that fit better, and what is to be said of it."""
-    fits = improve_gains(neurons, known, spread_of([fit.gain for fit in known]))
-    notes = [_leaks_in_words(fits), _gains_in_words(fits, False)]
+    if any(not fit.bend.is_straight for fit in known):
+        fits = fit_bends(neurons, known)
+        notes = [_leaks_in_words(fits), BENT]
+    else:
+        fits = improve_gains(neurons, known, spread_of([fit.gain for fit in known]))
+        notes = [_leaks_in_words(fits), _gains_in_words(fits, False)]
     if _total(fits) > _ERRORS * len(neurons):
         notes.append(_unexplained(fits))
     return fits, notes
@@ -100,16 +108,36 @@ def _explain(neurons: list[Neuron], start: LIFTwin | None, exact: bool) -> tuple
     if _total(fits) > _ERRORS * len(neurons):
         starts = _started(fits, start)
         spread = WIDEST if starts is fits else spread_of([fit.gain for fit in starts])
-        gained = fit_gains(neurons, fits, starts, spread)
-        whole = _leaks(neurons, whole_gains(gained), start)
-        is_whole = sum(map(cost_of, whole)) <= sum(map(cost_of, gained)) + PRICE * len(fits)
-        gained = whole if is_whole else gained
-        if sum(map(cost_of, gained)) < sum(map(cost_of, fits)):
-            fits = gained
-            notes = [_leaks_in_words(fits), _gains_in_words(fits, is_whole)]
+        bent = fit_bends(neurons)
+        clearly = sum(map(bent_cost, bent)) < _CLEARLY * sum(map(cost_of, fits))
+        if clearly and _bends_tell_more(neurons, fits, starts, bent, spread):
+            fits, notes = bent, [_leaks_in_words(bent), BENT]
+        else:
+            gained, is_whole = _gained(neurons, fits, starts, spread, start)
+            if sum(map(cost_of, gained)) < sum(map(cost_of, fits)):
+                fits, notes = gained, [_leaks_in_words(gained), _gains_in_words(gained, is_whole)]
     if _total(fits) > _ERRORS * len(neurons):
         notes.append(_unexplained(fits))
     return fits, notes
+
+
+def _bends_tell_more(
+    neurons: list[Neuron], plain: list[Fit], starts: list[Fit], bent: list[Fit], spread: float
+) -> bool:
+    """Whether bends explain those few neurons better than gains that leaks alone explain worst: gains take long."""
+    worst = np.argsort([-fit.region.errors for fit in plain], kind="stable")[:_PROBED]
+    gained = fit_gains([neurons[n] for n in worst], [plain[n] for n in worst], [starts[n] for n in worst], spread)
+    return sum(bent_cost(bent[n]) for n in worst) < sum(map(cost_of, gained))
+
+
+def _gained(
+    neurons: list[Neuron], plain: list[Fit], starts: list[Fit], spread: float, start: LIFTwin | None
+) -> tuple[list[Fit], bool]:
+    """Fits with gains, and whether all these are 0 or 1: stuck synapses, and sound ones."""
+    gained = fit_gains(neurons, plain, starts, spread)
+    whole = _leaks(neurons, whole_gains(gained), start)
+    is_whole = sum(map(cost_of, whole)) <= sum(map(cost_of, gained)) + PRICE * len(plain)
+    return (whole if is_whole else gained), is_whole
 
 
 def _total(fits: list[Fit]) -> int:
@@ -163,7 +191,11 @@ def _gains_in_words(fits: list[Fit], whole: bool) -> str:
 def _layer(spec: ChipSpec, number: int, neurons: list[Neuron], fits: list[Fit]) -> TabulatedLayer:
     """A layer as the kernels take it."""
     edges = []
+    bent = any(not fit.bend.is_straight for fit in fits)
     for neuron, fit in zip(neurons, fits, strict=True):
+        if bent:  # its threshold is in the scale of the bend
+            edges.append(fit.region.edges.astype(np.float32))
+            continue
         # as the twin will compute
         points = fit._replace(
             gain=fit.gain.astype(np.float32).astype(np.float64), decay=float(np.float32(fit.decay))
@@ -171,4 +203,5 @@ def _layer(spec: ChipSpec, number: int, neurons: list[Neuron], fits: list[Fit]) 
         edges.append(settled_region(*points).edges.astype(np.float32))
     gain = np.stack([fit.gain for fit in fits], axis=1).astype(np.float32)
     decays = np.array([fit.decay for fit in fits], np.float32)
-    return TabulatedLayer(decays, edges, gain, weight_grid(spec, number, gain), None, np.zeros(0, np.float32))
+    current = np.stack([table_of(fit.bend) for fit in fits]) if bent else None
+    return TabulatedLayer(decays, edges, gain, weight_grid(spec, number, gain), current, np.zeros(0, np.float32))
