@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 LABELS = "label"  # the observed variable
+SAMPLE_WEIGHT = "sample_weight"  # of constant_data: how often each sample counts, where not all count once
 
 OUTPUTS, CONSTANT = "outputs", "constant"  # group and variable: class probabilities of each draw
 ALIKE, UNRESPONSIVE = "alike", "unresponsive"  # attributes: all draws answered alike; so were draws from the prior

@@ -1,9 +1,11 @@
 """The readout: what is made of spike counts, class probabilities and the log-likelihood of labels.
 
-    p(y = k | x, W) = exp(beta c_k + b_k) / sum_j exp(beta c_j + b_j),     log L(D | W) = sum_i log p(y_i | x_i, W)
+    p(y = k | x, W) = exp(beta c_k + b_k) / sum_j exp(beta c_j + b_j),     log L(D | W) = sum_i m_i log p(y_i | x_i, W)
 
 c spike counts of the output neurons; beta > 0 the weight of a spike and b a bias of each class: 0.5 and 0 unless the
-model says otherwise, this project's own choice. Every term is <= 0. In numbers, for all that has drawn weights or draws
+model says otherwise, this project's own choice. m_i >= 0 says how often a sample counts, once where nothing is said:
+with other numbers it is a weighted likelihood, and what is drawn is no posterior of the samples as they came but of so
+many of them. Every term is <= 0. In numbers, for all that has drawn weights or draws
 them by sweeps of its own; `bayes_snn.posterior.readout` has the same as a PyTensor expression.
 """
 
@@ -95,6 +97,35 @@ def log_mean(runs: Sequence[Floats] | Floats) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
+class WeightedLabels:
+    """Labels (n_samples,), and how often each sample counts, (n_samples,) float64 >= 0; a part of it by an index."""
+
+    labels: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, part: Any) -> WeightedLabels:
+        return WeightedLabels(self.labels[part], self.weights[part])
+
+
+Target = NDArray[np.int64] | WeightedLabels  # what chips are trained towards
+
+
+def with_weights(labels: NDArray[np.int64], weights: Floats | None) -> Target:
+    """Labels as they are where every sample counts once, else with their weights."""
+    return labels if weights is None else WeightedLabels(labels, np.asarray(weights, np.float64))
+
+
+def without_weights(target: Target) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels, and how often each sample counts, ones where nothing is said; writable copies, (n_samples,) both."""
+    if isinstance(target, WeightedLabels):
+        return np.array(target.labels), np.array(target.weights)
+    return np.array(target), np.ones(len(target))
+
+
+@dataclass(frozen=True, eq=False)
 class Readout:
     """One readout in numbers: `beta`, the weight of a spike, and `bias`, (n_classes,) or one number for all."""
 
@@ -105,8 +136,13 @@ class Readout:
         """Class probabilities of spike counts (..., n_classes)."""
         return class_probabilities(counts, self.beta, self.bias)
 
-    def log_p(self, runs: Sequence[Counts] | Counts, labels: Counts) -> NDArray[np.float64]:
-        """log p of each label, (n_samples,): counts (n_runs, n_samples, n_classes), averaged as probabilities."""
+    def log_p(self, runs: Sequence[Counts] | Counts, labels: Counts | WeightedLabels) -> NDArray[np.float64]:
+        """log p of each label, (n_samples,): counts (n_runs, n_samples, n_classes), averaged as probabilities.
+
+        Of labels with weights, these times log p: the terms of log L.
+        """
+        if isinstance(labels, WeightedLabels):
+            return np.asarray(labels.weights * self.log_p(runs, labels.labels))
         return log_mean([log_likelihood(counts, labels, self.beta, self.bias) for counts in runs])
 
     def biases(self, n_classes: int) -> NDArray[np.float64]:

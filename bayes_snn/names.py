@@ -117,6 +117,7 @@ SAMPLERS: dict[str, Sampler] = {
 AUTO = "auto"  # in the place of a sampler: twin where the chip can be learned, else sitewise
 DRAWS, TUNE, CHAINS = 1000, 1000, 4
 TWIN_TUNE = 10  # of the sampler twin, whose warm-up begins where its twin's posterior is
+BALANCED = "balanced"  # weights of classes: they count alike, however many samples they have
 PSEUDO_MARGINAL, MCWM = "pseudo-marginal", "mcwm"
 NOISE_KINDS = (PSEUDO_MARGINAL, MCWM)
 

@@ -32,6 +32,7 @@ from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, write_durably
 from bayes_snn.json_file import check, read_json
+from bayes_snn.likelihood import WeightedLabels
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 from bayes_snn.version import written_by
@@ -39,7 +40,7 @@ from bayes_snn.version import written_by
 SECONDS = 5.0  # between two saves
 MOST_FILE = 2**36  # bytes of the training data
 _MOST_ASKED = 32  # bytes of a number
-_DATA = {"inputs", "labels", "feature_names", "class_names"}
+_DATA = {"inputs", "labels", "feature_names", "class_names", "sample_weight"}
 LOCK_PATIENCE = 10.0  # seconds; the chains' processes outlive a killed fit by up to a draw
 _DESCRIPTION, _LOCK, _FAULTS, _ASKED, _JOURNAL = "checkpoint.json", "lock", "faults", "asked", "journal"
 _EXTENDED = "extended"
@@ -245,6 +246,8 @@ class Checkpoint:
             fit |= {"directory": os.getcwd(), "options": self.options, **before.as_dict()}
             self._known, self._digest = fit, digest_of(fit)
             data = {"inputs": model.likelihood.op.inputs, "labels": model.likelihood.labels}
+            if isinstance(model.likelihood.target, WeightedLabels):
+                data["sample_weight"] = model.likelihood.target.weights
             data |= {what: None if given is None else list(given) for what, given in names.items()}
             stored = {"fit": fit, "digest": self._digest, "seal": sign(self._digest)}
             description = json.dumps(stored, indent=2) + "\n"
@@ -298,7 +301,7 @@ class Checkpoint:
                 raise self._foreign(state["chain"]) from None
             if weights is None:
                 continue
-            found = float(readout.log_p(op.run(weights), model.likelihood.labels).sum())
+            found = float(readout.log_p(op.run(weights), model.likelihood.target).sum())
             if not np.isclose(found, expected, rtol=1e-9, atol=1e-6):
                 raise CheckpointError(
                     f"The chip is not the one that the fit in {self.folder} was begun with, or has changed: at the "

@@ -28,6 +28,7 @@ from bayes_snn.checkpoint.packing import pack
 from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.errors import CheckpointError, said
+from bayes_snn.likelihood import Target, WeightedLabels
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 from bayes_snn.version import PACKAGES, __version__
@@ -85,6 +86,7 @@ def describe_fit(
         "starts": digest_of_arrays([value for start in starts for value in start.values()]),
         "inputs": digest_of_arrays([model.likelihood.op.inputs]),
         "labels": digest_of_arrays([model.likelihood.labels]),
+        **_weights_of(model.likelihood.target),
         **{what: None if given is None else [str(name) for name in given] for what, given in names.items()},
         "code": {**code_digests(chip), **_own_sampler(arguments["sampler"])},
         "versions": {
@@ -93,6 +95,11 @@ def describe_fit(
             **{name: version(name) for name in PACKAGES},
         },
     }
+
+
+def _weights_of(target: Target) -> dict[str, str]:
+    """A digest of how often samples count; nothing where all count once."""
+    return {"sample_weight": digest_of_arrays([target.weights])} if isinstance(target, WeightedLabels) else {}
 
 
 def code_digests(chip: Chip) -> dict[str, str]:
@@ -149,12 +156,13 @@ def check_same(known: dict[str, Any], fit: dict[str, Any], folder: Path) -> None
     for part, what in (
         ("inputs", "other training inputs"),
         ("labels", "other training labels"),
+        ("sample_weight", "other weights of samples"),
         ("prior", "another prior"),
         ("readout", "another readout"),
         ("starts", "another prior"),
         ("test", "other test samples"),
     ):
-        if known.get(part) != fit[part]:
+        if known.get(part) != fit.get(part):
             raise CheckpointError(
                 f"The fit in {folder} was begun with {what}: continue with what it was begun with, or fit again."
             )

@@ -276,7 +276,7 @@ class KnownAnswers:
         key, counts = remembered[-1]
         shapes = likelihood.op.chip.spec.weight_shapes
         n = sum(int(np.prod(shape)) for shape in shapes)
-        expected = float(PLAIN.log_p(likelihood.op.check_counts(counts), likelihood.labels).sum())
+        expected = float(PLAIN.log_p(likelihood.op.check_counts(counts), likelihood.target).sum())
         return as_matrices(np.frombuffer(key, np.float64, n), shapes), PLAIN, expected
 
 

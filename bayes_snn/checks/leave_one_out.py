@@ -2,8 +2,9 @@
 
     elpd = sum_i log p(y_i | x_i, D without i),    1 / p(y_i | x_i, D without i) = E[1 / p(y_i | x_i, W) | D]
 
-The expectation is over the posterior draws, with Pareto-smoothed importance sampling (PSIS; Vehtari, Gelman, Gabry,
-Statistics and Computing 27, 2017; Vehtari, Simpson, Gelman, Yao, Gabry, JMLR 25, 2024) by ArviZ.
+The expectation is over the posterior draws (of p^-m, where a sample counts m times), with Pareto-smoothed importance
+sampling (PSIS; Vehtari, Gelman, Gabry, Statistics and Computing 27, 2017; Vehtari, Simpson, Gelman, Yao, Gabry, JMLR
+25, 2024) by ArviZ.
 
 Here the terms come from spike counts, of which there are few: many draws share their value. Where all of the largest
 importance weights are equal there is no tail that a Pareto distribution could be fitted to. ArviZ refuses such a
@@ -205,7 +206,9 @@ def pointwise_loo(fit: FitResult) -> Any:
             "each of 4 chains."
         )
     efficiency = _relative_efficiency(fit, n_draws)
-    pairs = [smoothed(terms.isel(observation=[i]), efficiency) for i in range(terms.sizes["observation"])]
+    n_samples = terms.sizes["observation"]
+    counted = np.ones(n_samples) if fit.sample_weight is None else fit.sample_weight
+    pairs = [smoothed(counted[i] * terms.isel(observation=[i]), efficiency) for i in range(n_samples)]
     log_weights, pareto_k = (xr.concat(parts, "observation") for parts in zip(*pairs, strict=True))
     with warnings.catch_warnings():
         # which `reliability` says, with numbers

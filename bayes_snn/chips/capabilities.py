@@ -28,6 +28,11 @@ CAPABILITIES: dict[str, Capability] = {
         "it would run the chip past the time-outs, retries and checks",
         "its sweeps are too many small steps to be sent one by one",
     ),
+    "sweeps_weighted": Capability(
+        "its site_sweeper takes samples that do not all count once",
+        "site_sweeper is withheld",
+        "site_sweeper is withheld",
+    ),
     "spikes": Capability(
         "spikes of every neuron",
         "it would run the chip past the time-outs, retries and checks",

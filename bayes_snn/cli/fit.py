@@ -32,6 +32,7 @@ from bayes_snn.errors import ChipError, InputError, LinkError
 from bayes_snn.files import make_folder, make_new_folder
 from bayes_snn.names import (
     AUTO,
+    BALANCED,
     BUILT_IN,
     CHAINS,
     CHECKPOINT,
@@ -109,6 +110,10 @@ def command(
         int | None,
         option(_SAMPLING, "N", "Presentations for the twin and the draws. [default: 250 passes, at least 100000]"),
     ] = None,
+    class_weight: Annotated[
+        str | None,
+        option(_SAMPLING, "X", f"How often samples of a class count: {BALANCED}, or NAME:2,OTHER:1. [default: once]"),
+    ] = None,
     ms_per_presentation: Annotated[
         float | None,
         option(_SAMPLING, "X", "Milliseconds per sample on the chip; prints how long the fit takes there."),
@@ -180,6 +185,7 @@ def command(
     from bayes_snn.inference.sampling import Sampling
     from bayes_snn.posterior.build import build_model
     from bayes_snn.posterior.priors import load_prior
+    from bayes_snn.posterior.sample_weights import find_sample_weights
     from bayes_snn.twins.folder import load_twin
 
     left: Checkpoint | None = context.obj  # that of a stopped fit
@@ -209,6 +215,8 @@ def command(
         chip, name = chip_for_data(own_chip, token_file, split, beside, curve, bias), short_name(own_chip)
         split = split.with_bias() if chip.spec.layers[0] > split.n_features else split
     sampling.noise_on(chip.spec)  # for its refusal
+    counting = _class_weights(class_weight, split)
+    find_sample_weights(split.train_labels, split.n_classes, None, counting)  # for its refusal
     # faults of the prior are reported before the folder is made and the kernels are compiled
     checked = build_model(chip, split.train_inputs[:1], split.train_labels[:1], prior)
     if check:
@@ -249,6 +257,7 @@ def command(
             progress=_progress(chains or CHAINS),
             checkpoint=checkpoint,
             twin=known_twin,
+            class_weight=counting,
         )
         result.arguments |= asked({"model": model, "data": data, "target": target}, left)
         result.arguments |= {"reading": reading} if reading else {}
@@ -305,6 +314,23 @@ def _choose_folder(out: str | None, overwrite: bool) -> Path | None:
     if overwrite:
         raise InputError("--overwrite came without --out, which names the fit to replace: give both, or neither.")
     return None
+
+
+def _class_weights(text: str | None, split: Split) -> str | dict[int, float] | None:
+    """Weights of classes by label, or the word that stands for them."""
+    if text is None or text == BALANCED:
+        return text
+    found: dict[int, float] = {}
+    for part in text.split(","):
+        name, _, number = part.rpartition(":")
+        try:
+            found[split.class_names.index(name)] = float(number)
+        except ValueError:
+            raise InputError(
+                f"--class-weight was {text!r:.60}, but {BALANCED}, or a number for each of the classes "
+                f"{', '.join(split.class_names)} is expected: for example {split.class_names[0]}:2."
+            ) from None
+    return found
 
 
 def _refuse_taken(folder: Path) -> None:

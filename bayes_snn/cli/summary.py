@@ -16,7 +16,7 @@ from bayes_snn.cli.resume import how_to_continue
 from bayes_snn.data import Split
 from bayes_snn.errors import InputError
 from bayes_snn.estimates.metrics import accuracy_interval
-from bayes_snn.inference.fit_summary import distilled_in_words, readout_in_words, twin_in_words
+from bayes_snn.inference.fit_summary import distilled_in_words, readout_in_words, twin_in_words, weighted_in_words
 from bayes_snn.inference.result import FitResult
 from bayes_snn.names import ENDED, SAMPLERS
 from bayes_snn.posterior.noisy import noise_in_words
@@ -45,8 +45,9 @@ def print_fit(
     console: Console, result: FitResult, split: Split, folder: Path, milliseconds: float | None = None
 ) -> None:
     """Print scores, verdict and cost of a fit, and where it is."""
-    if result.note:
-        console.print(f"\n{result.note}", highlight=False, markup=False)
+    for note in (result.note, weighted_in_words(result)):
+        if note:
+            console.print(f"\n{note}", highlight=False, markup=False)
     if result.interrupted:
         kept = result.posterior.posterior.sizes
         console.print(

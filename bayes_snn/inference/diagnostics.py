@@ -98,6 +98,7 @@ def diagnose(
     hyperparameters: xr.Dataset | None = None,
     checks: TwinChecks | None = None,
     has_bias: bool = True,
+    sample_weight: NDArray[np.float64] | None = None,
 ) -> Diagnosis:
     """Diagnose a posterior.
 
@@ -119,8 +120,10 @@ def diagnose(
         Those of a fit with a twin.
     has_bias
         Whether an input of the chip is the same, and not 0, for all samples.
+    sample_weight
+        How often each sample counts, (n_samples,); once without.
     """
-    total = log_likelihood.sum(dim="observation")
+    total = total_log_likelihood(log_likelihood, sample_weight)
     step = max(1, log_likelihood.sizes["observation"] // _MOST_PROBABILITIES)
     labels = np.exp(log_likelihood.isel(observation=slice(None, None, step)))
     n_chains, n_draws = total.sizes["chain"], total.sizes["draw"]
@@ -146,6 +149,13 @@ def diagnose(
     found = found if diverging is None else _with_divergences(found, diverging)
     found = found if looks is None else _with_drift(found, judge(looks))
     return found if checks is None else _with_twin_drift(found, judge_checks(checks))
+
+
+def total_log_likelihood(terms: xr.DataArray, sample_weight: NDArray[np.float64] | None = None) -> xr.DataArray:
+    """log L, dims (chain, draw): the sum of log p of each label, dims (chain, draw, observation), times its weight."""
+    if sample_weight is not None:
+        terms = terms * xr.DataArray(sample_weight, dims="observation")
+    return terms.sum(dim="observation")
 
 
 def unresponsive(found: Diagnosis) -> Diagnosis:

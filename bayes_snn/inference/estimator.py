@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         data have their middle where the chip tells nothing apart.
     weights
         The prior: the name or path of a model file, or a function `weights(chip)`.
+    class_weight
+        How often the samples of a class count: "balanced", or a dict {label: number}; once by default.
     sampler, budget, draws, tune, chains, cores, noise, repeats, remeasure, until
         As in `fit`; but `cores` is 1, for scikit-learn's tools run estimators in parallel themselves.
     estimate
@@ -79,6 +81,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         *,
         bias: bool = True,
         weights: str | Path | PriorFunction = "gaussian",
+        class_weight: str | Mapping[Any, float] | None = None,
         sampler: str = AUTO,
         budget: int | None = None,
         draws: int | None = None,
@@ -96,6 +99,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         self.hidden = hidden
         self.bias = bias
         self.weights = weights
+        self.class_weight = class_weight
         self.sampler = sampler
         self.budget = budget
         self.draws = draws
@@ -109,8 +113,7 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         self.estimate = estimate
         self.random_state = random_state
 
-    # not a parameter sample_weight: scikit-learn takes that for a promise
-    def fit(self, X: ArrayLike, y: ArrayLike, **unsupported: object) -> BayesSNNClassifier:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> BayesSNNClassifier:
         """Train a new chip.
 
         Parameters
@@ -119,6 +122,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
             (n_samples, n_features) finite numbers, at most 1e6 in size; standardise them first.
         y
             (n_samples,) labels of any type, of at least two classes.
+        sample_weight
+            (n_samples,) how often each sample counts in the likelihood, numbers >= 0; once by default.
 
         Raises
         ------
@@ -131,14 +136,6 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         KeyboardInterrupt
             On Ctrl-C; if there were draws to keep, `result_` holds them and the estimator predicts.
         """
-        for name, value in unsupported.items():
-            if name != "sample_weight":
-                raise TypeError(f"BayesSNNClassifier.fit() got an unexpected keyword argument {name!r}")
-            if value is not None:
-                raise InputError(
-                    "fit got sample_weight, but in the likelihood every sample counts once: leave it out, or repeat a "
-                    "sample as often as it should count."
-                )
         check_estimate(self.estimate)
         inputs, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
@@ -175,6 +172,8 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
             labels,
             self.weights,
             **sampling.keywords(),
+            sample_weight=sample_weight,
+            class_weight=self._class_weight(),
             feature_names=names,
             class_names=[str(label) for label in self.classes_],
         )
@@ -210,6 +209,18 @@ class BayesSNNClassifier(ClassifierMixin, BaseEstimator):
         if not isinstance(self.bias, bool | np.bool_):
             raise InputError(f"bias was {self.bias!r}, but True or False is expected: leave it out for True.")
         return bool(self.bias)
+
+    def _class_weight(self) -> Any:
+        """`class_weight` by position in `classes_`."""
+        if not isinstance(self.class_weight, Mapping):
+            return self.class_weight
+        places = {label: place for place, label in enumerate(self.classes_.tolist())}
+        if unknown := [label for label in self.class_weight if label not in places]:
+            raise InputError(
+                f"class_weight has a weight for {unknown[0]!r:.40}, but y has the classes {list(places)!r:.80}: leave "
+                "it out."
+            )
+        return {places[label]: weight for label, weight in self.class_weight.items()}
 
     def _hidden_layers(self) -> tuple[int, ...]:
         hidden = self.hidden

@@ -23,7 +23,7 @@ def draw_trace(result: FitResult) -> Figure:
     names = result.chip.spec.weight_names
     figure = Figure(figsize=(9, 2.0 * (2 + len(names))), layout="constrained")
     axes = figure.subplots(2 + len(names), 1, sharex=True)
-    total = result.posterior.log_likelihood["label"].sum("observation")
+    total = result.log_likelihood
     stats = result.posterior.sample_stats["accept"]
     accept = stats.mean([dim for dim in stats.dims if dim not in ("chain", "draw")])
     for chain in range(total.sizes["chain"]):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import xarray as xr
+from numpy.typing import ArrayLike
 from pymc.sampling.mcmc import assign_step_methods, instantiate_steppers
 from pymc.sampling.parallel import ParallelSamplingError
 from rich.console import Console
@@ -21,7 +22,7 @@ from rich.console import Console
 from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.checkpoint.identity import Before
 from bayes_snn.chips.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
-from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip
+from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip, check_labels
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError
 from bayes_snn.groups import ALIKE, OUTPUTS, PROGRAMMINGS, UNRESPONSIVE
@@ -38,11 +39,12 @@ from bayes_snn.inference.starts import prior_starts
 from bayes_snn.inference.twinning import DOUBTFUL, Prepared, affordable_draws, moves_for, prepare_twin
 from bayes_snn.inference.until import Until, check_chains
 from bayes_snn.interrupt import InterruptGuard
-from bayes_snn.likelihood import BETA
+from bayes_snn.likelihood import BETA, WeightedLabels
 from bayes_snn.names import AUTO, PSEUDO_MARGINAL, SAMPLERS
 from bayes_snn.posterior.build import make_model
 from bayes_snn.posterior.prior_draws import draw_prior
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
+from bayes_snn.posterior.sample_weights import ClassWeight, find_sample_weights
 from bayes_snn.samplers.by_name import make_step, sample_population
 from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
 from bayes_snn.twins.asking import AskedChip
@@ -78,6 +80,8 @@ def fit(
     twin: Chip | str | Path | None = None,
     budget: int | None = None,
     until: str | int | None = None,
+    sample_weight: ArrayLike | None = None,
+    class_weight: ClassWeight = None,
 ) -> FitResult:
     """Train a chip: draw from the posterior of its weights given the training data.
 
@@ -134,6 +138,10 @@ def fit(
         When to end: "converged" (the verdict on the predictions), or effective draws that log-likelihood and
         predictions must have. `draws` and `budget` are then the most, and 10,000 draws where neither says so; see
         `bayes_snn.inference.until`.
+    sample_weight, class_weight
+        How often samples count in the likelihood: (n_samples,) numbers >= 0; and "balanced", which lets all classes
+        count alike, or a number for each class; see `bayes_snn.posterior.sample_weights`. With them it is a weighted
+        likelihood: its draws are as sure as if there were so many samples.
 
     Returns
     -------
@@ -169,6 +177,9 @@ def fit(
         class_names=class_names,
         beta=beta,
         noise=choice,
+        sample_weight=find_sample_weights(
+            check_labels(labels, len(inputs), chip.spec.layers[-1]), chip.spec.layers[-1], sample_weight, class_weight
+        ),
     )
     _warn_of_scale(model.likelihood.op.inputs, feature_names)
     sampling = sampling.with_chains(len(labels))
@@ -182,6 +193,7 @@ def fit(
         "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else prior.__module__,
         **sampling.as_arguments(choice.as_dict(chip.spec)),
         **({} if beta == BETA else {"beta": float(beta)}),
+        **({"weighted": True} if isinstance(model.likelihood.target, WeightedLabels) else {}),
     }
     note, prepared, learning = "", None, (0, 0)
     recording: list[int] = []

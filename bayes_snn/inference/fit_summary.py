@@ -60,13 +60,24 @@ def summarise(result: FitResult) -> pd.DataFrame:
     posterior = result.posterior["posterior"].dataset
     weights = list(result.chip.spec.weight_names)
     others = [str(name) for name in posterior.data_vars if name not in weights]
-    total = result.posterior["log_likelihood"].dataset["label"].sum("observation")
+    total = result.log_likelihood
     chosen = {name: posterior[name] for name in [*others, *weights]}
     tree = xr.DataTree.from_dict({"posterior": xr.Dataset({TOTAL: total, **chosen})})
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of few draws, whose R-hat and effective draws are then missing
         table: pd.DataFrame = az.summary(tree, round_to="none")
     return table
+
+
+def weighted_in_words(result: FitResult) -> str:
+    """How often samples count, in words; empty where each counts once."""
+    counted = result.sample_weight
+    if counted is None:
+        return ""
+    return (
+        f"The likelihood is weighted: training samples count {counted.min():.3g} to {counted.max():.3g} times, "
+        f"{counted.sum():,.1f} times in all, and the posterior is as sure as that many samples make it."
+    )
 
 
 def distilled_in_words(result: FitResult) -> str:

@@ -18,7 +18,19 @@ from bayes_snn.chips.presentations import Presentations
 from bayes_snn.errors import ChangedFileWarning, InputError, VersionWarning, said
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.files import UnreadableError, check_regular, why
-from bayes_snn.groups import BIAS, CONSTANT, HIGH, LOW, OTHER_TERMS, OUTPUTS, READOUT, REMEASURED, SCALE, SUPPORT
+from bayes_snn.groups import (
+    BIAS,
+    CONSTANT,
+    HIGH,
+    LOW,
+    OTHER_TERMS,
+    OUTPUTS,
+    READOUT,
+    REMEASURED,
+    SAMPLE_WEIGHT,
+    SCALE,
+    SUPPORT,
+)
 from bayes_snn.hdf5 import as_tree, read_hdf5
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.kept_twin import kept_twin
@@ -197,6 +209,13 @@ def _check_posterior(tree: xr.DataTree, spec: ChipSpec, folder: Path) -> None:
             return f"it has no training inputs with {spec.layers[0]} features"
         if inputs.dtype.kind != "f" or not np.isfinite(inputs.values).all():
             return "its training inputs are no finite numbers"
+        counted = tree["constant_data"].dataset.get(SAMPLE_WEIGHT)
+        if counted is not None:
+            numbers = (
+                counted.dims == ("observation",) and counted.dtype.kind == "f" and np.isfinite(counted.values).all()
+            )
+            if not numbers or (counted.values < 0).any():
+                return "its weights of training samples are not one number of 0 or more for each"
         terms = tree["log_likelihood"].dataset.get("label")
         if terms is None or terms.dtype.kind != "f" or terms.dims != ("chain", "draw", "observation"):
             return "it has no log-likelihood of the labels"

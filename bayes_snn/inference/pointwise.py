@@ -12,8 +12,20 @@ from pymc.pytensorf import compile as compile_function
 from pymc.stats import compute_log_prior
 
 from bayes_snn.chips.contract import Chip, ask_counts
-from bayes_snn.groups import ALIKE, BIAS, CONSTANT, COUNTS, LABELS, OTHER_TERMS, OUTPUTS, READOUT, SCALE, SUPPORT
-from bayes_snn.likelihood import Readout
+from bayes_snn.groups import (
+    ALIKE,
+    BIAS,
+    CONSTANT,
+    COUNTS,
+    LABELS,
+    OTHER_TERMS,
+    OUTPUTS,
+    READOUT,
+    SAMPLE_WEIGHT,
+    SCALE,
+    SUPPORT,
+)
+from bayes_snn.likelihood import Readout, WeightedLabels
 from bayes_snn.posterior.build import other_terms
 from bayes_snn.posterior.support import find_support
 from bayes_snn.waiting import tracked
@@ -55,8 +67,10 @@ def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip, known: NDArr
 
 
 def add_inputs(trace: xr.DataTree, model: pm.Model) -> None:
-    """Add the training inputs, as the group `constant_data`."""
+    """Add the training inputs, and how often each sample counts if not once, as the group `constant_data`."""
     inputs = xr.Dataset({"inputs": (("observation", "pre_1"), model.likelihood.op.inputs)})
+    if isinstance(target := model.likelihood.target, WeightedLabels):
+        inputs[SAMPLE_WEIGHT] = ("observation", target.weights)
     trace["constant_data"] = xr.DataTree(inputs.assign_coords(pre_1=trace.posterior["pre_1"]))
 
 

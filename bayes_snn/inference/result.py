@@ -61,11 +61,12 @@ from bayes_snn.groups import (
     OUTPUTS,
     READOUT,
     REMEASURED,
+    SAMPLE_WEIGHT,
     SCALE,
     SUPPORT,
     UNRESPONSIVE,
 )
-from bayes_snn.inference.diagnostics import Diagnosis, diagnose, unresponsive
+from bayes_snn.inference.diagnostics import Diagnosis, diagnose, total_log_likelihood, unresponsive
 from bayes_snn.inference.faults import fault_counts
 from bayes_snn.inference.fit_summary import describe_result, summarise
 from bayes_snn.inference.kept_twin import keep_twin
@@ -241,13 +242,18 @@ class FitResult:
         """Faults of the chip's link in the fit, by kind; None when the chip was no `Link`. The group has them all."""
         return fault_counts(self.posterior)
 
+    @property
+    def log_likelihood(self) -> xr.DataArray:
+        """log L of each draw, dims (chain, draw)."""
+        return total_log_likelihood(self.posterior.log_likelihood["label"], self.sample_weight)
+
     @cached_property
     def draws(self) -> Draws:
         """Draws of the weights, chains one after the other."""
         posterior = self.posterior.posterior.dataset
         weights = [posterior[name].values for name in self.chip.spec.weight_names]
         prior = sum(array.values for array in self.posterior.log_prior.dataset.values())
-        logp = prior + self.posterior.log_likelihood["label"].sum("observation").values
+        logp = prior + self.log_likelihood.values
         if OTHER_TERMS in self.posterior.children:
             logp = logp + sum(array.values for array in self.posterior[OTHER_TERMS].dataset.values())
         readout: tuple[Any, Any] = float(self.arguments.get("beta") or BETA), 0.0
@@ -266,7 +272,10 @@ class FitResult:
         checks = twin_checks(self.posterior)
         inputs = self.train_inputs
         has_bias = bool(((inputs == inputs[0]).all(axis=0) & (inputs[0] != 0)).any())
-        found = diagnose(weights, likelihood, looks, constant, diverging, self._hyperparameters(), checks, has_bias)
+        found = diagnose(
+            *(weights, likelihood, looks, constant, diverging, self._hyperparameters(), checks, has_bias),
+            sample_weight=self.sample_weight,
+        )
         outputs = self.posterior[OUTPUTS].attrs if OUTPUTS in self.posterior.children else {}
         return unresponsive(found) if outputs.get(UNRESPONSIVE) else found
 
@@ -309,7 +318,7 @@ class FitResult:
                 f"The chains have {terms.sizes['draw']} draws, but to weigh them takes {FEWEST_DRAWS}: draw more, or "
                 "take estimate 'ensemble'."
             )
-        return chain_weights(terms)
+        return chain_weights(terms, self.sample_weight)
 
     def distil(
         self, n_inputs: int = DISTIL_INPUTS, sweeps: int = DISTIL_SWEEPS, seed: int = 0, *, on: str | None = None
@@ -451,6 +460,12 @@ class FitResult:
             name: {"samples": int(n), "recall": float(share) if n else None}
             for name, n, share in zip(self.classes, samples, found, strict=True)
         }
+
+    @property
+    def sample_weight(self) -> NDArray[np.float64] | None:
+        """How often each training sample counts in the likelihood, (n_samples,); None where each counts once."""
+        found = self.posterior.constant_data.dataset
+        return np.asarray(found[SAMPLE_WEIGHT].values, np.float64) if SAMPLE_WEIGHT in found else None
 
     @property
     def classes(self) -> list[str]:

@@ -29,9 +29,14 @@ def is_worth_stacking(found: Diagnosis) -> bool:
     return found.n_chains > 1 and found.n_draws >= FEWEST_DRAWS and not found.agree
 
 
-def chain_weights(terms: xr.DataArray) -> Floats:
-    """Weights (n_chains,) of chains from log p of each label, dims (chain, draw, observation)."""
-    return stack(np.stack([_left_out(terms.isel(chain=[chain])) for chain in range(terms.sizes["chain"])]))
+def chain_weights(terms: xr.DataArray, sample_weight: Floats | None = None) -> Floats:
+    """Weights (n_chains,) of chains from log p of each label, dims (chain, draw, observation).
+
+    sample_weight (n_samples,) says how often each sample counts in the likelihood.
+    """
+    counted = np.ones(terms.sizes["observation"]) if sample_weight is None else sample_weight
+    chains = range(terms.sizes["chain"])
+    return stack(np.stack([_left_out(terms.isel(chain=[chain]), counted) for chain in chains]))
 
 
 def stack(log_scores: Floats) -> Floats:
@@ -50,18 +55,18 @@ def stack(log_scores: Floats) -> Floats:
     return weights
 
 
-def _left_out(terms: xr.DataArray) -> Floats:
+def _left_out(terms: xr.DataArray, counted: Floats) -> Floats:
     """log p of each label given all others, (n_samples,), from the draws of one chain."""
     found = []
     for i in range(terms.sizes["observation"]):
         each = terms.isel(observation=[i])
-        log_weights, _ = smoothed(each, 1.0)
+        log_weights, _ = smoothed(counted[i] * each, 1.0)
         found.append(np.logaddexp.reduce(np.ravel(log_weights.values) + np.ravel(each.transpose(*_DIMS, ...).values)))
     return np.array(found)
 
 
 def smoothed(terms: xr.DataArray, efficiency: float) -> tuple[xr.DataArray, xr.DataArray]:
-    """Log importance weights, normalised, and Pareto k of one sample, dims (chain, draw, observation).
+    """Log importance weights, normalised, and Pareto k of one sample, dims (chain, draw, observation), from its terms.
 
     Where the largest importance weights are tied, as spike counts make them, they stay as they are, and k is NaN.
     """

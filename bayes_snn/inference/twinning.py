@@ -261,7 +261,7 @@ class _WarmUp:
         for place in np.linspace(0, len(visited) - 1, n_draws).round().astype(int):
             weights, readout = self.step.weights_and_readout(visited[place])
             chosen = np.sort(rng.choice(n_samples, size=shown, replace=False))
-            inputs, labels = likelihood.op.inputs[chosen], likelihood.labels[chosen]
+            inputs, labels = likelihood.op.inputs[chosen], likelihood.target[chosen]
             if learns:
                 spikes = asked.spikes(weights, inputs)
                 counts = spikes[-1].sum(axis=1)

@@ -26,13 +26,14 @@ from bayes_snn.chips.contract import (
 )
 from bayes_snn.errors import InputError
 from bayes_snn.groups import LABELS
-from bayes_snn.likelihood import BETA, Readout, draw_labels
+from bayes_snn.likelihood import BETA, Readout, Target, WeightedLabels, draw_labels, with_weights
 from bayes_snn.names import available_models as available_models
 from bayes_snn.posterior.model_file import call_function, name_of, record
 from bayes_snn.posterior.noisy import NoiseChoice
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
 from bayes_snn.posterior.readout import log_p, make_readout
+from bayes_snn.posterior.sample_weights import ClassWeight, find_sample_weights
 from bayes_snn.posterior.values import shape_of
 
 
@@ -40,17 +41,19 @@ from bayes_snn.posterior.values import shape_of
 class ChipLikelihood:
     """The chip's part of a model made by `build_model`, its attribute `likelihood`.
 
-    `op` runs the chip; `weights` are the matrices (n_pre, n_post) that it is programmed with, of the model's variables;
-    `label` is the observed variable, and `labels` (n_samples,) its values. `beta` and `bias` (n_classes,) are the
-    readout, of the model's variables too, and `fixed` is the same in numbers, None where it is random. `recorded` says
-    whether the posterior holds it. `on(twin)` makes the same model with another chip in the place of this one, which
-    the prior does not see.
+    `op` runs the chip; `weights` are the matrices (n_pre, n_post) that it is programmed with, of the model's
+    variables; `label` is the observed variable, and `labels` (n_samples,) its values. `beta` and `bias` (n_classes,)
+    are the readout, of the model's variables too, and `fixed` is the same in numbers, None where it is random.
+    `target` is what log L is a sum over: the labels, with how often each sample counts where they do not all count
+    once. `recorded` says whether the posterior holds it. `on(twin)` makes the same model with another chip in the
+    place of this one, which the prior does not see.
     """
 
     op: ChipCounts
     weights: list[Any]
     label: Any
     labels: IntArray
+    target: Target
     beta: Any
     bias: Any
     fixed: Readout | None
@@ -68,6 +71,8 @@ def build_model(
     class_names: Sequence[str] | None = None,
     beta: float = BETA,
     readout: ReadoutFunction | None = None,
+    sample_weight: FloatArray | None = None,
+    class_weight: ClassWeight = None,
 ) -> pm.Model:
     """The posterior of a chip's weights as a PyMC model.
 
@@ -87,6 +92,8 @@ def build_model(
     readout
         A function `readout(chip)` that returns the scale beta and the biases (n_classes,), numbers or PyMC variables;
         by default the one of the model file, if it has one.
+    sample_weight, class_weight
+        How often samples count, as in `fit`.
 
     Returns
     -------
@@ -105,6 +112,7 @@ def build_model(
         feature_names=feature_names,
         class_names=class_names,
         beta=beta,
+        sample_weight=find_sample_weights(labels, chip.spec.layers[-1], sample_weight, class_weight),
     )
 
 
@@ -119,15 +127,19 @@ def make_model(
     class_names: Sequence[str] | None = None,
     beta: float = BETA,
     noise: NoiseChoice = NoiseChoice(),  # noqa: B008
+    sample_weight: FloatArray | None = None,
 ) -> pm.Model:
-    """The same of what was checked and loaded already: a chip, a prior, and a readout of its own, if any."""
+    """The same of what was checked and loaded already: a chip, a prior, a readout of its own, if any, and weights of
+    samples, if any."""
     spec = chip.spec
     inputs = frozen(check_inputs(inputs, spec.layers[0]))  # a chip may then prepare them once
     labels = check_labels(labels, len(inputs), spec.layers[-1])
     coords = _coordinates(spec, len(inputs), feature_names, class_names)
 
     def on(shown: Chip, noise: NoiseChoice = NoiseChoice()) -> pm.Model:  # noqa: B008
-        return _build(chip, ChipCounts(shown, inputs, noise), labels, prior, own, beta, coords, on)
+        return _build(
+            chip, ChipCounts(shown, inputs, noise), with_weights(labels, sample_weight), prior, own, beta, coords, on
+        )
 
     return on(chip, noise)
 
@@ -135,7 +147,7 @@ def make_model(
 def _build(
     chip: Chip,
     op: ChipCounts,
-    labels: IntArray,
+    target: Target,
     prior: PriorFunction,
     own: ReadoutFunction | None,
     beta: float,
@@ -144,14 +156,15 @@ def _build(
 ) -> pm.Model:
     """The model of a chip's prior, with the Op of that chip or of another in its place; all of it checked."""
     spec, inputs = chip.spec, op.inputs
-
+    labels = target.labels if isinstance(target, WeightedLabels) else target
     shapes = spec.weight_shapes
 
     # PyMC hands all these on with a batch dim of length 1, one label being one draw of many
     def logp(value: Any, *parameters: Any) -> Any:
         *matrices, beta, bias = parameters
         counts = op(*(matrix.reshape(shape) for matrix, shape in zip(matrices, shapes, strict=True)))
-        return log_p(counts, value, beta.reshape(()), bias.reshape((spec.layers[-1],)))
+        terms = log_p(counts, value, beta.reshape(()), bias.reshape((spec.layers[-1],)))
+        return target.weights * terms if isinstance(target, WeightedLabels) else terms
 
     def random(*parameters: Any, rng: np.random.Generator, size: Any = None) -> Any:
         # labels drawn from the class probabilities of a run, for prior and posterior predictive checks
@@ -184,7 +197,7 @@ def _build(
             observed=labels,
             dims="observation",
         )
-    model.likelihood = ChipLikelihood(op, matrices, label, labels, scale, bias, fixed, own is not None, on)
+    model.likelihood = ChipLikelihood(op, matrices, label, labels, target, scale, bias, fixed, own is not None, on)
     return model
 
 

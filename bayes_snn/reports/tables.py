@@ -14,7 +14,7 @@ from bayes_snn.chips.link.faults import in_words
 from bayes_snn.chips.presentations import NAMES
 from bayes_snn.estimates.predict import DISTILLED
 from bayes_snn.inference.diagnostics import ESS_PER_CHAIN, R_HAT_LIMIT, shown_ess, shown_r_hat
-from bayes_snn.inference.fit_summary import distilled_in_words
+from bayes_snn.inference.fit_summary import distilled_in_words, weighted_in_words
 from bayes_snn.names import DISTORTIONS, strengths_in_words
 from bayes_snn.posterior.noisy import noise_in_words
 from bayes_snn.reports.material import Material
@@ -50,6 +50,8 @@ def verdict(material: Material, sheet: Sheet) -> Html:
         box.append(paragraph("The sampling was interrupted: these are the draws up to then."))
     if (note := version_note(written_by(material.stored))) is not None:
         box.append(paragraph(f"This fit {note}"))
+    if words := weighted_in_words(material.result):
+        box.append(paragraph(words))
     shown = [_headline(material, "ensemble", "Ensemble, test accuracy")]
     if best := material.best_single:
         shown.append(_headline(material, best, f"Single set of weights to program ({best}), test accuracy"))

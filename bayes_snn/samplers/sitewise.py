@@ -84,7 +84,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self.find_op(model)
         self._sites = Sites(model, vars)
         self.log_prior = self._find_prior(model, vars, shared, point)
-        self._labels = model.likelihood.labels
+        self._labels = model.likelihood.target
         self._readout = readout_function(model, shared)
         # hyperparameters, which are drawn at power 1, would follow the weights out, and the weights them
         own = [model.values_to_rvs[value] for value in vars]

@@ -120,7 +120,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         check_twin(twin, self.op.chip)
         point = model.initial_point() if initial_point is None else initial_point
         shared = make_shared_replacements(point, vars, model)
-        self._labels = model.likelihood.labels
+        self._labels = model.likelihood.target
         self._readout = readout_function(model, shared)
         self._weights_at = weights_function(model, vars, shared, point)
         self.twin = twin

@@ -71,6 +71,20 @@ def test_it_is_the_exact_one_where_that_is_known():
     assert np.abs((np.log(terms) - exact) / error).max() > 6
 
 
+def test_a_sample_that_does_not_count_is_left_out_already():
+    result = with_terms(smooth())
+    counted = np.array([1.0, 0.0, 1.0, 2.0, 1.0, 1.0])
+    result.posterior["constant_data"].dataset = result.posterior["constant_data"].dataset.assign(
+        sample_weight=("observation", counted)
+    )
+    found = pointwise_loo(result)
+    p = np.exp(result.posterior["log_likelihood/label"]).mean(("chain", "draw")).values
+    plain = pointwise_loo(with_terms(smooth()))
+    assert found.elpd_i.values[1] == pytest.approx(np.log(p[1]), rel=1e-12)
+    assert found.elpd_i.values[3] < plain.elpd_i.values[3]  # to leave it out takes away more
+    np.testing.assert_allclose(found.elpd_i.values[[0, 2, 4, 5]], plain.elpd_i.values[[0, 2, 4, 5]], rtol=1e-12)
+
+
 def test_without_ties_it_is_that_of_arviz():
     result = with_terms(smooth())
     with warnings.catch_warnings():

@@ -40,7 +40,7 @@ class Plain:
 class Able(Plain):
     """A chip that offers everything there is to offer."""
 
-    copyable = subsets = given_inputs = True
+    copyable = subsets = given_inputs = sweeps_weighted = True
     weight_levels = (LEVELS,)
 
     def run_tagged(self, weights, inputs, tag):

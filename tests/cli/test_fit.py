@@ -170,6 +170,9 @@ REFUSED = {  # arguments, and what the sentence must say
     "until": ("--until soon", ["until was 'soon'", "'converged' or a number of effective draws"]),
     "until of a population": ("--until converged --sampler smc", ["a population, which does not end by itself"]),
     "a drifting population": ("--distortion drift --sampler smc", ["smc", "remeasure=0"]),
+    "class weight": ("--class-weight even", ["'even'", "balanced", "setosa, versicolor, virginica", "setosa:2"]),
+    "class weight of no class": ("--class-weight rose:2", ["'rose:2'", "setosa, versicolor, virginica"]),
+    "class weight negative": ("--class-weight setosa:-2", ["-2.0 at 0", "0 leaves a sample out"]),
     "seed": ("--seed -1", ["seed was -1", "at least 0"]),
     "seed of the chip": ("--chip-seed -1", ["chip's seed was -1", "at least 0"]),
     "seed of the split": ("--split-seed -1", ["--split-seed was -1", "2**32"]),
@@ -488,6 +491,21 @@ def test_an_ensemble_is_distilled_where_that_is_asked_for(run: Run) -> None:
     assert "│ distilled" in out
     assert f"{stored['distilled']['presentations']:,} presentations more" in out
     assert f"answers {stored['distilled']['agreement']:.1%} of the inputs" in out
+
+
+def test_classes_count_as_they_are_told_to(run: Run) -> None:
+    ended = run("--class-weight", "setosa:2,virginica:0.5", "--out", "mine")
+    assert (ended.code, ended.err) == (0, "")
+    out = " ".join(ended.out.split())
+    assert "The likelihood is weighted: training samples count 0.5 to 2 times" in out
+    result = load_fit("mine")
+    labels = result.posterior.observed_data["label"].values
+    np.testing.assert_array_equal(result.sample_weight, np.array([2.0, 1.0, 0.5])[labels])
+    assert json.loads(Path("mine/fit.json").read_text())["arguments"]["weighted"] is True
+    ended = run("--class-weight", "balanced", "--out", "other")
+    assert ended.code == 0
+    sums = np.bincount(labels, weights=load_fit("other").sample_weight)
+    np.testing.assert_allclose(sums, sums.mean())
 
 
 def test_a_real_process_fits_iris(fitted: Path) -> None:

@@ -252,18 +252,29 @@ def test_wrong_parameters_are_refused_by_fit(parameters, says):
     assert "\n" not in str(error.value)
 
 
-def test_sample_weights_are_refused_in_a_sentence():
+def test_weights_of_samples_and_classes_are_those_of_fit():
     model = BayesSNNClassifier(**QUICK)
-    assert not has_fit_parameter(model, "sample_weight")  # or scikit-learn's checks would hold it to them
-    with pytest.raises(InputError, match=r"^fit got sample_weight, but .* every sample counts once: leave it out"):
-        model.fit(INPUTS, LABELS, sample_weight=np.ones(len(LABELS)))
-    pipeline = make_pipeline(StandardScaler(), model)
-    with pytest.raises(InputError, match="sample_weight"):
-        pipeline.fit(INPUTS, LABELS, bayessnnclassifier__sample_weight=np.ones(len(LABELS)))
-    with pytest.raises(TypeError, match="unexpected keyword argument 'weight'"):
-        model.fit(INPUTS, LABELS, weight=1)
-    assert not hasattr(model, "result_")
-    assert model.fit(INPUTS, LABELS, sample_weight=None).result_  # as wrappers pass it
+    assert has_fit_parameter(model, "sample_weight")
+    weights = np.where(LABELS == 2, 3.0, 1.0)
+    one = model.fit(INPUTS, NAMES[LABELS], sample_weight=weights).result_
+    np.testing.assert_array_equal(one.sample_weight, weights)
+    other = BayesSNNClassifier(**QUICK, class_weight={"virginica": 3.0}).fit(INPUTS, NAMES[LABELS]).result_
+    assert same_draws(one, other)
+    plain = BayesSNNClassifier(**QUICK).fit(INPUTS, NAMES[LABELS]).result_
+    assert not same_draws(one, plain)
+    pipeline = make_pipeline(StandardScaler(), BayesSNNClassifier(**QUICK))
+    pipeline.fit(INPUTS, LABELS, bayessnnclassifier__sample_weight=weights)
+    np.testing.assert_array_equal(pipeline[-1].result_.sample_weight, weights)
+    balanced = BayesSNNClassifier(**QUICK, class_weight="balanced").fit(INPUTS[10:], LABELS[10:]).result_
+    sums = np.bincount(LABELS[10:], weights=balanced.sample_weight)
+    np.testing.assert_allclose(sums, sums.mean())
+
+
+def test_weights_that_cannot_be_used_are_refused_in_a_sentence():
+    with pytest.raises(InputError, match=r"class_weight has a weight for 'rose', but y has the classes \['setosa'"):
+        BayesSNNClassifier(**QUICK, class_weight={"rose": 2.0}).fit(INPUTS, NAMES[LABELS])
+    with pytest.raises(InputError, match="sample weights have shape"):
+        BayesSNNClassifier(**QUICK).fit(INPUTS, LABELS, sample_weight=np.ones(3))
 
 
 def test_one_class_is_refused():

@@ -97,6 +97,22 @@ def test_a_fit_that_failed_goes_on(at, every, stored, tmp_path):
     assert result.seconds > 0
 
 
+def test_weights_of_samples_are_stored_and_kept(tmp_path):
+    options = {"sampler": "block", "sample_weight": [2.0, 0.0, 1.0, 1.0, 0.5, 3.0]}
+    whole = small(FailingChip(), **options)
+    with pytest.raises(ChipError):
+        small(FailingChip(700), checkpoint=every_few(tmp_path, 1), **options)
+    # others are not taken for them
+    other = Checkpoint.open(tmp_path)
+    with pytest.raises(CheckpointError, match="was begun with other weights of samples"):
+        small(FailingChip(), checkpoint=other, **options | {"sample_weight": [2.0, 0.0, 1.0, 1.0, 0.5, 2.0]})
+    result = resume(tmp_path, FailingChip())
+    assert_same(result, whole, tmp_path)
+    np.testing.assert_array_equal(result.sample_weight, options["sample_weight"])
+    result.save(tmp_path / "fit")
+    np.testing.assert_array_equal(load_fit(tmp_path / "fit", FailingChip()).sample_weight, options["sample_weight"])
+
+
 def test_ctrl_c_leaves_a_fit_that_can_go_on(tmp_path):
     whole = small(InterruptingChip(), sampler="block")
     chip = InterruptingChip(1450)  # a round of the two chains takes 200 runs, 4 are warm-up

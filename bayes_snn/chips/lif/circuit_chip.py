@@ -17,6 +17,7 @@ from bayes_snn.chips.lif.forward import group_inputs, run_groups
 from bayes_snn.chips.lif.lanes import GROUP
 from bayes_snn.chips.lif.state import new_run
 from bayes_snn.chips.sweeper import Sweeper
+from bayes_snn.likelihood import Target
 
 _CACHED_INPUTS = 4  # training and test inputs, and two more
 
@@ -62,11 +63,13 @@ class CircuitChip:
         fired = fired.transpose(0, 3, 1, 2).reshape(len(groups) * GROUP, len(steps), -1)[: len(inputs)]
         return np.split(fired.astype(np.bool_), np.cumsum(self.spec.layers[1:-1]), axis=2)
 
-    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64]) -> Sweeper | None:
+    sweeps_weighted = True  # its sweeper takes samples that do not all count once
+
+    def site_sweeper(self, inputs: FloatArray, labels: Target) -> Sweeper | None:
         """Metropolis sweeps over single weights that re-run only what a weight touches; see `LIFSweeper`.
 
-        An optional capability, for training inputs (n_samples, n_in) and labels (n_samples,). None on a noisy chip,
-        whose earlier answers cannot be built on.
+        An optional capability, for training inputs (n_samples, n_in) and labels (n_samples,), with weights or
+        without. None on a noisy chip, whose earlier answers cannot be built on.
         """
         if not self.spec.deterministic:
             return None

@@ -27,12 +27,15 @@ class Labels(NamedTuple):
         ((lead & own) ^ flip) - flip + offset. own is 0 for padding and all ones elsewhere, flip all ones for class 0.
     log_table
         (4 T + 3,) log p of a sample of class 1 by c_y - c_other + T, behind them of class 0, at last a 0 for padding.
+    weights
+        (n_groups, GROUP) how often each sample counts, 0 for padding.
     loss
         (T + 1,) exp(-beta d).
     odds, log_odds
         (n_classes,) exp(b - max b), and its logarithm.
     in_product
-        Whether these are near enough to each other for a product of sixteen sums not to vanish.
+        Whether these are near enough to each other for a product of sixteen sums not to vanish, and every sample counts
+        once.
     beta, bias
         Weight of a spike, and bias b of each class, (n_classes,).
     """
@@ -42,6 +45,7 @@ class Labels(NamedTuple):
     flip: NDArray[np.uint32]
     offset: NDArray[np.uint32]
     log_table: NDArray[np.float64]
+    weights: NDArray[np.float64]
     loss: NDArray[np.float64]
     odds: NDArray[np.float64]
     log_odds: NDArray[np.float64]
@@ -54,12 +58,15 @@ def empty_labels(n_samples: int, n_steps: int, n_classes: int) -> Labels:
     """`Labels` for spike counts from 0 to n_steps; `put_in_order` fills what depends on the samples."""
     shape = (-(-n_samples // GROUP), GROUP)
     own, flip, offset = (aligned_zeros(shape, np.uint32) for _ in range(3))
+    weights = aligned_zeros(shape, np.float64)
     table, loss, zeros = np.zeros(4 * n_steps + 3), np.ones(n_steps + 1), np.zeros(n_classes)
-    return Labels(np.zeros(n_samples, np.int64), own, flip, offset, table, loss, zeros, zeros, True, 0.0, zeros)
+    return Labels(
+        np.zeros(n_samples, np.int64), own, flip, offset, table, weights, loss, zeros, zeros, True, 0.0, zeros
+    )
 
 
-def with_readout(labels: Labels, readout: Readout) -> Labels:
-    """The same samples with the tables of another readout."""
+def with_readout(labels: Labels, readout: Readout, weighted: bool = False) -> Labels:
+    """The same samples with the tables of another readout; `weighted` where they do not all count once."""
     n_steps, bias = len(labels.loss) - 1, readout.biases(len(labels.bias))
     if readout.beta == labels.beta and np.array_equal(bias, labels.bias):
         return labels
@@ -75,7 +82,7 @@ def with_readout(labels: Labels, readout: Readout) -> Labels:
         loss=np.exp(-readout.beta * np.arange(n_steps + 1)),
         odds=np.exp(log_odds),
         log_odds=log_odds,
-        in_product=bool(log_odds.min() >= -MOST_IN_PRODUCT),
+        in_product=bool(log_odds.min() >= -MOST_IN_PRODUCT) and not weighted,
         beta=float(readout.beta),
         bias=bias,
     )
@@ -88,13 +95,13 @@ def _log_likelihood_of_two(trains, group, labels, places):  # type: ignore[no-un
     lead = count_spikes(trains, first_out + 1) - count_spikes(trains, first_out)
     flip = load(labels.flip[group])
     store(places, (((lead & load(labels.own[group])) ^ flip) - flip) + load(labels.offset[group]))
-    table = labels.log_table
+    table, weights = labels.log_table, labels.weights[group]
     a = b = c = d = 0.0  # four sums hide the additions' latencies
     for s in range(0, GROUP, 4):
-        a += table[places[s]]
-        b += table[places[s + 1]]
-        c += table[places[s + 2]]
-        d += table[places[s + 3]]
+        a += weights[s] * table[places[s]]
+        b += weights[s + 1] * table[places[s + 1]]
+        c += weights[s + 2] * table[places[s + 2]]
+        d += weights[s + 3] * table[places[s + 3]]
     return (a + b) + (c + d)
 
 
@@ -115,7 +122,7 @@ def _log_likelihood_of_many(trains, group, labels, places, counts):  # type: ign
     if not labels.in_product:
         found = 0.0
         for s in range(n):
-            found += log_p(counts[:, s], labels.labels[first + s], labels.beta, labels.bias)
+            found += labels.weights[group, s] * log_p(counts[:, s], labels.labels[first + s], labels.beta, labels.bias)
         return found
     behind = 0
     logs = odds = 0.0
@@ -178,13 +185,14 @@ def _class_probabilities(trains, order, labels, loss, odds, totals, keys):  # ty
 
 
 @kernel
-def put_in_order(order, inputs, labels, n_steps, groups, ordered):  # type: ignore[no-untyped-def]
+def put_in_order(order, inputs, labels, weights, n_steps, groups, ordered):  # type: ignore[no-untyped-def]
     """Fill groups (n_groups, n_in, GROUP) and `Labels`, but for its tables, with samples in this order.
 
-    inputs (n_samples, n_in) float32 and labels (n_samples,) lie in their own order.
+    inputs (n_samples, n_in) float32, labels (n_samples,) and weights (n_samples,) lie in their own order.
     """
     last = groups.shape[0] - 1
     for lane in range(GROUP):
+        ordered.weights[last, lane] = 0.0
         ordered.own[last, lane], ordered.flip[last, lane], ordered.offset[last, lane] = 0, 0, 4 * n_steps + 2
         for i in range(inputs.shape[1]):
             groups[last, i, lane] = 0.0
@@ -192,7 +200,7 @@ def put_in_order(order, inputs, labels, n_steps, groups, ordered):  # type: igno
         group, lane, sample = place // GROUP, place % GROUP, order[place]
         for i in range(inputs.shape[1]):
             groups[group, i, lane] = inputs[sample, i]
-        ordered.labels[place] = labels[sample]
+        ordered.labels[place], ordered.weights[group, lane] = labels[sample], weights[sample]
         ordered.own[group, lane] = 0xFFFFFFFF
         ordered.flip[group, lane] = 0xFFFFFFFF if labels[sample] == 0 else 0
         ordered.offset[group, lane] = n_steps + (2 * n_steps + 1 if labels[sample] == 0 else 0)

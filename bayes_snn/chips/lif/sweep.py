@@ -36,7 +36,7 @@ from bayes_snn.chips.lif.lanes import GROUP, aligned_zeros
 from bayes_snn.chips.lif.rerun import sum_up, try_move
 from bayes_snn.chips.lif.state import Site, empty_state, new_run
 from bayes_snn.chips.sweeper import Charging, Moves, Sweep, sites_by_neuron
-from bayes_snn.likelihood import Readout
+from bayes_snn.likelihood import Readout, Target, without_weights
 
 RIDGE = 1e-3  # of a regression of 1 on what a layer receives, in squares of it for each sample
 
@@ -120,11 +120,13 @@ class LIFSweeper(Charging):
         circuit: Circuit,
         programming: Programming,
         inputs: NDArray[np.float64],
-        labels: NDArray[np.int64],
+        labels: Target,
     ) -> None:
         self._circuit, self._programming = circuit, programming
         # writable copies: the kernels would be compiled a second time for read-only arrays
-        self._inputs, self._labels = inputs.astype(np.float32), np.array(labels)
+        self._inputs = inputs.astype(np.float32)
+        self._labels, self._weights = without_weights(labels)
+        self._weighted = bool((self._weights != 1.0).any())
         layers = circuit.layers
         self._shapes = [(int(a), int(b)) for a, b in itertools.pairwise(layers)]
         super().__init__(self._shapes, len(inputs))
@@ -159,7 +161,7 @@ class LIFSweeper(Charging):
         """Take these as current weights and readout, order the samples by their loss, and give log L."""
         self._arrive(weights)
         columns = self._programming.columns(weights)
-        self._ordered = with_readout(self._ordered, readout)
+        self._ordered = with_readout(self._ordered, readout, self._weighted)
         if not np.array_equal(columns, self._state.columns):
             self._state.columns[:] = columns
             self._prepare(np.arange(len(self._inputs)))
@@ -177,7 +179,7 @@ class LIFSweeper(Charging):
     def _prepare(self, order: NDArray[np.int64]) -> None:
         self._order = order
         n_steps = self._circuit.n_steps
-        put_in_order(order, self._inputs, self._labels, n_steps, self._groups, self._ordered)
+        put_in_order(order, self._inputs, self._labels, self._weights, n_steps, self._groups, self._ordered)
         state, scratch = self._state, self._scratch
         run_groups(self._circuit, state.columns, self._groups, self._run, state.trains, self._shown, scratch.places)
         prepare(self._circuit, state, scratch, self._counts, self._ordered)

@@ -29,6 +29,7 @@ from bayes_snn.chips.rounding import clip_and_round
 from bayes_snn.chips.sweeper import Sweeper
 from bayes_snn.chips.xylo.core import MOST_INPUT, empty_state, in_groups, peaks_of, run_all
 from bayes_snn.errors import InputError, check_whole, unknown_name
+from bayes_snn.likelihood import Target
 
 WEIGHT_UNIT = 32  # integer weights to the unit of a weight
 MOST_POWER, POWER_STEP = 3.0, 0.25  # log2 of a threshold, in units of the base threshold
@@ -141,7 +142,9 @@ class XyloChip:
             self._prepared = [(inputs, *made), *self._prepared[:3]]
         return made
 
-    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64]) -> Sweeper | None:
+    sweeps_weighted = True  # its sweeper takes samples that do not all count once
+
+    def site_sweeper(self, inputs: FloatArray, labels: Target) -> Sweeper | None:
         """Metropolis sweeps that re-run only what a parameter reaches; None where xylosim itself is to be run."""
         if self.backend != "kernel":
             return None

@@ -31,16 +31,17 @@ from bayes_snn.chips.xylo.core import (
     run_all,
     step_neuron,
 )
-from bayes_snn.likelihood import Readout, log_p
+from bayes_snn.likelihood import Readout, Target, log_p, without_weights
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def group_log_likelihood(counts, labels, beta, bias):  # type: ignore[no-untyped-def]
-    """Sum over the samples of a group of log p of their label; label -1 is padding. counts (n_out, GROUP)."""
+def group_log_likelihood(counts, labels, weights, beta, bias):  # type: ignore[no-untyped-def]
+    """Sum over the samples of a group of their weight times log p of their label; label -1 is padding. counts (n_out,
+    GROUP)."""
     total = 0.0
     for s in range(GROUP):
         if labels[s] >= 0:
-            total += log_p(counts[:, s], labels[s], beta, bias)
+            total += weights[s] * log_p(counts[:, s], labels[s], beta, bias)
     return total
 
 
@@ -129,6 +130,7 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     events,
     peaks,
     labels,
+    weights,
     beta,
     bias,
     d_syn,
@@ -144,8 +146,8 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     """Visit the sites of `order`, each with a proposed value; returns the number of samples shown.
 
     A proposal is accepted where log L(new) - log L(old) > bounds[site]; as in `sweep_sites` there groups are shown
-    until it is lost. events (n_groups, n_in, n_steps, GROUP), labels (n_groups, GROUP), terms (n_groups,) log L of each
-    group; matrices, `state`, `terms` and `accepted` are changed in place.
+    until it is lost. events (n_groups, n_in, n_steps, GROUP), labels and weights (n_groups, GROUP), terms (n_groups,)
+    log L of each group; matrices, `state`, `terms` and `accepted` are changed in place.
     """
     n_groups = events.shape[0]
     new_terms, reached = np.empty(n_groups), np.empty((n_groups, 3), np.int64)
@@ -169,7 +171,9 @@ def sweep_sites(  # type: ignore[no-untyped-def]
                 w_1, w_2, thresholds, site, np.int32(new - old), events[g], peaks, d_syn, d_mem, now, then, out
             )
             reached[g, 0], reached[g, 1], reached[g, 2] = k, first, last
-            new_terms[g] = group_log_likelihood(then[4], labels[g], beta, bias) if last > first else terms[g]
+            new_terms[g] = (
+                group_log_likelihood(then[4], labels[g], weights[g], beta, bias) if last > first else terms[g]
+            )
             shown += (labels[g] >= 0).sum()
             total += new_terms[g]
             passed = total > threshold
@@ -185,12 +189,20 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     return shown
 
 
+def in_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values (n_samples,) in groups, (n_groups, GROUP), the last one padded by zeros."""
+    padded = np.zeros(-(-len(values) // GROUP) * GROUP)
+    padded[: len(values)] = values
+    return padded.reshape(-1, GROUP)
+
+
 class XyloSweeper(Charging):
     """Site sweeps over all parameters, as `LIFSweeper` makes them; the simulated core is left as the draw has it."""
 
-    def __init__(self, chip: Any, inputs: FloatArray, labels: NDArray[np.int64]) -> None:
+    def __init__(self, chip: Any, inputs: FloatArray, labels: Target) -> None:
         super().__init__(chip.spec.weight_shapes, len(labels))
-        self._chip, self._labels = chip, labels
+        self._chip = chip
+        self._labels, self._weights = without_weights(labels)
         self._events = chip.events(inputs)
         n_groups, layers = -(-len(labels) // GROUP), chip.spec.layers
         self._state = empty_state(n_groups, chip.spec.n_steps, *layers[1:])
@@ -221,8 +233,9 @@ class XyloSweeper(Charging):
         padded[: len(self._order)] = self._labels[self._order]
         self._group_labels = padded.reshape(-1, GROUP)
         run_all(*self._integers, self._groups, self._peaks, self._chip.decay_syn, self._chip.decay_mem, self._state)
-        pairs = zip(self._state[4], self._group_labels, strict=True)
-        self._terms = np.array([group_log_likelihood(out, labels, self._beta, self._bias) for out, labels in pairs])
+        self._group_weights = in_rows(self._weights[self._order])
+        each = zip(self._state[4], self._group_labels, self._group_weights, strict=True)
+        self._terms = np.array([group_log_likelihood(*parts, self._beta, self._bias) for parts in each])
 
     def sweep(self, proposals: FloatArray, bounds: NDArray[np.float64], order: NDArray[np.int64]) -> Sweep:
         """Visit all sites in this order; see `Sweeper`."""
@@ -235,6 +248,7 @@ class XyloSweeper(Charging):
             self._groups,
             self._peaks,
             self._group_labels,
+            self._group_weights,
             self._beta,
             self._bias,
             *decays,

@@ -98,6 +98,6 @@ class DirectionalMetropolis(SitewiseMetropolis):
 def why_not_directional(model: pm.Model, variables: Sequence[Any]) -> str | None:
     """None when these weights can be moved along directions, else the reason in words."""
     likelihood = model.likelihood
-    if not isinstance(make_sweeper(likelihood.op, likelihood.labels), DirectionSweeper):
+    if not isinstance(make_sweeper(likelihood.op, likelihood.target), DirectionSweeper):
         return "the chip moves single weights alone"
     return why_not_normal(model, variables)

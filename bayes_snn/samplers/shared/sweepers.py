@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, frozen
 from bayes_snn.chips.sweeper import Sweep, Sweeper
-from bayes_snn.likelihood import Readout
+from bayes_snn.likelihood import Readout, Target, WeightedLabels
 from bayes_snn.posterior.op import ChipCounts
 
 
-def make_sweeper(op: ChipCounts, labels: NDArray[np.int64]) -> Sweeper:
+def make_sweeper(op: ChipCounts, labels: Target) -> Sweeper:
     """The chip's own sweeper, or a black-box one: earlier answers of a noisy chip cannot be built on."""
     offered = getattr(op.chip, "site_sweeper", None) if op.chip.spec.deterministic else None
-    sweeper = offered(op.inputs, frozen(labels)) if offered is not None else None
+    if isinstance(labels, WeightedLabels):  # which a sweeper of a user's chip may know nothing of
+        offered = offered if getattr(op.chip, "sweeps_weighted", False) else None
+        sweeper = None if offered is None else offered(op.inputs, labels)
+    else:
+        sweeper = offered(op.inputs, frozen(labels)) if offered is not None else None
     return BlackBoxSweeper(op, labels) if sweeper is None else sweeper
 
 
@@ -46,7 +50,7 @@ class BlackBoxSweeper:
     proposal, as `op.noise` says.
     """
 
-    def __init__(self, op: ChipCounts, labels: NDArray[np.int64]) -> None:
+    def __init__(self, op: ChipCounts, labels: Target) -> None:
         self._op, self._labels, self.presentations = op, labels, 0
         self._in_blocks = bool(getattr(op.chip, "subsets", False)) and op.chip.spec.deterministic
         self._readout = Readout()

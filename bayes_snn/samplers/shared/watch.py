@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.groups import AFTER, BEFORE, NOTHING, REFERENCE
-from bayes_snn.likelihood import Readout
+from bayes_snn.likelihood import Readout, Target
 from bayes_snn.posterior.build import weight_variables, weights_at
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.posterior.readout import readout_function
@@ -57,7 +57,7 @@ class Watch:
     def measure_reference(
         self,
         op: ChipCounts,
-        labels: NDArray[np.int64],
+        labels: Target,
         weights: Sequence[FloatArray],
         readout: Readout,
         fresh: float,
@@ -93,7 +93,7 @@ class Watched(Tally):
         super().find_op(model)
         model = pm.modelcontext(model)
         self.watch = Watch()
-        self.chip_labels: NDArray[np.int64] = model.likelihood.labels
+        self.chip_labels: Target = model.likelihood.target
         if self.op.noise.remeasure:
             # of several steps that share the weights, the one that has the first of them looks
             self._looks_with = weight_variables(model)[0].name

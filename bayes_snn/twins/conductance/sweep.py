@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
 from bayes_snn.chips.sweeper import Charging, Sweep, sites_by_neuron
-from bayes_snn.likelihood import Readout, log_likelihood, log_p
+from bayes_snn.likelihood import Readout, Target, log_likelihood, log_p, without_weights
 from bayes_snn.twins.conductance.forward import GROUP, group_inputs
 from bayes_snn.twins.conductance.rerun import empty_room, empty_state, keep, of_group, propose, run_group
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def group_log_likelihood(counts, labels, table, beta, bias):  # type: ignore[no-untyped-def]
-    """Sum over the samples of a group of log p of their label; label -1 is padding. counts (n_out, GROUP).
+def group_log_likelihood(counts, labels, weights, table, beta, bias):  # type: ignore[no-untyped-def]
+    """Sum over the samples of a group of their weight times log p of their label; label -1 is padding.
+
+    counts (n_out, GROUP), labels and weights (GROUP,).
 
     table
         (2, 2 n_steps + 1) log p of two classes, by label and by how far count 1 is ahead of count 0.
@@ -32,11 +34,11 @@ def group_log_likelihood(counts, labels, table, beta, bias):  # type: ignore[no-
         middle = table.shape[1] // 2
         for s in range(GROUP):
             if labels[s] >= 0:
-                total += table[labels[s], middle + counts[1, s] - counts[0, s]]
+                total += weights[s] * table[labels[s], middle + counts[1, s] - counts[0, s]]
         return total
     for s in range(GROUP):
         if labels[s] >= 0:
-            total += log_p(counts[:, s], labels[s], beta, bias)
+            total += weights[s] * log_p(counts[:, s], labels[s], beta, bias)
     return total
 
 
@@ -45,7 +47,7 @@ def prepare(network, columns, inputs, state, room, labels, readout, terms):  # t
     """Run all samples in full; `state` and `terms` are filled."""
     for group in range(inputs.shape[0]):
         run_group(network, columns[0], columns[1], inputs[group], of_group(state, group), room)
-        terms[group] = group_log_likelihood(state.counts[group], labels[group], *readout)
+        terms[group] = group_log_likelihood(state.counts[group], labels[0][group], labels[1][group], *readout)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -64,7 +66,7 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     sites
         (3, n_weights) layer of each site, its neuron, counted in the network, and the presynaptic one, in its layer.
     labels
-        (n_groups, GROUP).
+        (n_groups, GROUP), and the weights of the samples, of the same shape.
     """
     n_groups = inputs.shape[0]
     first, later = columns
@@ -90,8 +92,8 @@ def sweep_sites(  # type: ignore[no-untyped-def]
             changed[group] = propose(network, first, later, old, layer, n, pre, inputs[group], now, then, room)
             new_terms[group] = terms[group]
             if changed[group]:
-                new_terms[group] = group_log_likelihood(then[3], labels[group], *readout)
-            shown += (labels[group] >= 0).sum()
+                new_terms[group] = group_log_likelihood(then[3], labels[0][group], labels[1][group], *readout)
+            shown += (labels[0][group] >= 0).sum()
             total += new_terms[group]
             passed = total > threshold
             if not passed:
@@ -110,8 +112,9 @@ def sweep_sites(  # type: ignore[no-untyped-def]
 class ConductanceSweeper(Charging):
     """The `Sweeper` of a `ConductanceTwin`, whose `site_sweeper` makes it."""
 
-    def __init__(self, twin: Any, inputs: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-        self._twin, self._network, self._inputs, self._labels = twin, twin.network, inputs, np.array(labels)
+    def __init__(self, twin: Any, inputs: NDArray[np.float64], labels: Target) -> None:
+        self._twin, self._network, self._inputs = twin, twin.network, inputs
+        self._labels, self._weights = without_weights(labels)
         self._shapes = twin.spec.weight_shapes
         super().__init__(self._shapes, len(labels))
         n_groups = -(-len(labels) // GROUP)
@@ -147,7 +150,9 @@ class ConductanceSweeper(Charging):
         self._groups = group_inputs(self._inputs[order])
         padded = np.full(len(self._groups) * GROUP, -1, np.int64)
         padded[: len(order)] = self._labels[order]
-        self._group_labels = padded.reshape(-1, GROUP)
+        weights = np.zeros(len(padded))
+        weights[: len(order)] = self._weights[order]
+        self._group_labels = padded.reshape(-1, GROUP), weights.reshape(-1, GROUP)
         prepare(
             self._network,
             self._columns,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bayes_snn.chips.contract import ChipSpec, FloatArray, check_inputs, check_weights
 from bayes_snn.chips.rounding import clip_and_round, level_step
 from bayes_snn.chips.sweeper import Sweeper
+from bayes_snn.likelihood import Target
 from bayes_snn.twins.conductance.forward import GROUP, group_inputs, make_network, run_groups
 from bayes_snn.twins.conductance.neuron import FRACTIONS, N_FIRST, N_LATER
 from bayes_snn.twins.contract import SPIKES, Learned, spec_of_twin
@@ -61,7 +62,9 @@ class ConductanceTwin(SavedTwin):
         shown = fired.transpose(0, 3, 2, 1).reshape(-1, self.spec.n_steps, fired.shape[1])[: len(inputs)]
         return np.split(shown.astype(np.bool_), np.cumsum(self.spec.layers[1:-1]), axis=2)
 
-    def site_sweeper(self, inputs: FloatArray, labels: NDArray[np.int64]) -> Sweeper:
+    sweeps_weighted = True  # its sweeper takes samples that do not all count once
+
+    def site_sweeper(self, inputs: FloatArray, labels: Target) -> Sweeper:
         """Metropolis sweeps over single weights that re-run only what a weight touches; see `ConductanceSweeper`."""
         from bayes_snn.twins.conductance.sweep import ConductanceSweeper
 
