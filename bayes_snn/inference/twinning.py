@@ -62,6 +62,8 @@ class Prepared:
         Share of the output counts that the twin had wrong there.
     n_taught
         How often the twin was learned again; the last time after these checks.
+    noisy
+        Whether the chip answers otherwise each time: what s has of that, no teaching takes away.
     """
 
     twin: Any
@@ -73,11 +75,12 @@ class Prepared:
     n_checks: int
     wrong: float
     n_taught: int = 0
+    noisy: bool = False
 
     @property
     def is_hopeless(self) -> bool:
         """Whether hardly any check would be accepted; of a twin that was taught since the checks it is not known."""
-        return self.spread > MOST_SPREAD and not 0 < self.n_taught < ROUNDS
+        return self.spread > MOST_SPREAD and (self.noisy or not 0 < self.n_taught < ROUNDS)
 
     def as_dict(self) -> dict[str, Any]:
         """What a fit keeps of it, in plain values."""
@@ -163,7 +166,8 @@ def prepare_twin(
                 break
     made[-1].tempers = False
     return Prepared(
-        twin, made, warm.values(), asked.presentations, asked.programmings, spread, n_checks, wrong, n_taught
+        *(twin, made, warm.values(), asked.presentations, asked.programmings, spread, n_checks, wrong, n_taught),
+        noisy=not asked.spec.deterministic,
     )
 
 

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bayes_snn.twins.lines import gains_from_lines
 from bayes_snn.twins.membrane import Floats, Neuron
 from bayes_snn.twins.regions import PRICE, find_region
 from bayes_snn.twins.scoring import FEW_ERRORS, WARM_GUESSES, Fit, score, straight_prior
 
-WIDEST, NARROWEST = 0.5, 0.02  # spread of gains before any is known, and at least
+WIDEST, NARROWEST, LARGEST = 0.5, 0.02, 3.0  # spread of gains before any is known, at least, and at most
+GUESSED = 0.3  # spread of gains that were guessed from presentations of single lines, at least
+BAD = 0.02  # share of the labels of a neuron against it, beyond which a fit is sought from nothing too
 _SMALL = 0.15  # gains that may be those of stuck synapses
 
 
@@ -46,12 +49,21 @@ def improve_gains(neurons: Sequence[Neuron], known: Sequence[Fit], spread: float
 
 
 def _scored(neuron: Neuron, plain: Fit, start: Fit, spread: float) -> Fit:
-    """From a start, and if that is no good, from nothing."""
-    fit = score(neuron, start.gain, start.decay, start.bend, straight_prior(len(start.gain), spread, True))
-    if start is not plain and fit.region.errors > FEW_ERRORS:
-        again = score(neuron, plain.gain, plain.decay, plain.bend, straight_prior(len(plain.gain), WIDEST, True))
-        fit = min(fit, again, key=cost_of)
-    return _with_stuck(neuron, fit)
+    """From what single lines say, from a start, and if neither is any good, from nothing."""
+    fits = []
+    lines = gains_from_lines(neuron)
+    if lines is not None and lines[0].any():
+        gain, decay = lines[0] / lines[0].mean(), lines[1]
+        prior = straight_prior(len(gain), float(np.clip(gain.std(), GUESSED, LARGEST)), True)
+        fits.append(score(neuron, gain, decay, plain.bend, prior, WARM_GUESSES))
+    if start is not plain and (not fits or fits[0].region.errors > FEW_ERRORS):
+        prior = straight_prior(len(start.gain), spread, True)
+        fits.append(score(neuron, start.gain, start.decay, start.bend, prior, WARM_GUESSES))
+    least = min((fit.region.errors for fit in fits), default=None)
+    if least is None or least > max(FEW_ERRORS, BAD * len(plain.points(neuron)[0])):
+        prior = straight_prior(len(plain.gain), WIDEST, True)
+        fits.append(score(neuron, plain.gain, plain.decay, plain.bend, prior))
+    return _with_stuck(neuron, min(fits, key=cost_of))
 
 
 def _rescored(neuron: Neuron, fit: Fit, decay: float, spread: float) -> Fit:
@@ -86,4 +98,4 @@ def spread_of(gains: Sequence[Floats]) -> float:
     """Spread of gains around 1, those of stuck synapses left out."""
     alive = np.concatenate([gain.ravel() for gain in gains])
     alive = alive[alive > 0]
-    return float(np.clip(alive.std(), NARROWEST, WIDEST)) if len(alive) else WIDEST
+    return float(np.clip(alive.std(), NARROWEST, LARGEST)) if len(alive) else WIDEST

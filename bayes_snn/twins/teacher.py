@@ -27,7 +27,7 @@ from bayes_snn.twins.slopes import STRAIGHT
 
 BENT = "Each neuron bends its input current in a way of its own."
 _ERRORS = 2  # labels a neuron that may stay unexplained
-_CLEARLY = 0.5  # of the cost of unbent currents, that bent ones may have
+_CLEARLY = 0.5  # of the cost of a simpler explanation, that a more flexible one may have
 _PROBED = 3  # neurons of which both bends and gains are sought
 
 
@@ -108,26 +108,27 @@ def _explain(neurons: list[Neuron], start: LIFTwin | None, exact: bool) -> tuple
     if _total(fits) > _ERRORS * len(neurons):
         starts = _started(fits, start)
         spread = WIDEST if starts is fits else spread_of([fit.gain for fit in starts])
-        bent = fit_bends(neurons)
-        clearly = sum(map(bent_cost, bent)) < _CLEARLY * sum(map(cost_of, fits))
-        if clearly and _bends_tell_more(neurons, fits, starts, bent, spread):
-            fits, notes = bent, [_leaks_in_words(bent), BENT]
-        else:
-            gained, is_whole = _gained(neurons, fits, starts, spread, start)
-            if sum(map(cost_of, gained)) < sum(map(cost_of, fits)):
-                fits, notes = gained, [_leaks_in_words(gained), _gains_in_words(gained, is_whole)]
+        plain, least = fits, sum(map(cost_of, fits))
+        bent_before = start is not None and start.bends_currents  # what explained so far is tried first
+        if not bent_before or not _bends_tell_more(neurons, plain, starts, spread):
+            gained, is_whole = _gained(neurons, plain, starts, spread, start)
+            if (cost := sum(map(cost_of, gained))) < least:
+                fits, notes, least = gained, [_leaks_in_words(gained), _gains_in_words(gained, is_whole)], cost
+        if bent_before or least > _CLEARLY * sum(map(cost_of, plain)):
+            bent = fit_bends(neurons)
+            if sum(map(bent_cost, bent)) < _CLEARLY * least:
+                fits, notes = bent, [_leaks_in_words(bent), BENT]
     if _total(fits) > _ERRORS * len(neurons):
         notes.append(_unexplained(fits))
     return fits, notes
 
 
-def _bends_tell_more(
-    neurons: list[Neuron], plain: list[Fit], starts: list[Fit], bent: list[Fit], spread: float
-) -> bool:
+def _bends_tell_more(neurons: list[Neuron], plain: list[Fit], starts: list[Fit], spread: float) -> bool:
     """Whether bends explain those few neurons better than gains that leaks alone explain worst: gains take long."""
     worst = np.argsort([-fit.region.errors for fit in plain], kind="stable")[:_PROBED]
     gained = fit_gains([neurons[n] for n in worst], [plain[n] for n in worst], [starts[n] for n in worst], spread)
-    return sum(bent_cost(bent[n]) for n in worst) < sum(map(cost_of, gained))
+    bent = fit_bends([neurons[n] for n in worst])
+    return sum(map(bent_cost, bent)) < sum(map(cost_of, gained))
 
 
 def _gained(
