@@ -59,7 +59,9 @@ MH = (
 )
 BACKPROP_MODES = tuple(
     Series(method.replace("-", ", ", 1), method, colour, marker)
-    for method, colour, marker in zip(BACKPROP, ("#D55E00", "#E69F00", "#117733", "#882255"), "v^Ds", strict=True)
+    for method, colour, marker in zip(
+        BACKPROP, ("#D55E00", "#E69F00", "#117733", "#882255", "#332288"), "v^Dsp", strict=True
+    )
 )
 LOGISTIC = Series("logistic regression (digital)", "logistic", "#7f7f7f", "")
 

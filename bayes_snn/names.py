@@ -121,7 +121,7 @@ BALANCED = "balanced"  # weights of classes: they count alike, however many samp
 PSEUDO_MARGINAL, MCWM = "pseudo-marginal", "mcwm"
 NOISE_KINDS = (PSEUDO_MARGINAL, MCWM)
 
-BACKPROP = ("backprop-offline", "backprop-outputs", "backprop-spikes", "backprop-noise-aware")
+BACKPROP = ("backprop-offline", "backprop-outputs", "backprop-spikes", "backprop-noise-aware", "backprop-twin")
 METHODS = ("mh", *BACKPROP, "logistic")  # of a study
 
 CHECKPOINT = "checkpoint"  # folder in a fit folder, while the fit runs and after it was stopped

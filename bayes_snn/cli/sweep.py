@@ -18,6 +18,7 @@ from bayes_snn.cli.fit import asked_reading
 from bayes_snn.cli.terminal import help_option, option, run_app
 from bayes_snn.errors import InputError, unknown_name
 from bayes_snn.names import (
+    AUTO,
     BUILT_IN,
     CHAINS,
     DISTORTIONS,
@@ -86,11 +87,23 @@ def command(
     ] = [],  # noqa: B006
     hidden: Annotated[str, option(_SETTINGS, "N", "Hidden neurons; 32,16 makes two layers.")] = "16",
     steps: Annotated[int, option(_SETTINGS, "N", "Time steps (ms) of a presentation.")] = 32,
+    bias: Annotated[
+        bool, option(_SETTINGS, None, "One more input of the chip, which is 1 for all samples.", "--bias/--no-bias")
+    ] = True,
     model: Annotated[
         str, option(_SETTINGS, "NAME", f"Prior: {', '.join(sorted(available_models()))}, or the path of a model file.")
     ] = "gaussian",
-    sampler: Annotated[str, option(_SETTINGS, "NAME", f"{', '.join(SAMPLERS)}.")] = "sitewise",
-    chains: Annotated[int, option(_SETTINGS, "N", "Number of chains; convergence needs at least 2.")] = CHAINS,
+    sampler: Annotated[
+        str | None,
+        option(_SETTINGS, "NAME", f"{AUTO}, {', '.join(SAMPLERS)}. [default: sitewise, or twin within a budget]"),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        option(_SETTINGS, "N", "Presentations of a fit with a twin, and of the twin of backprop-twin. [default: none]"),
+    ] = None,
+    chains: Annotated[
+        int | None, option(_SETTINGS, "N", f"Number of chains. [default: {CHAINS}, or as a fit has within a budget]")
+    ] = None,
     seed: Annotated[int, option(_SETTINGS, "N", "Seed of the methods: another seed is another run of each.")] = 0,
     scheduler: Annotated[
         str | None, option(_RUN, "ADDRESS", "Dask scheduler, tcp://host:port. [default: a cluster of its own]")
@@ -120,8 +133,12 @@ def command(
             "started by hand: leave it out."
         )
     budgets = [(n, n if tune is None else tune) for n in map(_draws, _listed("--draws", draws))]
+    sampler = sampler or ("sitewise" if budget is None else "twin")
+    chains = chains if chains is not None or budget is not None else CHAINS
+    if budget is not None:  # which says how many draws there are
+        budgets = [(0, tune or 0)]
     for n_draws, n_tune in budgets:
-        Sampling(sampler, n_draws, n_tune, chains, seed)  # for its refusals
+        Sampling(sampler, n_draws or None, n_tune or None, chains, seed, budget=budget)  # for its refusals
     load_prior(model)
     names = list(METHODS) if methods == "all" else _listed("--methods", methods)
     for name in names:
@@ -137,7 +154,7 @@ def command(
     )
     make_chip(split_data(dataset), [IDEAL], ["0"], 0, hidden, steps)  # for its refusals
     settings = {"data": data, "target": target, "hidden": hidden.replace(" ", ""), "n_steps": steps, "model": model}
-    settings |= {"sampler": sampler, "chains": chains, "seed": seed}
+    settings |= {"sampler": sampler, "chains": chains or 0, "seed": seed, "budget": budget or 0, "bias": bias}
     settings |= {"reading": json.dumps(reading, sort_keys=True)} if reading else {}
     digests = {"data_digest": digest_file(data), "model_digest": digest_file(model)}
     strengths = parse_strengths(_listed("--distortion", distortion), parse_sigmas([sigma]))

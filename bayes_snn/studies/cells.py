@@ -17,6 +17,7 @@ from bayes_snn.names import IDEAL as IDEAL
 from bayes_snn.names import METHODS as METHODS
 
 IN_THE_LOOP = ("backprop-outputs", "backprop-spikes")  # backprop that shows the training data to the chip itself
+ON_TWIN = "backprop-twin"
 FORMAT = 1  # of the identity: cells of another format are other cells
 MOST_CELLS = 1_000_000
 # a logistic regression takes seconds at most, backprop less than MH, whose time grows with draws and samples
@@ -39,7 +40,12 @@ class Cell:
     n_train, split_seed, chip_seed, hidden, n_steps
         As in `python -m bayes_snn.fit`; `hidden` is text, "32,16" for two layers.
     model, sampler, draws, tune, chains
-        Of method mh; "" and 0 for all others, which do not depend on them.
+        Of method mh; "" and 0 for all others, which do not depend on them. With a budget draws of 0 are as many as it
+        allows, and the warm-up is the sampler's own.
+    budget
+        Presentations of a fit with a twin, and of the twin that "backprop-twin" trains on; 0 for none.
+    bias
+        Whether the chip has one more input, which is 1 for all samples.
     seed
         Another seed, another run of the same method on the same chip and data.
     reading
@@ -67,6 +73,8 @@ class Cell:
     data_digest: str = ""
     model_digest: str = ""
     reading: str = ""
+    budget: int = 0
+    bias: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -102,12 +110,14 @@ class Cell:
 
     def _hash(self, purpose: str) -> str:
         said = asdict(self)
-        if not self.reading:  # so that cells of before it was there keep their ids
-            del said["reading"]
+        for name in LATER:  # so that cells of before it was there keep their ids
+            if not said[name]:
+                del said[name]
         text = json.dumps([FORMAT, purpose, said], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+LATER = ("reading", "budget", "bias")  # fields that cells once had not, in which their ids had no part
 IDENTITY = tuple(field.name for field in fields(Cell))
 
 
@@ -116,8 +126,10 @@ def canonical(cell: Cell) -> Cell:
     if cell.method == "mh":
         return cell
     cell = replace(cell, model="", model_digest="", sampler="", draws=0, tune=0, chains=0)
+    if cell.method != ON_TWIN:
+        cell = replace(cell, budget=0)
     if cell.method == "logistic":  # digital: there is no chip
-        cell = replace(cell, distortion=IDEAL, sigma=0.0, chip_seed=0, hidden="", n_steps=0, seed=0)
+        cell = replace(cell, distortion=IDEAL, sigma=0.0, chip_seed=0, hidden="", n_steps=0, seed=0, bias=False)
     return cell
 
 

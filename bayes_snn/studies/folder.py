@@ -16,6 +16,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from msgspec import Struct
 from bayes_snn.errors import InputError
 from bayes_snn.files import UnreadableError, make_folder, take_lock, why, write_then_rename
 from bayes_snn.json_file import check, read_json
-from bayes_snn.studies.cells import FORMAT, IDENTITY, Cell
+from bayes_snn.studies.cells import FORMAT, IDENTITY, LATER, Cell
 from bayes_snn.studies.run_cell import score_names
 from bayes_snn.version import package_versions
 
@@ -57,8 +58,8 @@ class StudyFields(Struct):
 def row_schema() -> Any:
     """Names and types of a row's columns; every column but the identity may be null."""
     need_pyarrow()
-    identity = [(name, pa.string() if name in TEXT else pa.int64()) for name in IDENTITY if name != "sigma"]
-    identity.insert(IDENTITY.index("sigma"), ("sigma", pa.float64()))
+    types = {**dict.fromkeys(TEXT, pa.string()), "sigma": pa.float64(), "bias": pa.bool_()}
+    identity = [(name, types.get(name, pa.int64())) for name in IDENTITY]
     time = pa.timestamp("us", tz="UTC")
     return pa.schema(
         [
@@ -203,13 +204,14 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 def holds_study(file: Path) -> bool:
     """Whether a Parquet file tells of each of its rows what cell it is of."""
     need_pyarrow()
-    return {"id", *IDENTITY} - {"reading"} <= set(pq.read_schema(file).names)
+    return {"id", *IDENTITY} - set(LATER) <= set(pq.read_schema(file).names)
 
 
 def _rows_of(file: Path) -> list[dict[str, Any]]:
-    """The rows in a file; those of version 0.1.0 have no column `reading`."""
+    """The rows in a file; those of before have not all columns of a cell."""
     rows = pq.read_table(file, schema=row_schema()).to_pylist()
-    return [{**row, "reading": row["reading"] or ""} for row in rows]
+    nothing = {field.name: field.default for field in fields(Cell) if field.name in LATER}
+    return [{**row, **{name: row[name] or nothing[name] for name in LATER}} for row in rows]
 
 
 def version_of(row: dict[str, Any]) -> str | None:

@@ -72,6 +72,7 @@ def run_method(cell: Cell) -> dict[str, Any]:
     reading = json.loads(cell.reading) if cell.reading else {}
     dataset = load_data(cell.data, cell.target or None, **reading)
     split = check_parts(split_data(dataset, n_train=cell.n_train, seed=cell.split_seed))
+    split = split.with_bias() if cell.bias else split
     family, _, mode = cell.method.partition("-")
     measured = _FAMILIES[family](cell, split, mode)
     return {"n_test": split.n_test, **measured}
@@ -83,7 +84,8 @@ def _run_mh(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
 
     chip = make_chip(cell, split)
     # a Dask worker is a daemon, which may have no processes of its own
-    sampling = Sampling(cell.sampler, cell.draws, cell.tune, cell.chains, cell.random_seed, cores=1)
+    sizes = (cell.draws or None, cell.tune if cell.draws else cell.tune or None, cell.chains or None)
+    sampling = Sampling(cell.sampler, *sizes, cell.random_seed, cores=1, budget=cell.budget or None)
     result = fit(
         chip,
         split.train_inputs,
@@ -122,7 +124,8 @@ def _run_backprop(cell: Cell, split: Split, mode: str) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     chip = make_chip(cell, split)
-    result = train_backprop(chip, split.train_inputs, split.train_labels, mode=mode, seed=cell.random_seed)
+    budget: dict[str, Any] = {"budget": cell.budget} if cell.budget else {}
+    result = train_backprop(chip, split.train_inputs, split.train_labels, mode=mode, seed=cell.random_seed, **budget)
     columns: dict[str, Any] = {"chosen": "weights", "n_weights": chip.spec.n_weights}
     for part, inputs, labels in _parts(split):
         columns |= score_columns(part, {"chosen": evaluate(result.predict(inputs), labels)})
@@ -149,7 +152,7 @@ _FAMILIES: dict[str, Callable[[Cell, Split, str], dict[str, Any]]] = {
 def make_chip(cell: Cell, split: Split) -> LIFChip:
     """The chip of a cell, with an input for each feature and an output neuron for each class."""
     hidden = [int(part) for part in cell.hidden.split(",")]
-    layers = (split.n_features, *hidden, split.n_classes)
+    layers = (split.n_inputs, *hidden, split.n_classes)
     return LIFChip(layers, cell.distortion_names, cell.sigmas, cell.chip_seed, cell.n_steps)
 
 

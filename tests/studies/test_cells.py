@@ -113,7 +113,7 @@ def test_the_digest_of_a_file(tmp_path: Path) -> None:
 
 
 def test_fields_are_plain() -> None:
-    assert {str(field.type) for field in fields(Cell)} == {"str", "int", "float"}
+    assert {str(field.type) for field in fields(Cell)} == {"str", "int", "float", "bool"}
 
 
 def test_each_chip_with_a_split_of_its_own() -> None:

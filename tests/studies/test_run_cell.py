@@ -50,8 +50,8 @@ def backprop(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         def predict(self, inputs: Any) -> Any:
             return np.tile([0.8, 0.1, 0.1], (len(inputs), 1))
 
-    def train_backprop(chip: Any, inputs: Any, labels: Any, *, mode: str, seed: int) -> Result:
-        calls.append({"mode": mode, "seed": seed, "n": len(inputs), "strengths": chip.strengths})
+    def train_backprop(chip: Any, inputs: Any, labels: Any, *, mode: str, seed: int, **budget: int) -> Result:
+        calls.append({"mode": mode, "seed": seed, "n": len(inputs), "strengths": chip.strengths, **budget})
         return Result()
 
     module, torch = ModuleType("bayes_snn.backprop.train"), ModuleType("torch")
@@ -107,3 +107,30 @@ def test_a_file_that_has_changed_is_not_used(tmp_path: Any) -> None:
     path.write_text("x,kind\n1,a\n2,b\n")
     row = run_cell(Cell("logistic", data=str(path), target="kind", data_digest="0" * 16))
     assert "give every worker the same file" in row["error"]
+
+
+def test_a_chip_with_a_bias_is_trained_within_a_budget():
+    cell = Cell(
+        "mh",
+        data="iris",
+        n_train=20,
+        hidden="3",
+        n_steps=8,
+        budget=900,
+        bias=True,
+        draws=0,
+        tune=0,
+        chains=2,
+        sampler="twin",
+        sigma=1.0,
+    )
+    row = run_cell(cell)
+    assert row.get("error") is None
+    assert row["presentations"] + row["check_presentations"] <= 900
+    assert row["n_weights"] == (4 + 1) * 3 + 3 * 3
+
+
+def test_backprop_on_a_twin_takes_the_budget(backprop: list[dict[str, Any]]) -> None:
+    cell = canonical(Cell("backprop-twin", sigma=2.0, budget=700, **SMALL))
+    assert run_cell(cell).get("error") is None
+    assert (backprop[0]["mode"], backprop[0]["budget"]) == ("twin", 700)
