@@ -13,22 +13,28 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bayes_snn.chips.lif.current import TABLE_REACH
 from bayes_snn.chips.lif.neuron import TAU_M, THRESHOLD
 from bayes_snn.inference.figures import COLOURS
 from bayes_snn.twins.conductance.neuron import JUMP, LEAK, N_SHARED, REFRACTORY
 from bayes_snn.twins.conductance.twin import ConductanceTwin
 from bayes_snn.twins.families import AnyTwin
 from bayes_snn.twins.lif import LIFTwin
+from bayes_snn.twins.regions import FAR
 
 MOST_NEURONS = 64  # that are drawn
 IDEAL_LEAK = float(np.exp(-1.0 / TAU_M))  # alpha
 _REACH = 4.0  # thresholds beyond the outermost edge
 _FAR = 1e3  # thresholds: where an edge stands for "always"
 _FAINT = "0.3"
+FIRES_WHERE = "fires where v is (thresholds)"
 
 
 class Neuron(NamedTuple):
-    """A neuron of a twin: its name, its layer from 0, its ascending edges, alpha, and the gains of its synapses."""
+    """A neuron of a twin: its name, its layer from 0, its ascending edges, alpha, and the gains of its synapses.
+
+    Edges are those of the voltages at which it fires; of a neuron that bends its current, of the constant currents.
+    """
 
     name: str
     layer: int
@@ -53,12 +59,31 @@ class Neuron(NamedTuple):
 def neurons_of(twin: LIFTwin) -> list[Neuron]:
     """The neurons of a twin, layer by layer; the last ones where they are too many to be drawn."""
     last = len(twin.layers) - 1
-    found = [
-        Neuron(f"{'output' if k == last else 'hidden'} {n}", k, edges, float(layer.decay[n]), layer.gain[:, n])
-        for k, layer in enumerate(twin.layers)
-        for n, edges in enumerate(layer.edges)
-    ]
+    found = []
+    for k, layer in enumerate(twin.layers):
+        for n, edges in enumerate(layer.edges):
+            decay = float(layer.decay[n])
+            if layer.current is not None:
+                edges = _edges_of_current(layer.current[n], edges, 1.0 - decay**twin.spec.n_steps)
+            found.append(Neuron(f"{'output' if k == last else 'hidden'} {n}", k, edges, decay, layer.gain[:, n]))
     return found[-MOST_NEURONS:]
+
+
+def _edges_of_current(table: NDArray[np.float32], edges: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Constant currents from which on a neuron fires within a presentation, or no longer does, ascending.
+
+    table (n_knots,) is what it adds to a current, and `share` of the sum is the voltage that it comes to.
+    """
+    currents = np.linspace(-TABLE_REACH, TABLE_REACH, len(table))
+    fires = np.searchsorted(edges, share * (currents + table), side="right") % 2 == 1
+    turns = np.flatnonzero(fires[1:] != fires[:-1])
+    found = 0.5 * (currents[turns] + currents[turns + 1])
+    return np.asarray(np.append(FAR, found) if fires[0] else found, np.float32)
+
+
+def fires_where(twin: LIFTwin) -> str:
+    """What the bars of `draw_regions` are, for an axis."""
+    return "fires under a constant current of (thresholds)" if twin.bends_currents else FIRES_WHERE
 
 
 def voltages_shown(neurons: Sequence[Neuron]) -> tuple[float, float]:
@@ -68,14 +93,16 @@ def voltages_shown(neurons: Sequence[Neuron]) -> tuple[float, float]:
     return float(finite.min()) - _REACH, float(finite.max()) + _REACH
 
 
-def draw_regions(axes: Any, neurons: Sequence[Neuron], colours: Sequence[str], ink: str = _FAINT) -> None:
-    """A row for each neuron: bars where it fires, and the threshold of an ideal one."""
+def draw_regions(
+    axes: Any, neurons: Sequence[Neuron], colours: Sequence[str], ink: str = _FAINT, where: str = FIRES_WHERE
+) -> None:
+    """A row for each neuron: bars where it fires, and the threshold of an ideal one; `where` names the axis."""
     low, high = voltages_shown(neurons)
     for row, neuron in enumerate(neurons):
         bars = [(start, end - start) for start, end in neuron.intervals(high)]
         axes.broken_barh(bars, (row - 0.4, 0.8), color=colours[neuron.layer % len(colours)])
     _mark(axes, THRESHOLD, ink)
-    axes.set(xlim=(low, high), xlabel="fires where v is (thresholds)")
+    axes.set(xlim=(low, high), xlabel=where)
     name_rows(axes, neurons)
 
 
@@ -139,7 +166,7 @@ def _draw_lif(twin: LIFTwin) -> Figure:
     neurons = neurons_of(twin)
     figure = Figure(figsize=(10, 1.2 + 0.22 * len(neurons)), layout="constrained")
     regions, leaks, gains = figure.subplots(1, 3, width_ratios=(3, 1, 1), sharey=True)
-    draw_regions(regions, neurons, COLOURS)
+    draw_regions(regions, neurons, COLOURS, where=fires_where(twin))
     draw_leaks(leaks, neurons, COLOURS)
     draw_gains(gains, neurons, COLOURS)
     regions.set_title("Bars: the neuron fires. Dashed: an ideal chip.", fontsize=9, loc="left")

@@ -19,6 +19,7 @@ from bayes_snn.inference.twin_figure import (
     draw_gains,
     draw_leaks,
     draw_regions,
+    fires_where,
     neurons_of,
 )
 from bayes_snn.reports.chains import line_of
@@ -125,7 +126,7 @@ def _faults(material: Material, sheet: Sheet) -> list[object]:
             f"line and never end, and all dots would lie on theirs.{few}"
         ),
         key([f"layer {number}" for number in range(1, len(twin.layers) + 1)]),
-        gallery(sheet, [_regions(neurons), _leaks(neurons), _gains(neurons)]),
+        gallery(sheet, [_regions(neurons, twin), _leaks(neurons), _gains(neurons)]),
     ]
 
 
@@ -133,14 +134,15 @@ def _figure(neurons: Sequence[Neuron], draw: Any) -> str:
     return plot(WIDTH, _TALL + _ROW * len(neurons), partial(draw, neurons=neurons, colours=LINES, ink=INK))
 
 
-def _regions(neurons: Sequence[Neuron]) -> Drawing:
+def _regions(neurons: Sequence[Neuron], twin: LIFTwin) -> Drawing:
     does = Counter(neuron.does for neuron in neurons)
     found = [float(neuron.edges[0]) for neuron in neurons if neuron.does == "beyond"]
     run = f", which run from {min(found):.2f} to {max(found):.2f}" if found else ""
     return Drawing(
-        _figure(neurons, draw_regions),
-        f"Voltages at which each of {len(neurons)} neurons fires, in thresholds: {does['beyond']} fire beyond one "
-        f"threshold{run}; {does['between']} in other intervals, {does['always']} always, {does['never']} never. The "
+        _figure(neurons, partial(draw_regions, where=fires_where(twin))),
+        f"{'Constant currents under' if twin.bends_currents else 'Voltages at'} which each of {len(neurons)} neurons "
+        f"fires, in thresholds: {does['beyond']} fire beyond one threshold{run}; {does['between']} in other intervals, "
+        f"{does['always']} always, {does['never']} never. The "
         "threshold of an ideal chip is 1.",
         f"firing sets: {does['beyond']} of {len(neurons)} neurons have one threshold.",
     )

@@ -5,6 +5,8 @@ import pytest
 
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.chips.lif.smooth import N_KNOTS
+from bayes_snn.inference.twin_figure import draw_twin
+from bayes_snn.inference.twin_figure import neurons_of as drawn_neurons
 from bayes_snn.twins.bends import STEP, bend_of, fit_bends, table_of, through
 from bayes_snn.twins.membrane import neurons_of
 from bayes_snn.twins.slopes import STRAIGHT, Bend
@@ -86,3 +88,18 @@ def test_a_bend_goes_through_the_values_that_it_was_given():
     bend = through(Bend(2.0, STEP, np.zeros(12)), values)
     at = 2.0 + STEP * np.arange(12.0)
     assert np.allclose((bend(at) - at)[1:-1], values[1:-1])
+
+
+def test_what_was_learned_can_be_drawn(chip, recordings):
+    twin = fit_lif(chip.spec, recordings)
+    figure = draw_twin(twin)
+    assert figure.axes[0].get_xlabel() == "fires under a constant current of (thresholds)"
+    # the bars are where the chip itself fires under currents that came
+    knots = np.linspace(-64.0, 64.0, N_KNOTS)
+    for n, neuron in enumerate(neurons_of(recordings, 0)):
+        currents = neuron.currents(np.ones(LAYERS[0]))
+        at = knots[(knots > np.quantile(currents, 0.1)) & (knots < np.quantile(currents, 0.9))]
+        drawn = np.interp(at, knots, chip.circuit.current_table[n]) + at
+        fires = drawn * (1.0 - 0.9**chip.spec.n_steps) >= 1.0
+        shown = np.searchsorted(drawn_neurons(twin)[n].edges, at, side="right") % 2 == 1
+        assert (fires == shown).mean() > 0.9
