@@ -1,7 +1,8 @@
 """Test accuracy against the presentations of a fit with a twin: python analysis/budgets.py
 
 One command makes its results, analysis/results/budgets.parquet: python analysis/budgets.py --run
-Every fit is saved as it ends: the same command continues where it was. All of them take a core some hours.
+Every fit is saved as it ends: the same command continues where it was. All of them take a core some hours, and as many
+run at once as there are cores.
 
 What a chip is shown is counted by a wrapper around it, and each fit is one of default options but for its budget. A
 chip that is learned from its counts hides its spikes.
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 from drawing import Series, accuracy_axis, draw_series, legend, shifts
 from matplotlib.figure import Figure
-from saved import keep_rows, main_of_rows
+from saved import made_by, main_of_rows, run_jobs
 
 from bayes_snn.chips.contract import Chip, FloatArray
 from bayes_snn.chips.lif.chip import LIFChip
@@ -59,15 +60,21 @@ class Counted:
 
 def run(rows: list[dict[str, Any]]) -> None:
     """Make the rows that are not there yet, those that matter most first."""
-    split = split_data(load_data("breast_cancer"), n_train=398, seed=0).with_bias()
     known = {(row["way"], row["budget"], row["sigma"], row["chip_seed"]) for row in rows}
-    for way, budget in FITS:
-        for sigma, chip_seed in ((sigma, chip) for chip in CHIPS for sigma in SIGMAS):
-            if (way, budget, sigma, chip_seed) not in known:
-                chip = LIFChip((split.n_inputs, 16, 2), "comparator", sigma, chip_seed)
-                rows.append({"sigma": sigma, "chip_seed": chip_seed, **measure(chip, way, budget, split)})
-                keep_rows("budgets", rows)
-                print(f"{time.strftime('%H:%M:%S')} {way}, {budget:,}, sigma {sigma:g}, chip {chip_seed}", flush=True)
+    wanted = [(way, budget, sigma, chip) for way, budget in FITS for chip in CHIPS for sigma in SIGMAS]
+    run_jobs("budgets", rows, [job for job in wanted if job not in known], row_of)
+
+
+def row_of(way: str, budget: int, sigma: float, chip_seed: int) -> dict[str, Any]:
+    """The row of one fit."""
+    split = split_of_figures()
+    chip = LIFChip((split.n_inputs, 16, 2), "comparator", sigma, chip_seed)
+    return {"sigma": sigma, "chip_seed": chip_seed, **measure(chip, way, budget, split)}
+
+
+def split_of_figures() -> Split:
+    """The data of all fits here."""
+    return split_data(load_data("breast_cancer"), n_train=398, seed=0).with_bias()
 
 
 def measure(chip: Chip, way: str, budget: int, split: Split) -> dict[str, Any]:
@@ -120,19 +127,21 @@ def mean_and_interval(values: pd.Series) -> str:
 
 def tell(rows: pd.DataFrame) -> str:
     """Means over chips with 90% intervals, the worst chip, and what the chip was shown."""
-    head = f"{'':<8}{'budget':>9}{'sigma':>7}{'chips':>7}{'ensemble':>19}{'worst':>8}{'to learn, at most':>20}"
+    head = f"{'':<8}{'budget':>9}{'sigma':>7}{'chips':>7}{'ensemble':>19}{'worst':>8}{'distilled':>19}"
+    head += f"{'to learn, at most':>20}"
     head += f"{'s':>7}{'accepted':>10}{'draws':>7}{'converged':>11}{'shown, at most':>16}{'programmings':>14}"
     lines = ["test accuracy of the ensemble, comparator, breast cancer; means over chips, s is a median", "", head]
     for (way, budget, sigma), at in rows.groupby(["way", "budget", "sigma"]):
         lines.append(
             f"{way:<8}{budget:>9,}{sigma:>7g}{len(at):>7}{mean_and_interval(at['test_ensemble_accuracy']):>19}"
-            f"{at['test_ensemble_accuracy'].min():>8.4f}"
+            f"{at['test_ensemble_accuracy'].min():>8.4f}{mean_and_interval(at['test_distilled_accuracy']):>19}"
             f"{at['learning'].mean():>12,.0f}, {at['learning'].max():>6,}{at['s'].median():>7.2f}"
             f"{at['accepted'].mean():>10.2f}{(at['chains'] * at['draws']).mean():>7.0f}"
             f"{at['converged'].sum():>5} of {len(at):<3}{at['shown'].max():>16,}{at['programmings'].max():>14,}"
         )
     wrong = int((rows["shown"] != rows["told"]).sum())
     lines += ["", f"{wrong} of {len(rows)} fits report another number of presentations than the wrapper counted."]
+    lines.append(made_by(rows))
     return "\n".join([*lines, f"{rows['seconds'].sum() / 3600:.2f} hours of one core"])
 
 

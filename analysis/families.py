@@ -1,7 +1,7 @@
 """Which distortions a twin can be learned of, and what a fit with it comes to: python analysis/families.py
 
 One command makes its results, analysis/results/families.parquet: python analysis/families.py --run
-Every fit is saved as it ends: the same command continues where it was.
+Every fit is saved as it ends: the same command continues where it was. As many run at once as there are cores.
 
 Each family is at the strength that `strengths.py` calls strong, drift at one that moves thresholds by some percent in a
 fit; then come two compositions. What cannot be learned within the budget is a row too, with the reason.
@@ -9,20 +9,18 @@ fit; then come two compositions. What cannot be learned within the budget is a r
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from atlas import FAMILIES as FROZEN
 from atlas import STRENGTHS, strength
-from budgets import LABELS, mean_and_interval, measure
+from budgets import LABELS, mean_and_interval, measure, split_of_figures
 from drawing import Series, accuracy_axis, draw_series, legend, shifts
 from matplotlib.figure import Figure
-from saved import keep_rows, main_of_rows
+from saved import made_by, main_of_rows, run_jobs
 
 from bayes_snn.chips.lif.chip import LIFChip
-from bayes_snn.data import load_data, split_data
 from bayes_snn.errors import InputError
 from bayes_snn.studies.over_chips import by_chip
 
@@ -36,21 +34,20 @@ BUDGETS = {"spikes": 5_000, "counts": 10_000}
 
 def run(rows: list[dict[str, Any]]) -> None:
     """Make the rows that are not there yet, chip by chip."""
-    split = split_data(load_data("breast_cancer"), n_train=398, seed=0).with_bias()
     known = {(row["way"], row["family"], row["chip_seed"]) for row in rows}
-    wanted = [(way, family, chip) for way in BUDGETS for chip in CHIPS for family in FAMILIES]
-    for way, family, chip_seed in wanted:
-        if (way, family, chip_seed) in known:
-            continue
-        parts = FAMILIES[family]
-        chip = LIFChip((split.n_inputs, 16, 2), list(parts), list(parts.values()), chip_seed)
-        try:
-            row = measure(chip, way, BUDGETS[way], split) | {"refused": ""}
-        except InputError as error:
-            row = {"way": way, "budget": BUDGETS[way], "refused": str(error)}
-        rows.append({"family": family, "chip_seed": chip_seed, **row})
-        keep_rows("families", rows)
-        print(f"{time.strftime('%H:%M:%S')} {way}, {family}, chip {chip_seed}", flush=True)
+    wanted = [(way, family, chip) for chip in CHIPS for way in BUDGETS for family in FAMILIES]
+    run_jobs("families", rows, [job for job in wanted if job not in known], row_of)
+
+
+def row_of(way: str, family: str, chip_seed: int) -> dict[str, Any]:
+    """The row of one fit, or of why there is none."""
+    split, parts = split_of_figures(), FAMILIES[family]
+    chip = LIFChip((split.n_inputs, 16, 2), list(parts), list(parts.values()), chip_seed)
+    try:
+        row = measure(chip, way, BUDGETS[way], split) | {"refused": ""}
+    except InputError as error:
+        row = {"way": way, "budget": BUDGETS[way], "refused": str(error)}
+    return {"family": family, "chip_seed": chip_seed, **row}
 
 
 def tell(rows: pd.DataFrame) -> str:
@@ -72,7 +69,7 @@ def tell(rows: pd.DataFrame) -> str:
     for (way, family), at in rows[rows["refused"] != ""].groupby(["way", "family"], sort=False):
         lines += ["", f"{family}, from {way}, chips {', '.join(map(str, at['chip_seed']))}: {at['refused'].iloc[0]}"]
     wrong = int((rows["shown"] != rows["told"])[rows["refused"] == ""].sum())
-    lines += ["", f"{wrong} fits report another number of presentations than the wrapper counted."]
+    lines += ["", f"{wrong} fits report another number of presentations than the wrapper counted.", made_by(rows)]
     return "\n".join([*lines, f"{np.nansum(rows['seconds']) / 3600:.2f} hours of one core"])
 
 

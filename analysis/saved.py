@@ -9,11 +9,15 @@ A study that was interrupted continues with the same command.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +26,11 @@ import pandas as pd
 from drawing import STYLE
 from matplotlib.figure import Figure
 
+import bayes_snn
 from bayes_snn import __version__
 from bayes_snn.errors import InputError
 from bayes_snn.files import write_then_rename
+from bayes_snn.studies.cluster import cpu_count
 from bayes_snn.studies.folder import holds_study, mixed_versions, read_study
 
 ANALYSIS = Path(__file__).parent
@@ -65,10 +71,44 @@ def main_of_rows(
 
 
 def keep_rows(name: str, rows: list[dict[str, Any]]) -> None:
-    """Save the rows so far of a script whose rows are no study's."""
+    """Save the rows so far of a script whose rows are no study's, with the version and the code that made each."""
     RESULTS.mkdir(exist_ok=True)
-    table = pd.DataFrame([{**row, "version": __version__} for row in rows])
+    made = {"version": __version__, "code": code_digest()}
+    table = pd.DataFrame([{**made, **row} for row in rows])
     write_then_rename(rows_file(name), partial(table.to_parquet, index=False))
+
+
+def run_jobs(
+    name: str, rows: list[dict[str, Any]], jobs: Sequence[tuple[Any, ...]], measure: Callable[..., dict[str, Any]]
+) -> None:
+    """Append the row of each job, `measure(*job)`, as many at a time as there are cores; saved as each ends.
+
+    `measure` is a function of a module, for other processes call it.
+    """
+    # new interpreters: kernels and PyTensor are not made to be forked
+    with ProcessPoolExecutor(cpu_count(), get_context("spawn")) as pool:
+        running = {pool.submit(measure, *job): job for job in jobs}
+        for done, future in enumerate(as_completed(running), 1):
+            rows.append(future.result())
+            keep_rows(name, rows)
+            words = ", ".join(map(str, running[future]))
+            print(f"{time.strftime('%H:%M:%S')} {done} of {len(jobs)}: {words}", flush=True)
+
+
+def code_digest() -> str:
+    """12 hexadecimal digits of all source files of the package and its models that have a part in draws."""
+    package, digest = Path(bayes_snn.__file__).parent, hashlib.sha256()
+    folders = [package / part for part in ("chips", "twins", "posterior", "samplers", "inference", "estimates")]
+    files = sorted(path for folder in [*folders, package.parent / "models"] for path in folder.rglob("*.py"))
+    for path in [*files, package / "likelihood.py"]:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def made_by(rows: pd.DataFrame) -> str:
+    """Which version, and how many states of its code, made rows, in words."""
+    codes = rows["code"].nunique() if "code" in rows else 0
+    return f"Made by bayes_snn {', '.join(sorted(rows['version'].unique()))}, {codes} states of its code."
 
 
 def command(

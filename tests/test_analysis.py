@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+import bayes_snn
 from bayes_snn.studies.cells import METHODS, Cell, make_grid, parse_strengths
 from bayes_snn.studies.folder import read_study
 from tests.helpers.studies import ROOT, made_up_study
@@ -284,6 +285,7 @@ def made_up_fit(**known: Any) -> dict[str, Any]:
     """A row of a fit with a twin."""
     counts = {"budget": 5000, "shown": 4924, "told": 4924, "programmings": 72, "learning": 656, "chains": 2, "draws": 5}
     scores = {"s": 0.2, "accepted": 0.9, "test_ensemble_accuracy": 0.95, "test_mean_accuracy": 0.94}
+    scores |= {"test_distilled_accuracy": 0.945, "version": "0.2.0", "code": "0" * 12}
     found = {"r_hat": 1.2, "ess": 12.0, "converged": False, "seconds": 30.0}
     return {"way": "spikes", "chip_seed": 0, **counts, **scores, **found, **known}
 
@@ -300,7 +302,7 @@ def test_budgets_are_told_and_drawn() -> None:
     )
     told = script.tell(rows)
     assert f"{len(cells)} of {2 * len(cells)} fits report another number" in told
-    assert len(told.split("\n")) == len(cells) + 6
+    assert len(told.split("\n")) == len(cells) + 7
     assert len(script.draw(rows).axes) == len(script.SIGMAS)
 
 
@@ -310,8 +312,21 @@ def test_families_that_cannot_be_learned_are_told_with_the_reason() -> None:
         {"family": family, **made_up_fit(chip_seed=chip, refused="")} for family in script.FAMILIES for chip in range(2)
     ]
     refused = {"family": "noise", "way": "counts", "budget": 10_000, "chip_seed": 1, "refused": "It is too noisy."}
+    refused |= {"version": "0.2.0", "code": "0" * 12}
     told = script.tell(pd.DataFrame([*rows, refused]))
     assert "noise, from counts, chips 1: It is too noisy." in told
     assert "nan" not in told
     [axis] = script.draw(pd.DataFrame([*rows, refused])).axes
     assert [label.get_text() for label in axis.get_xticklabels()] == list(script.FAMILIES)
+
+
+def test_jobs_that_run_side_by_side_are_saved_as_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = importlib.import_module("saved")
+    monkeypatch.setattr(script, "RESULTS", tmp_path / "results")
+    rows = [{"n": 0, "code": "of before"}]
+    script.run_jobs("mine", rows, [([("n", n)],) for n in (1, 2, 3)], dict)
+    table = pd.read_parquet(tmp_path / "results" / "mine.parquet")
+    assert sorted(table["n"]) == [0, 1, 2, 3]
+    assert set(table["version"]) == {bayes_snn.__version__}
+    assert list(table["code"]) == ["of before", *[script.code_digest()] * 3]
+    assert script.made_by(table) == f"Made by bayes_snn {bayes_snn.__version__}, 2 states of its code."
