@@ -26,13 +26,14 @@ from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
 from bayes_snn.samplers.shared.prior import is_discrete
-from bayes_snn.samplers.shared.replicas import N_REPLICAS, Replicas
+from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.shared.sweepers import check_simulated
 from bayes_snn.samplers.shared.watch import Watched
 from bayes_snn.samplers.sitewise import COLDEST, TEMPERED
 from bayes_snn.samplers.twin import make_mover
 
 N_MOVES = 1  # of all replicas, to a draw
+N_REPLICAS = 3  # fewer than on a twin: each is paid for in presentations, and three swap often enough
 
 
 @dataclass_state
