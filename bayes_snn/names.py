@@ -96,6 +96,8 @@ class Sampler(NamedTuple):
         It moves weights that are whole numbers too.
     twin
         It moves on a twin of the chip.
+    simulated
+        It takes simulated chips alone, without noise and with sweeps of their own.
     """
 
     make: Any
@@ -103,11 +105,13 @@ class Sampler(NamedTuple):
     resumable: bool = True
     discrete: bool = False
     twin: bool = False
+    simulated: bool = False
 
 
 SAMPLERS: dict[str, Sampler] = {
     "sitewise": Sampler("by_name:sitewise_or_stock", discrete=True),
     "twin": Sampler("twin:TwinMetropolis", discrete=True, twin=True),
+    "tempered": Sampler("tempered:TemperedMetropolis", discrete=True, simulated=True),
     "block": Sampler("block:Block"),
     "pcn": Sampler("pcn:PCN"),
     "pymc": Sampler("metropolis:StockMetropolis", discrete=True),

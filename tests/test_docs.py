@@ -27,8 +27,8 @@ from bayes_snn.estimates.predict import DISTIL_INPUTS, ENSEMBLE_SIZE
 from bayes_snn.inference import diagnostics, sampling, twinning
 from bayes_snn.names import CHAINS, MAX_BYTES, SAMPLERS, TWIN_TUNE
 from bayes_snn.posterior.noisy import REMEASURE
-from bayes_snn.samplers import sitewise, twin
-from bayes_snn.samplers.shared import joint, replicas, shift, sweepers
+from bayes_snn.samplers import sitewise, tempered, twin
+from bayes_snn.samplers.shared import directional, joint, replicas, shift, sweepers
 from tests.helpers.fits import hand_made_fit
 from tests.helpers.pages import (
     PAGES,
@@ -394,6 +394,9 @@ STATED = [
     ("README.md", f"remembered, as long as they take less than {MEMORY_BYTES // MIB} MiB"),
     ("README.md", f"the training inputs and {DISTIL_INPUTS:,} inputs around them"),
     ("README.md", f"one for each draw, {ENSEMBLE_SIZE} at most"),
+    ("samplers.md", f"| tempered | of each of {tempered.N_REPLICAS} replicas at most one for each weight"),
+    ("samplers.md", f"at most one for each weight, {directional.JUMPS} for each neuron behind the first layer"),
+    ("samplers.md", f"likelihood from 1 down to {replicas.LEAST_POWER:g}; neighbours swap"),
     ("samplers.md", f"| block | one for each of {joint.PROPOSALS} proposals | {joint.PROPOSALS} |"),
     ("samplers.md", f"first {sweepers.HARDEST}, then at most {sweepers.WIDEST}; up to {2 * sweepers.HARDEST} samples"),
     ("samplers.md", f"raised to powers, {sitewise.COLDEST:g} and {sitewise.WIDEST:g} at the start"),

@@ -47,6 +47,7 @@ from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prio
 from bayes_snn.posterior.sample_weights import ClassWeight, find_sample_weights
 from bayes_snn.samplers.by_name import make_step, sample_population
 from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
+from bayes_snn.samplers.shared.sweepers import check_simulated
 from bayes_snn.twins.asking import AskedChip
 from bayes_snn.twins.folder import load_twin
 from bayes_snn.waiting import progress_shown
@@ -95,9 +96,10 @@ def fit(
         The prior: a function `weights(chip)`, or the name or path of a model file (default "gaussian").
     sampler
         "auto" (twin where the chip can be learned, else sitewise), "twin" (draws on a twin of the chip, each checked on
-        the chip), "sitewise" (one weight at a time, re-running only what it touches), "block" (all weights at once),
-        "pcn" (all at once, for Normal priors), "pymc" and "demetropolis" (PyMC's own steps, one weight and all at a
-        time) or "smc" (a population from prior to posterior); see `bayes_snn.names.SAMPLERS`.
+        the chip), "sitewise" (one weight at a time, re-running only what it touches), "tempered" (replica exchange, on
+        simulated chips), "block" (all weights at once), "pcn" (all at once, for Normal priors), "pymc" and
+        "demetropolis" (PyMC's own steps, one weight and all at a time) or "smc" (a population from prior to posterior);
+        see `bayes_snn.names.SAMPLERS`.
     draws, tune, chains
         Draws kept from each chain, warm-up draws before them, and number of chains. For "smc": particles of each
         population, nothing, and number of populations. By default 1,000, 1,000 and 4; with a twin as many draws as the
@@ -181,6 +183,8 @@ def fit(
             check_labels(labels, len(inputs), chip.spec.layers[-1]), chip.spec.layers[-1], sample_weight, class_weight
         ),
     )
+    if sampler != AUTO and SAMPLERS[sampler].simulated:  # before anything is shown
+        check_simulated(sampler, model.likelihood.op, model.likelihood.target)
     _warn_of_scale(model.likelihood.op.inputs, feature_names)
     sampling = sampling.with_chains(len(labels))
     if sampling.until is not None:  # before anything is shown; a twin that cannot be learned may still end it later

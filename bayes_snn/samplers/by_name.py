@@ -20,8 +20,10 @@ from bayes_snn.samplers.shared.prior import is_discrete, why_not_on_grid, why_no
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 
-# what `make_step` makes of a model alone
-STEPS = tuple(name for name, sampler in SAMPLERS.items() if not sampler.population and not sampler.twin)
+# what `make_step` makes of a model alone, whatever its chip is
+STEPS = tuple(
+    name for name, known in SAMPLERS.items() if not known.population and not known.twin and not known.simulated
+)
 
 
 def make_step(sampler: str, model: pm.Model, **options: Any) -> Any:
@@ -64,7 +66,7 @@ def _maker(sampler: str, variables: Sequence[Any]) -> Any:
         raise unknown_name("sampler", sampler, SAMPLERS)
     known = SAMPLERS[sampler]
     if not known.discrete and any(is_discrete([variable]) for variable in variables):
-        others = " or ".join(repr(name) for name, other in SAMPLERS.items() if other.discrete and not other.twin)
+        others = " or ".join(repr(name) for name in STEPS if SAMPLERS[name].discrete)
         raise InputError(
             f"Sampler {sampler!r} moves all weights on a continuous scale, but this model's weights are whole-number "
             f"levels: take sampler {others}, or a prior of continuous weights such as 'gaussian'."

@@ -101,6 +101,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self.n_tune = 0
         self._left_at: np.ndarray | None = None
         self.held_powers: tuple[float, float] | None = None  # in the place of those of the warm-up
+        self.acceptance = float("nan")  # of the last palindrome
         super().__init__(vars, shared, blocked=blocked, rng=rng)
         self.tune = True
         self.reset_tuning()
@@ -192,6 +193,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         """
         self.held_powers = powers
         sweeper, readout = self._find_sweeper(), self._readout()
+        shown = sweeper.presentations
         left_here = q is self._left_at  # in the midst of a draw: the sweeper is where it left off
         q = np.array(q, dtype=self.dtype)
         if shifts:
@@ -199,6 +201,8 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         if shifts or not left_here:
             sweeper.start(self._matrices(q), readout)
         q, sweep, accepted, far, _ = self._visit(q, sweeper)
+        self.acceptance = float(accepted.mean())
+        self.op.presentations += sweeper.presentations - shown
         if learn:
             tune_scales(self.log_scales, self.n_sweeps, accepted, far)
             self.n_sweeps += 1
@@ -219,7 +223,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         self.reset_tuning()
 
     def forget_answers(self) -> None:
-        """The chip is another one."""
+        """Hold nothing of what the chip has answered: it is another one, or is to be asked anew."""
         self._sweeper = self._left_at = None
 
     def learned_state(self) -> dict[str, Any]:

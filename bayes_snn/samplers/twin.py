@@ -301,8 +301,8 @@ class TwinMetropolis(Watched, ArrayStepShared):
         return Competence.INCOMPATIBLE  # PyMC never picks it by itself
 
 
-def make_mover(model: pm.Model, names: list[str]) -> Any:
-    """What draws the weights of a twin's model reversibly: single-weight sweeps where the prior allows them."""
+def make_mover(model: pm.Model, names: list[str], sampler: str = "twin") -> Any:
+    """What draws the weights of a model reversibly, for a sampler: single-weight sweeps where the prior allows them."""
     variables = {value.name: value for value in weight_variables(model)}
     chosen = [variables[name] for name in names]
     discrete = is_discrete(chosen)
@@ -313,6 +313,6 @@ def make_mover(model: pm.Model, names: list[str]) -> Any:
         return (GridMetropolis if discrete else SitewiseMetropolis)(chosen, model=model)
     if discrete:
         raise InputError(
-            f"Sampler 'twin' cannot move these whole-number weights, because {reason}: take sampler 'pymc'."
+            f"Sampler {sampler!r} cannot move these whole-number weights, because {reason}: take sampler 'pymc'."
         )
     return JointMetropolis(chosen, move=Block(), model=model)

@@ -34,6 +34,7 @@ from bayes_snn.samplers.by_name import STEPS
 from bayes_snn.samplers.shared.tally import Tally
 
 TUNE, DRAWS, CHAINS = 60, 60, 2
+RESUMABLE = (*STEPS, "tempered")
 PAUSE = 0.004  # seconds in each draw, so that there is something to hit
 TIMES = ("perf_counter_diff", "process_time_diff", "perf_counter_start")
 rng = np.random.default_rng(0)
@@ -131,7 +132,7 @@ def main() -> int:
     Tally.tally = slowly(Tally.tally)
     home = Path(tempfile.mkdtemp(prefix="kill-fits-"))
     expected, seconds = {}, {}
-    for sampler in STEPS:
+    for sampler in RESUMABLE:
         make_work(sampler, None, home / "warm.npz")() if sampler == "sitewise" else None  # compiled before the forks
         pid, pipe = in_a_process(make_work(sampler, home / f"whole-{sampler}", home / f"{sampler}.npz"))
         os.read(pipe, 1)
@@ -147,7 +148,7 @@ def main() -> int:
     print("|---:|---|---|---|---|---|---:|---|")
     n_equal = n_kills = n_faults = 0
     for i in range(asked.fits):
-        sampler = list(STEPS)[i % len(STEPS)]
+        sampler = RESUMABLE[i % len(RESUMABLE)]
         folder, out, rows = home / f"fit-{i}", home / f"fit-{i}.npz", []
         for leg in range(asked.kills + 1):
             pid, pipe = in_a_process(make_work(sampler, folder, out))

@@ -43,6 +43,12 @@ def tied(chip):
     return [pm.Normal("w_1", 0, scale[:, None], shape=(3, 4)), pm.Normal("w_2", shape=(4, 3))]
 
 
+def correlated(chip):
+    """Weights that depend on each other: they are moved at once."""
+    first = pm.MvNormal("z", mu=np.zeros(12), cov=0.5 + 0.5 * np.eye(12))
+    return [first.reshape((3, 4)), pm.Normal("w_2", shape=(4, 3))]
+
+
 class BlackBoxChip:
     """A LIFChip without its own sweeper."""
 
@@ -73,6 +79,13 @@ CASES = {
     "sitewise readout": (lambda: LIFChip((3, 4, 3), "comparator", 3.0), "sitewise", "learned_readout"),
     "block readout": (lambda: LIFChip((3, 4, 3), "noise", 0.3, n_steps=8), "block", "learned_readout"),
     "drifting readout": (lambda: LIFChip((3, 4, 3), "drift", 10.0, n_steps=8), "sitewise", "learned_readout"),
+    "tempered": (lambda: LIFChip((3, 4, 3), "comparator", 3.0, n_steps=8), "tempered", "gaussian"),
+    "tempered, one weight at a time": (lambda: LIFChip((3, 4, 3), "gain", 0.1, n_steps=8), "tempered", "laplace"),
+    "tempered hierarchical": (lambda: LIFChip((3, 4, 3), "comparator", 3.0, n_steps=8), "tempered", "hierarchical"),
+    "tempered readout": (lambda: LIFChip((3, 4, 3), "comparator", 3.0, n_steps=8), "tempered", "learned_readout"),
+    "tempered on a grid": (lambda: LIFChip((3, 4, 3), "quantisation", 3, n_steps=8), "tempered", "grid"),
+    "tempered with NUTS": (lambda: LIFChip((3, 4, 3), "comparator", 3.0, n_steps=8), "tempered", tied),
+    "tempered, all weights at once": (lambda: LIFChip((3, 4, 3), "gain", 0.1, n_steps=8), "tempered", correlated),
 }
 NOISE = {  # other choices than the default
     "sitewise noisy": {"noise": "mcwm", "repeats": 2},
@@ -93,7 +106,7 @@ def chains_of(case):
 
 
 def test_every_sampler_is_here():
-    assert {sampler for _, sampler, _ in CASES.values()} == set(STEPS)
+    assert {sampler for _, sampler, _ in CASES.values()} == {*STEPS, "tempered"}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -25,7 +25,7 @@ from bayes_snn.reports.write import write_report
 from bayes_snn.samplers.shared.sweepers import make_sweeper
 from bayes_snn.studies.cells import make_grid
 from bayes_snn.studies.run_cell import run_cell
-from tests.helpers.fits import twin_for
+from tests.helpers.fits import chip_for, twin_for
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -86,7 +86,7 @@ def small_fit(chip, sampler="sitewise", **options):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_tally_sees_what_the_fit_tells(sampler, tmp_path):
-    chip = Tally(small_chip())
+    chip = chip_for(sampler, Tally(small_chip()))
     result = small_fit(chip, sampler, **twin_for(sampler, small_chip()))
     assert result.cost.total == chip.shown
     assert result.cost.learning + result.cost.training == result.presentations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,9 @@ from scipy import stats
 from bayes_snn.chips.presentations import Presentations
 from bayes_snn.inference.result import FitResult
 from bayes_snn.likelihood import log_likelihood
+from bayes_snn.names import SAMPLERS
+from bayes_snn.posterior.op import ChipCounts
+from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 from tests.helpers.toys import SigmoidChip
 
 
@@ -61,6 +65,21 @@ class InterruptingChip(SigmoidChip):
 def twin_for(sampler, chip):
     """What `fit` and `make_step` need beside the name of a sampler: for "twin" a twin, for which any chip can stand."""
     return {"twin": chip} if sampler == "twin" else {}
+
+
+def sweeping(chip, op=None):
+    """The chip itself, which offers black-box sweeps as its own from now on, by way of an Op where one is given."""
+    chip.site_sweeper = partial(_black_box, chip, op)
+    return chip
+
+
+def _black_box(chip, op, inputs, labels):
+    return BlackBoxSweeper(ChipCounts(chip, inputs) if op is None else op, labels)
+
+
+def chip_for(sampler, chip):
+    """The chip, with sweeps of its own where the sampler asks for them."""
+    return sweeping(chip) if SAMPLERS[sampler].simulated else chip
 
 
 def hand_made_fit(chip, inputs, labels, chains=2, draws=10, seed=0):

@@ -29,7 +29,7 @@ from bayes_snn.inference.load import load_fit
 from bayes_snn.inference.resume import resume
 from bayes_snn.names import SAMPLERS
 from bayes_snn.samplers.shared.tally import Tally
-from tests.helpers.fits import InterruptingChip, twin_for
+from tests.helpers.fits import InterruptingChip, chip_for, twin_for
 from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -247,19 +247,19 @@ def test_another_chip_or_prior_is_refused(other, stopped):
 
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "smc"])
 def test_another_chip_of_the_same_description_is_refused(sampler, tmp_path):
-    untouched = FailingChip()
+    untouched = chip_for(sampler, FailingChip())
     twin = twin_for(sampler, SigmoidChip())
     whole = small(untouched, sampler=sampler, **twin)
     # after it, only the draws are evaluated, which those of a twin are by their checks
     last = untouched.runs - 1 - (0 if twin else 2 * 6)
     with pytest.raises(ChipError):
-        small(FailingChip(last), sampler=sampler, checkpoint=every_few(tmp_path, 1), **twin)
-    other = FailingChip()
+        small(chip_for(sampler, FailingChip(last)), sampler=sampler, checkpoint=every_few(tmp_path, 1), **twin)
+    other = chip_for(sampler, FailingChip())
     other.gain = 1.2
     with pytest.raises(CheckpointError, match=r"The chip is not the one .* or has changed: at the weights where chain"):
         resume(tmp_path, other, **twin)
     assert 1 <= other.runs <= (10 if twin else 2)  # with a twin, how the chip behaves is asked first
-    chip = FailingChip()
+    chip = chip_for(sampler, FailingChip())
     result = resume(tmp_path, chip, **twin)
     assert_same(result, whole, tmp_path)
     asked = int((tmp_path / "asked").read_text())

@@ -23,7 +23,7 @@ from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.pcn import PCN
 from bayes_snn.samplers.shared.joint import JointMetropolis, Move
 from tests.helpers.chains import Chains, same
-from tests.helpers.fits import twin_for
+from tests.helpers.fits import chip_for, twin_for
 from tests.helpers.pages import python_on, run_blocks, text_of
 from tests.helpers.toys import INPUTS, LABELS, MOMENTS, SigmoidChip, independent, quadrature, z_scores
 from tests.samplers.test_samplers import LIMIT, sample, two_weights
@@ -198,5 +198,6 @@ def test_every_sampler_is_where_the_registry_says(name):
     if SAMPLERS[name].population:
         return
     with pm.Model():
-        step = make_step(name, build_model(SigmoidChip(), INPUTS, LABELS), **twin_for(name, SigmoidChip()))
+        model = build_model(chip_for(name, SigmoidChip()), INPUTS, LABELS)
+        step = make_step(name, model, **twin_for(name, SigmoidChip()))
     assert type(getattr(step, "move", step)).__module__.startswith("bayes_snn.samplers.")

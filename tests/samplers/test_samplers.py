@@ -20,6 +20,7 @@ from bayes_snn.samplers.pcn import PCN
 from bayes_snn.samplers.shared.joint import JointMetropolis
 from bayes_snn.samplers.smc import sample_smc
 from tests.helpers import conjugate
+from tests.helpers.fits import sweeping
 from tests.helpers.toys import (
     BOUNDED,
     INPUTS,
@@ -37,7 +38,7 @@ from tests.samplers.test_sitewise import correlated, penalised, positive, with_c
 # of some ten z-scores the largest is above 4.5 once in 15,000 times when a sampler is right
 LIMIT = 4.5
 # the sampler twin is held to its posterior in test_twin.py, on twins that are wrong
-DRAWS = {"sitewise": 3000, "pymc": 4000, "block": 250, "pcn": 250, "demetropolis": 12_000, "smc": 400}
+DRAWS = {"sitewise": 3000, "tempered": 1000, "pymc": 4000, "block": 250, "pcn": 250, "demetropolis": 12_000, "smc": 400}
 POPULATIONS = 16
 
 
@@ -67,6 +68,8 @@ def sample_and_score(model, sampler, seed, draws, expected, moments):
     if sampler == "smc":
         tree = sample_smc(model, DRAWS[sampler], POPULATIONS, np.random.default_rng(seed), False)
         return population_scores(draws(tree.posterior), expected, moments)
+    if SAMPLERS[sampler].simulated:
+        sweeping(model.likelihood.op.chip, model.likelihood.op)
     trace = sample(model, make_step(sampler, model), DRAWS[sampler], seed)
     assert float(min(array.min() for array in az.ess(trace.posterior.dataset).values())) > 100
     return z_scores(draws(trace.posterior), expected, moments)

@@ -118,6 +118,7 @@ class JointMetropolis(Carrying, ArrayStepShared):
         self.find_op(model)
         super().__init__(vars, shared, blocked=blocked, rng=rng)
         self.tune = True
+        self.acceptance = float("nan")  # of the last palindrome
         self._at_first = deepcopy(self.learned)
 
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
@@ -161,8 +162,11 @@ class JointMetropolis(Carrying, ArrayStepShared):
         if `learn`.
         """
         prior, likelihood = float(self.log_prior(q)), self.log_likelihood(q)
+        accepted = 0.0
         for _ in range(self.proposals):
-            q, prior, likelihood, _ = self._propose(q, prior, likelihood, powers, learn)
+            q, prior, likelihood, acceptance = self._propose(q, prior, likelihood, powers, learn)
+            accepted += acceptance
+        self.acceptance = accepted / self.proposals
         return q, likelihood
 
     def log_likelihood_at(self, q: Any) -> float:
@@ -175,7 +179,7 @@ class JointMetropolis(Carrying, ArrayStepShared):
         self.reset_tuning()
 
     def forget_answers(self) -> None:
-        """The chip is another one."""
+        """Hold nothing of what the chip has answered: it is another one, or is to be asked anew."""
         self.log_likelihood.forget()
 
     def learned_state(self) -> dict[str, Any]:

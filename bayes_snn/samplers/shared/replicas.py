@@ -1,6 +1,6 @@
-"""Replica exchange on a twin: what a chain does between two looks at its chip.
+"""Replica exchange: what a chain does on a twin between two looks at its chip, or on a simulated chip itself.
 
-Replicas of the weights are drawn at powers 1 = b_0 > b_1 > ... of the twin's likelihood; neighbours swap places by the
+Replicas of the weights are drawn at powers 1 = b_0 > b_1 > ... of the likelihood there; neighbours swap places by the
 Metropolis rule (Geyer, Computing Science and Statistics 1991; Hukushima and Nemoto, J. Phys. Soc. Japan 65, 1996).
 Those at low powers cross between modes, and the first one, whose power is that of the chain, receives what they find.
 
@@ -33,18 +33,19 @@ class Mover(Protocol):
     rng: np.random.Generator
     shared: dict[str, Any]
     log_prior: Any
+    acceptance: float  # share of the proposals of the last palindrome that were accepted, or its expectation
 
     def palindrome(
         self, q: Weights, powers: tuple[float, float], learn: bool, shifts: bool = True
     ) -> tuple[Weights, float]:
         """Weights (n_weights,) drawn from these, and log L there; learns from it if `learn`.
 
-        `shifts` moves whole neurons too, where the mover can.
+        `shifts` moves whole neurons too, where the mover can. The Op of the mover's model counts what is shown.
         """
         ...
 
     def log_likelihood_at(self, q: Weights) -> float:
-        """log L of the twin at weights (n_weights,)."""
+        """log L at weights (n_weights,)."""
         ...
 
     def forget_chain(self) -> None:
@@ -52,7 +53,7 @@ class Mover(Protocol):
         ...
 
     def forget_answers(self) -> None:
-        """The twin is another one."""
+        """Hold nothing of what the twin, or the chip, has answered so far."""
         ...
 
     def learned_state(self) -> dict[str, Any]:
@@ -70,18 +71,22 @@ class Replicas:
     Parameters
     ----------
     mover
-        A step method on the twin; each replica gets a copy, with step sizes of its own.
+        A step method on the twin or the simulated chip; each replica gets a copy, with step sizes of its own.
     n
         How many there are; 1 for the chain alone.
     power
-        Power p of the twin's likelihood for the first one.
+        Power p of the likelihood for the first one.
 
     Attributes
     ----------
     ladder
         (n,) powers of the replicas, times p; the first is 1.
     places, heights
-        Weights of each replica behind the first, and the twin's log L there; empty before the first move.
+        Weights of each replica behind the first, and log L there; empty before the first move.
+    height
+        log L of the first, after a move.
+    tried, swapped
+        Swaps of the first with its neighbour in the last move: how many were tried, and how many accepted.
     """
 
     def __init__(self, mover: Mover, n: int = N_REPLICAS, power: float = 1.0) -> None:
@@ -103,7 +108,8 @@ class Replicas:
         self.places: list[Weights] = []
         self.heights: list[float] = []
         self.reference: dict[str, Any] = {}
-        self.n_learned = 0
+        self.n_learned = self.tried = self.swapped = 0
+        self.height = float("nan")
         for mover in self.movers:
             mover.forget_chain()
 
@@ -136,6 +142,7 @@ class Replicas:
             self.heights = [self._height(k, q, values) for k in range(1, len(self.movers))]
         places = [q, *self.places]
         heights = [self._height(0, q, values), *self.heights]
+        self.tried = self.swapped = 0
         for mover in self.movers:
             mover.rng = rng
         for number in range(n_moves):
@@ -149,7 +156,7 @@ class Replicas:
                 places[k], heights[k] = mover.palindrome(places[k], powers, learn, shifts)
             for pairs in (1, 0):
                 self._swap(places, heights, pairs, values, rng, learn)
-        self.places, self.heights = places[1:], heights[1:]
+        self.places, self.heights, self.height = places[1:], heights[1:], heights[0]
         return places[0]
 
     def state(self) -> tuple[list[Weights], list[float]]:
@@ -194,7 +201,9 @@ class Replicas:
                 for k, q, sign in ((0, high, 1), (1, low, 1), (0, low, -1), (1, high, -1)):
                     log_ratio += sign * self._log_prior(k, places[q], values)
             log_ratio += powers[0] * (there[0] - heights[low]) + powers[1] * (there[1] - heights[high])
+            self.tried += low == 0
             if np.log(rng.uniform()) < log_ratio:
+                self.swapped += low == 0
                 places[low], places[high] = places[high], places[low]
                 heights[low], heights[high] = there
             if learn:

@@ -10,19 +10,34 @@ from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, frozen
 from bayes_snn.chips.sweeper import Sweep, Sweeper
+from bayes_snn.errors import InputError
 from bayes_snn.likelihood import Readout, Target, WeightedLabels
 from bayes_snn.posterior.op import ChipCounts
 
 
 def make_sweeper(op: ChipCounts, labels: Target) -> Sweeper:
     """The chip's own sweeper, or a black-box one: earlier answers of a noisy chip cannot be built on."""
+    sweeper = own_sweeper(op, labels)
+    return BlackBoxSweeper(op, labels) if sweeper is None else sweeper
+
+
+def own_sweeper(op: ChipCounts, labels: Target) -> Sweeper | None:
+    """The sweeper that the chip offers, and None of a chip that offers none for these labels, or is noisy."""
     offered = getattr(op.chip, "site_sweeper", None) if op.chip.spec.deterministic else None
     if isinstance(labels, WeightedLabels):  # which a sweeper of a user's chip may know nothing of
         offered = offered if getattr(op.chip, "sweeps_weighted", False) else None
-        sweeper = None if offered is None else offered(op.inputs, labels)
-    else:
-        sweeper = offered(op.inputs, frozen(labels)) if offered is not None else None
-    return BlackBoxSweeper(op, labels) if sweeper is None else sweeper
+        return None if offered is None else offered(op.inputs, labels)
+    return None if offered is None else offered(op.inputs, frozen(labels))
+
+
+def check_simulated(sampler: str, op: ChipCounts, labels: Target) -> None:
+    """An `InputError` unless the chip, which is shown nothing, is a simulated one with sweeps of its own."""
+    if own_sweeper(op, labels) is None:
+        why = "has no sweeps of its own (site_sweeper)" if op.chip.spec.deterministic else "is noisy"
+        raise InputError(
+            f"Sampler {sampler!r} came with a {type(op.chip).__name__} that {why}, but it shows the chip all that its "
+            "replicas propose and expects a simulated one without noise: take sampler 'twin' or 'sitewise'."
+        )
 
 
 HARDEST = 96  # samples of the first block: they carry nearly all of the loss once a chain has settled
