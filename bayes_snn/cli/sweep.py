@@ -138,7 +138,8 @@ def command(
     if budget is not None:  # which says how many draws there are
         budgets = [(0, tune or 0)]
     for n_draws, n_tune in budgets:
-        Sampling(sampler, n_draws or None, n_tune or None, chains, seed, budget=budget)  # for its refusals
+        lengths = (n_draws, n_tune) if budget is None else (None, n_tune or None)
+        Sampling(sampler, *lengths, chains, seed, budget=budget)  # for its refusals
     load_prior(model)
     names = list(METHODS) if methods == "all" else _listed("--methods", methods)
     for name in names:

@@ -22,7 +22,7 @@ from rich.console import Console
 from bayes_snn.checkpoint.checkpoint import Checkpoint
 from bayes_snn.checkpoint.identity import Before
 from bayes_snn.chips.behaviour import N_INPUTS, N_SETS, Behaviour, check_behaviour
-from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip, check_labels
+from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip
 from bayes_snn.chips.presentations import AnswerMemory, Presentations, RememberingChip
 from bayes_snn.errors import ChipError, DataWarning, InputError, LinkError
 from bayes_snn.groups import ALIKE, OUTPUTS, PROGRAMMINGS, UNRESPONSIVE
@@ -44,7 +44,7 @@ from bayes_snn.names import AUTO, PSEUDO_MARGINAL, SAMPLERS
 from bayes_snn.posterior.build import make_model
 from bayes_snn.posterior.prior_draws import draw_prior
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
-from bayes_snn.posterior.sample_weights import ClassWeight, find_sample_weights
+from bayes_snn.posterior.sample_weights import ClassWeight, sample_weights_of
 from bayes_snn.samplers.by_name import make_step, sample_population
 from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
 from bayes_snn.samplers.shared.sweepers import check_simulated
@@ -179,9 +179,7 @@ def fit(
         class_names=class_names,
         beta=beta,
         noise=choice,
-        sample_weight=find_sample_weights(
-            check_labels(labels, len(inputs), chip.spec.layers[-1]), chip.spec.layers[-1], sample_weight, class_weight
-        ),
+        sample_weight=sample_weights_of(chip.spec, inputs, labels, sample_weight, class_weight),
     )
     if sampler != AUTO and SAMPLERS[sampler].simulated:  # before anything is shown
         check_simulated(sampler, model.likelihood.op, model.likelihood.target)

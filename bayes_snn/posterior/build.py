@@ -33,7 +33,7 @@ from bayes_snn.posterior.noisy import NoiseChoice
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
 from bayes_snn.posterior.readout import log_p, make_readout
-from bayes_snn.posterior.sample_weights import ClassWeight, find_sample_weights
+from bayes_snn.posterior.sample_weights import ClassWeight, sample_weights_of
 from bayes_snn.posterior.values import shape_of
 
 
@@ -112,7 +112,7 @@ def build_model(
         feature_names=feature_names,
         class_names=class_names,
         beta=beta,
-        sample_weight=find_sample_weights(labels, chip.spec.layers[-1], sample_weight, class_weight),
+        sample_weight=sample_weights_of(chip.spec, inputs, labels, sample_weight, class_weight),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.arrays import as_floats
+from bayes_snn.chips.contract import ChipSpec, check_inputs, check_labels
 from bayes_snn.errors import InputError
 from bayes_snn.names import BALANCED
 
@@ -52,6 +53,16 @@ def find_sample_weights(
             "All weights of samples are zero, but some sample must count: give one of them a weight above 0."
         )
     return None if (weights == 1.0).all() else weights
+
+
+def sample_weights_of(
+    spec: ChipSpec, inputs: Any, labels: Any, sample_weight: Any, class_weight: ClassWeight
+) -> NDArray[np.float64] | None:
+    """The same for training data that were not checked yet; None at once where no weights came."""
+    if sample_weight is None and class_weight is None:
+        return None
+    codes = check_labels(labels, len(check_inputs(inputs, spec.layers[0])), spec.layers[-1])
+    return find_sample_weights(codes, spec.layers[-1], sample_weight, class_weight)
 
 
 def _of_classes(codes: NDArray[np.integer[Any]], n_classes: int, class_weight: Any) -> NDArray[np.float64]:
