@@ -138,8 +138,8 @@ def command(
     if budget is not None:  # which says how many draws there are
         budgets = [(0, tune or 0)]
     for n_draws, n_tune in budgets:
-        lengths = (n_draws, n_tune) if budget is None else (None, n_tune or None)
-        Sampling(sampler, *lengths, chains, seed, budget=budget)  # for its refusals
+        own, warm_up = (n_draws, n_tune) if budget is None else (None, n_tune or None)
+        Sampling(sampler, own, warm_up, chains, seed, budget=budget)  # for its refusals
     load_prior(model)
     names = list(METHODS) if methods == "all" else _listed("--methods", methods)
     for name in names:
