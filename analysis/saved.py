@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ def run_jobs(
 
     `measure` is a function of a module, for other processes call it.
     """
+    code_digest()  # of the code as the first of them finds it
     # new interpreters: kernels and PyTensor are not made to be forked
     with ProcessPoolExecutor(cpu_count(), get_context("spawn")) as pool:
         running = {pool.submit(measure, *job): job for job in jobs}
@@ -95,6 +96,7 @@ def run_jobs(
             print(f"{time.strftime('%H:%M:%S')} {done} of {len(jobs)}: {words}", flush=True)
 
 
+@cache
 def code_digest() -> str:
     """12 hexadecimal digits of all source files of the package and its models that have a part in draws."""
     package, digest = Path(bayes_snn.__file__).parent, hashlib.sha256()

@@ -32,7 +32,6 @@ from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import CheckpointError, InputError, check_whole
 from bayes_snn.files import UnreadableError, make_folder, read_file, take_lock, write_durably
 from bayes_snn.json_file import check, read_json
-from bayes_snn.likelihood import WeightedLabels
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 from bayes_snn.version import written_by
@@ -246,8 +245,8 @@ class Checkpoint:
             fit |= {"directory": os.getcwd(), "options": self.options, **before.as_dict()}
             self._known, self._digest = fit, digest_of(fit)
             data = {"inputs": model.likelihood.op.inputs, "labels": model.likelihood.labels}
-            if isinstance(model.likelihood.target, WeightedLabels):
-                data["sample_weight"] = model.likelihood.target.weights
+            if model.likelihood.sample_weight is not None:
+                data["sample_weight"] = model.likelihood.sample_weight
             data |= {what: None if given is None else list(given) for what, given in names.items()}
             stored = {"fit": fit, "digest": self._digest, "seal": sign(self._digest)}
             description = json.dumps(stored, indent=2) + "\n"

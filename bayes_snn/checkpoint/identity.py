@@ -28,7 +28,6 @@ from bayes_snn.checkpoint.packing import pack
 from bayes_snn.chips.contract import Chip
 from bayes_snn.chips.describe import describe_chip
 from bayes_snn.errors import CheckpointError, said
-from bayes_snn.likelihood import Target, WeightedLabels
 from bayes_snn.names import SAMPLERS
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction
 from bayes_snn.version import PACKAGES, __version__
@@ -77,6 +76,7 @@ def describe_fit(
 
     `functions` make prior and readout; `names` are those of features and classes.
     """
+    counted = model.likelihood.sample_weight
     return {
         "format": FORMAT,
         "arguments": {name: value for name, value in _plain(arguments).items() if name != "model"},
@@ -86,7 +86,7 @@ def describe_fit(
         "starts": digest_of_arrays([value for start in starts for value in start.values()]),
         "inputs": digest_of_arrays([model.likelihood.op.inputs]),
         "labels": digest_of_arrays([model.likelihood.labels]),
-        **_weights_of(model.likelihood.target),
+        **({} if counted is None else {"sample_weight": digest_of_arrays([counted])}),
         **{what: None if given is None else [str(name) for name in given] for what, given in names.items()},
         "code": {**code_digests(chip), **_own_sampler(arguments["sampler"])},
         "versions": {
@@ -95,11 +95,6 @@ def describe_fit(
             **{name: version(name) for name in PACKAGES},
         },
     }
-
-
-def _weights_of(target: Target) -> dict[str, str]:
-    """A digest of how often samples count; nothing where all count once."""
-    return {"sample_weight": digest_of_arrays([target.weights])} if isinstance(target, WeightedLabels) else {}
 
 
 def code_digests(chip: Chip) -> dict[str, str]:

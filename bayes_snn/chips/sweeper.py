@@ -173,6 +173,11 @@ class Charging:
         return Sweep(accepted, log_likelihood, shown)
 
 
+def in_rows(values: NDArray[Any], size: int, padding: float) -> NDArray[Any]:
+    """Values (n_samples,) in groups of this size, (n_groups, size), the last one padded."""
+    return np.pad(values, (0, -len(values) % size), constant_values=padding).reshape(-1, size)
+
+
 def sites_by_neuron(
     shapes: Sequence[tuple[int, int]], firsts: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -39,7 +39,7 @@ from bayes_snn.inference.starts import prior_starts
 from bayes_snn.inference.twinning import DOUBTFUL, Prepared, affordable_draws, moves_for, prepare_twin
 from bayes_snn.inference.until import Until, check_chains
 from bayes_snn.interrupt import InterruptGuard
-from bayes_snn.likelihood import BETA, WeightedLabels
+from bayes_snn.likelihood import BETA
 from bayes_snn.names import AUTO, PSEUDO_MARGINAL, SAMPLERS
 from bayes_snn.posterior.build import make_model
 from bayes_snn.posterior.prior_draws import draw_prior
@@ -195,7 +195,7 @@ def fit(
         "model": str(weights or "gaussian") if isinstance(weights, str | Path | None) else prior.__module__,
         **sampling.as_arguments(choice.as_dict(chip.spec)),
         **({} if beta == BETA else {"beta": float(beta)}),
-        **({"weighted": True} if isinstance(model.likelihood.target, WeightedLabels) else {}),
+        **({} if model.likelihood.sample_weight is None else {"weighted": True}),
     }
     note, prepared, learning = "", None, (0, 0)
     recording: list[int] = []

@@ -25,7 +25,7 @@ from bayes_snn.groups import (
     SCALE,
     SUPPORT,
 )
-from bayes_snn.likelihood import Readout, WeightedLabels
+from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import other_terms
 from bayes_snn.posterior.support import find_support
 from bayes_snn.waiting import tracked
@@ -69,8 +69,8 @@ def evaluate_draws(trace: xr.DataTree, model: pm.Model, chip: Chip, known: NDArr
 def add_inputs(trace: xr.DataTree, model: pm.Model) -> None:
     """Add the training inputs, and how often each sample counts if not once, as the group `constant_data`."""
     inputs = xr.Dataset({"inputs": (("observation", "pre_1"), model.likelihood.op.inputs)})
-    if isinstance(target := model.likelihood.target, WeightedLabels):
-        inputs[SAMPLE_WEIGHT] = ("observation", target.weights)
+    if (counted := model.likelihood.sample_weight) is not None:
+        inputs[SAMPLE_WEIGHT] = ("observation", counted)
     trace["constant_data"] = xr.DataTree(inputs.assign_coords(pre_1=trace.posterior["pre_1"]))
 
 

@@ -19,7 +19,6 @@ from bayes_snn.inference.interleaved import can_take_turns
 from bayes_snn.inference.pointwise import record_likelihood, take_counts
 from bayes_snn.inference.rescue import Traces
 from bayes_snn.inference.sampling import CONVERGED
-from bayes_snn.likelihood import WeightedLabels
 from bayes_snn.posterior.op import ChipCounts
 
 MORE = 1.25  # draws at a look, over those at the one before
@@ -80,9 +79,7 @@ class Until:
         known = take_counts(trace, len(likelihood.labels), self._chip.spec.layers[-1])
         record_likelihood(trace, self._model, self._chip, known)
         weights = trace.posterior.dataset[list(self._chip.spec.weight_names)]
-        target = likelihood.target
-        counted = target.weights if isinstance(target, WeightedLabels) else None
-        found = diagnose(weights, trace.log_likelihood[LABELS], sample_weight=counted)
+        found = diagnose(weights, trace.log_likelihood[LABELS], sample_weight=likelihood.sample_weight)
         if self.criterion == CONVERGED:
             return found.converged
         return found.agree and found.effective_draws >= int(self.criterion)

@@ -60,6 +60,11 @@ class ChipLikelihood:
     recorded: bool
     on: Callable[[Chip], pm.Model]
 
+    @property
+    def sample_weight(self) -> FloatArray | None:
+        """How often each sample counts, (n_samples,); None where each counts once."""
+        return self.target.weights if isinstance(self.target, WeightedLabels) else None
+
 
 def build_model(
     chip: Chip,

@@ -37,6 +37,14 @@ WIDEST = 0.01  # power of a fixed prior there: a standard Normal is then 10 wide
 TEMPERED = 150  # sweeps of the warm-up that are tempered, at most; never more than half of it
 
 
+def warming(n_done: int, tempered: float, widest: float) -> tuple[float, float]:
+    """Powers of likelihood and prior after so many draws of a warm-up that is tempered for so many."""
+    if n_done >= tempered:
+        return 1.0, 1.0
+    left = 1.0 - n_done / tempered
+    return float(COLDEST**left), float(widest**left)
+
+
 @dataclass_state
 class SitewiseState(StepMethodState):
     """What is needed to continue: step sizes, and how far the warm-up is."""
@@ -289,10 +297,7 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         if self.held_powers is not None:
             return self.held_powers
         tempered = min(self.n_tune // 2, TEMPERED)
-        if not self.tune or self.n_sweeps >= tempered:
-            return 1.0, 1.0
-        left = 1.0 - self.n_sweeps / tempered
-        return float(COLDEST**left), float(self.widest**left)
+        return warming(self.n_sweeps, tempered if self.tune else 0, self.widest)
 
     def _matrices(self, q: np.ndarray) -> list[np.ndarray]:
         return as_matrices(self.weights_of(q), self._sites.shapes)

@@ -29,7 +29,7 @@ from bayes_snn.samplers.shared.prior import is_discrete
 from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.shared.sweepers import check_simulated
 from bayes_snn.samplers.shared.watch import Watched
-from bayes_snn.samplers.sitewise import COLDEST, TEMPERED
+from bayes_snn.samplers.sitewise import TEMPERED, warming
 from bayes_snn.samplers.twin import make_mover
 
 N_MOVES = 1  # of all replicas, to a draw
@@ -134,10 +134,8 @@ class TemperedMetropolis(Watched, ArrayStepShared):
     def _warming(self) -> tuple[float, float]:
         """Powers of likelihood and prior beside those of the replicas: at first as in sitewise.py, then 1."""
         tempered = min(self.n_tune // 2, TEMPERED)
-        if not self.tune or self.n_done >= tempered:
-            return 1.0, 1.0
-        left = 1.0 - self.n_done / tempered
-        return float(COLDEST**left), float(getattr(self.replicas.movers[0], "widest", 1.0) ** left)
+        widest = getattr(self.replicas.movers[0], "widest", 1.0)
+        return warming(self.n_done, tempered if self.tune else 0, widest)
 
     def checkpoint_state(self) -> dict[str, Any]:
         return {**super().checkpoint_state(), "replicas": self.replicas.checkpoint_state()}

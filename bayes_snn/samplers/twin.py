@@ -44,7 +44,7 @@ from bayes_snn.samplers.shared.prior import is_discrete, why_not_on_grid, why_no
 from bayes_snn.samplers.shared.replicas import N_REPLICAS, Replicas
 from bayes_snn.samplers.shared.sweepers import block_ends
 from bayes_snn.samplers.shared.watch import Watched
-from bayes_snn.samplers.sitewise import COLDEST, SitewiseMetropolis
+from bayes_snn.samplers.sitewise import SitewiseMetropolis, warming
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from bayes_snn.twins.contract import check_twin
 
@@ -241,11 +241,8 @@ class TwinMetropolis(Watched, ArrayStepShared):
     def _warming(self) -> tuple[float, float]:
         """Powers of likelihood and prior at the start of the warm-up, as in sitewise.py."""
         tempered = TEMPERED * self.n_tune if self.tempers else 0
-        if not self.tune or self.n_done >= tempered:
-            return 1.0, 1.0
-        left = 1.0 - self.n_done / tempered
-        mover = self.replicas.movers[0]
-        return float(COLDEST**left), float(getattr(mover, "widest", 1.0) ** left)
+        widest = getattr(self.replicas.movers[0], "widest", 1.0)
+        return warming(self.n_done, tempered if self.tune else 0, widest)
 
     def _log_p(self, counts: Counts) -> float:
         """log L of counts (n_runs, n_samples, n_classes), under the readout of the moment."""

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayes_snn.chips.lif.current import TABLE_REACH
-from bayes_snn.chips.lif.smooth import N_KNOTS
+from bayes_snn.chips.lif.smooth import KNOTS
 from bayes_snn.twins.gains import cost_of
+from bayes_snn.twins.leaks import DECAYS
 from bayes_snn.twins.membrane import Floats, Neuron
 from bayes_snn.twins.regions import Region, judged
 from bayes_snn.twins.scoring import Fit
@@ -24,7 +25,6 @@ from bayes_snn.twins.slopes import STRAIGHT, Bend, slopes
 
 STEP = 0.5  # from spline to spline, in thresholds
 ROUGH, LARGE = 2.0, 20.0  # standard deviations of a second difference of the coefficients, and of one of them
-DECAYS = (0.3, 0.6, 0.75, 0.85, 0.9, 0.94, 0.97)  # alphas that are tried where none is known
 NOMINAL = 0.9  # alpha of a first layer with nothing behind it: any does
 BLURS = (1.0, 0.4, 0.16, 0.064, 0.026, 0.01, 0.004, 0.0016)  # h, in thresholds, one after the other
 NEAR = 3  # the first of them where a bend is nearly right
@@ -34,7 +34,6 @@ MOST_POINTS = 8_000
 MOST_OF_DECAY = 0.3  # of 1 - alpha, that alpha moves in a step
 PRICE_OF_SPLINE = 0.25  # in labels
 _FROM_1 = Region(np.ones(1), np.zeros(1), 0)
-_KNOTS = np.linspace(-TABLE_REACH, TABLE_REACH, N_KNOTS)
 
 
 def bent_cost(fit: Fit) -> float:
@@ -70,13 +69,13 @@ def _bent(neuron: Neuron, decays: Sequence[float], start: Fit | None, leak: bool
     if start is not None:
         at = bend.low + STEP * np.arange(float(len(bend.coefficients)))
         bend = through(bend, start.bend(at) - at)
-    telling = _telling(neuron)
+    telling, pull = _telling(neuron), _smoothness(len(bend.coefficients))
 
     def descend(fit: Fit, blurs: Sequence[float], leak: bool) -> Fit:
         best, decay, bend = fit, fit.decay, fit.bend
         for h in blurs:
             for _ in range(STEPS):
-                decay, bend, gained = _step(neuron, currents, telling, decay, bend, h, leak)
+                decay, bend, gained = _step(neuron, currents, telling, pull, decay, bend, h, leak)
                 if gained < 0.01:
                     break
             region = judged(_FROM_1, *neuron.points(bend(currents), decay))
@@ -104,8 +103,21 @@ def _telling(neuron: Neuron) -> NDArray[np.bool_]:
     return np.asarray((steps == last[:, None]) | (steps == last[:, None] - 1))
 
 
+def _smoothness(n: int) -> Floats:
+    """Precision (n, n) of the coefficients' prior, a Normal around 0: their second differences are small, too."""
+    second = np.diff(np.eye(n), 2, axis=0) / ROUGH
+    return np.asarray(second.T @ second + np.eye(n) / LARGE**2)
+
+
 def _step(
-    neuron: Neuron, currents: Floats, telling: NDArray[np.bool_], decay: float, bend: Bend, h: float, leak: bool
+    neuron: Neuron,
+    currents: Floats,
+    telling: NDArray[np.bool_],
+    pull: Floats,
+    decay: float,
+    bend: Bend,
+    h: float,
+    leak: bool,
 ) -> tuple[float, Bend, float]:
     """One of Newton's steps, halved until the posterior density rises: alpha, the bend, and the loss it took away."""
     voltages, _ = neuron.traces(bend(currents), decay)
@@ -115,10 +127,8 @@ def _step(
     if len(places) > MOST_POINTS:
         wanted = np.zeros_like(wanted)
         wanted.ravel()[places[:: -(-len(places) // MOST_POINTS)]] = True
-    n_pre, n = neuron.u.shape[2], len(bend.coefficients)
+    n_pre = neuron.u.shape[2]
     by = slopes(neuron, np.ones(n_pre), decay, bend, wanted)[:, n_pre if leak else n_pre + 1 :]
-    second = np.diff(np.eye(n), 2, axis=0) / ROUGH
-    pull = second.T @ second + np.eye(n) / LARGE**2
     now = bend.coefficients
     if leak:
         pull, now = np.pad(pull, ((1, 0), (1, 0))), np.append(decay, now)
@@ -145,14 +155,16 @@ def _step(
     before, share = loss(0.0), 1.0
     if leak:
         share = min(1.0, MOST_OF_DECAY * (1.0 - decay) / max(abs(float(change[0])), 1e-12))
-    while share > 1e-6 and loss(share) > before:
+    after = loss(share)
+    while share > 1e-6 and after > before:
         share *= 0.5
-    if loss(share) > before:
+        after = loss(share)
+    if after > before:
         return decay, bend, 0.0
-    moved, taken = now + share * change, before - loss(share)
+    moved = now + share * change
     if leak:
         decay, moved = float(np.clip(moved[0], 1e-4, 0.9995)), moved[1:]
-    return decay, bend._replace(coefficients=moved), taken
+    return decay, bend._replace(coefficients=moved), before - after
 
 
 def through(bend: Bend, values: Floats) -> Bend:
@@ -163,12 +175,12 @@ def through(bend: Bend, values: Floats) -> Bend:
 
 
 def table_of(bend: Bend) -> NDArray[np.float32]:
-    """What is added to currents at the knots of a table, (N_KNOTS,), as the kernels take it.
+    """What is added to currents at the knots of a table, (NKNOTS,), as the kernels take it.
 
     Beyond the currents that were seen nothing is known: what is added stays as it is at the last one.
     """
     n = len(bend.coefficients)
-    at = np.clip(_KNOTS, bend.low + bend.step, bend.low + (n - 4) * bend.step) if n > 4 else _KNOTS.copy()
+    at = np.clip(KNOTS, bend.low + bend.step, bend.low + (n - 4) * bend.step) if n > 4 else KNOTS.copy()
     return np.asarray(bend(at) - at, np.float32)
 
 
@@ -178,4 +190,4 @@ def bend_of(table: NDArray[np.float32]) -> Bend:
         return STRAIGHT
     n = int(2 * TABLE_REACH / STEP) + 1
     bend = Bend(-TABLE_REACH, STEP, np.zeros(n))
-    return through(bend, np.interp(bend.low + STEP * np.arange(n), _KNOTS, np.asarray(table, np.float64)))
+    return through(bend, np.interp(bend.low + STEP * np.arange(n), KNOTS, np.asarray(table, np.float64)))

@@ -10,6 +10,7 @@ from bayes_snn.twins.membrane import Floats, Neuron
 from bayes_snn.twins.regions import PRICE, find_region
 
 SHORTEST, LONGEST = 0.5, 500.0  # time constants that are tried, in steps
+DECAYS = (0.3, 0.6, 0.75, 0.85, 0.9, 0.94, 0.97)  # alphas that are tried where each of them takes a fit of its own
 _COARSE, _FINE, _LEVELS = 25, 9, 6
 _FEW = 300  # presentations that tell roughly where a leak lies
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_snn.twins.leaks import DECAYS
 from bayes_snn.twins.membrane import Floats, Neuron
 
-DECAYS = (0.3, 0.6, 0.75, 0.85, 0.9, 0.94, 0.97)  # alphas that are tried
 FEWEST = 2  # presentations of each synapse, on average, of which a guess is made
 DEAD = 0.1  # a synapse that never made its neuron fire, and whose gain is below that, is taken for stuck
 

@@ -66,13 +66,19 @@ def fit_lif(spec: ChipSpec, recordings: Recordings, start: LIFTwin | None = None
 def _warm_fits(start: LIFTwin, n: int) -> list[Fit] | None:
     """What each neuron of a twin computes with; None where it has neither gains nor bends, or where n recordings are so
     many more than those in which they were sought last that they are to be sought again."""
+    if n.bit_length() > start.n_sought.bit_length() or not (start.bends_currents or _has_gains(start)):
+        return None
     known = []
     for layer in start.layers:
         bends = [STRAIGHT] * len(layer.decay) if layer.current is None else [bend_of(table) for table in layer.current]
         for gain, decay, bend in zip(layer.gain.T, layer.decay, bends, strict=True):
             known.append(Fit(gain.astype(np.float64), float(decay), bend, NO_REGION, np.inf))
-    sound = all(fit.bend.is_straight and np.isin(fit.gain, (0.0, 1.0)).all() for fit in known)
-    return None if sound or n.bit_length() > start.n_sought.bit_length() else known
+    return known
+
+
+def _has_gains(twin: LIFTwin) -> bool:
+    """Whether some synapse is neither sound nor stuck."""
+    return not all(np.isin(layer.gain, (0.0, 1.0)).all() for layer in twin.layers)
 
 
 def _improved(neurons: list[Neuron], known: list[Fit]) -> tuple[list[Fit], list[str]]:
@@ -164,8 +170,7 @@ def _plain(neuron: Neuron, gain: Floats, currents: Floats, decay: float) -> Fit:
 
 def _started(fits: list[Fit], start: LIFTwin | None) -> list[Fit]:
     """Fits at the gains and leaks of a twin that was learned before, if it has any."""
-    gains = [] if start is None else [layer.gain for layer in start.layers]
-    if start is None or all(((gain == 0) | (gain == 1)).all() for gain in gains):
+    if start is None or not _has_gains(start):
         return fits
     known = [(layer.gain[:, n], layer.decay[n]) for layer in start.layers for n in range(len(layer.decay))]
     return [

@@ -17,6 +17,7 @@ from bayes_snn.chips.lif.current import TABLE_REACH
 N_FEATURES = 8  # cosines of a smooth random function
 MOST_HALVINGS = 512  # of an interval of float32 numbers: the largest is 2^277 times the smallest above 0
 N_KNOTS = 4097  # of a current table: 32 to the unit of the threshold
+KNOTS = np.linspace(-TABLE_REACH, TABLE_REACH, N_KNOTS)
 
 
 @dataclass(frozen=True)
@@ -112,5 +113,4 @@ def _find_edges(frequencies, phases, sigma, theta, stack, edges):  # type: ignor
 
 def current_table(g: SmoothFunctions) -> NDArray[np.float32]:
     """sigma g(I) of each neuron at N_KNOTS equidistant currents from -TABLE_REACH to TABLE_REACH."""
-    knots = np.linspace(-TABLE_REACH, TABLE_REACH, N_KNOTS)
-    return np.stack([g(n, knots) for n in range(len(g.frequencies))]).astype(np.float32)
+    return np.stack([g(n, KNOTS) for n in range(len(g.frequencies))]).astype(np.float32)

@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
-from bayes_snn.chips.sweeper import Charging, Sweep
+from bayes_snn.chips.sweeper import Charging, Sweep, in_rows
 from bayes_snn.chips.xylo.core import (
     GROUP,
     MOST_HIDDEN,
@@ -189,13 +189,6 @@ def sweep_sites(  # type: ignore[no-untyped-def]
     return shown
 
 
-def in_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values (n_samples,) in groups, (n_groups, GROUP), the last one padded by zeros."""
-    padded = np.zeros(-(-len(values) // GROUP) * GROUP)
-    padded[: len(values)] = values
-    return padded.reshape(-1, GROUP)
-
-
 class XyloSweeper(Charging):
     """Site sweeps over all parameters, as `LIFSweeper` makes them; the simulated core is left as the draw has it."""
 
@@ -229,11 +222,9 @@ class XyloSweeper(Charging):
 
     def _prepare(self) -> None:
         self._groups = in_groups(self._events[self._order])
-        padded = np.full(len(self._groups) * GROUP, -1, np.int64)
-        padded[: len(self._order)] = self._labels[self._order]
-        self._group_labels = padded.reshape(-1, GROUP)
+        self._group_labels = in_rows(self._labels[self._order], GROUP, -1)
         run_all(*self._integers, self._groups, self._peaks, self._chip.decay_syn, self._chip.decay_mem, self._state)
-        self._group_weights = in_rows(self._weights[self._order])
+        self._group_weights = in_rows(self._weights[self._order], GROUP, 0.0)
         each = zip(self._state[4], self._group_labels, self._group_weights, strict=True)
         self._terms = np.array([group_log_likelihood(*parts, self._beta, self._bias) for parts in each])
 

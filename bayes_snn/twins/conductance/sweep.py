@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bayes_snn.chips.contract import FloatArray, as_matrices
-from bayes_snn.chips.sweeper import Charging, Sweep, sites_by_neuron
+from bayes_snn.chips.sweeper import Charging, Sweep, in_rows, sites_by_neuron
 from bayes_snn.likelihood import Readout, Target, log_likelihood, log_p, without_weights
 from bayes_snn.twins.conductance.forward import GROUP, group_inputs
 from bayes_snn.twins.conductance.rerun import empty_room, empty_state, keep, of_group, propose, run_group
@@ -148,11 +148,7 @@ class ConductanceSweeper(Charging):
     def _prepare(self, order: NDArray[np.int64]) -> None:
         self._order = order
         self._groups = group_inputs(self._inputs[order])
-        padded = np.full(len(self._groups) * GROUP, -1, np.int64)
-        padded[: len(order)] = self._labels[order]
-        weights = np.zeros(len(padded))
-        weights[: len(order)] = self._weights[order]
-        self._group_labels = padded.reshape(-1, GROUP), weights.reshape(-1, GROUP)
+        self._group_labels = in_rows(self._labels[order], GROUP, -1), in_rows(self._weights[order], GROUP, 0.0)
         prepare(
             self._network,
             self._columns,
