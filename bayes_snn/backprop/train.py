@@ -8,14 +8,15 @@ noise-aware   the ideal model, with a fresh random distortion of the chip's fami
               Rockpool's mismatch training has it
 twin          as "spikes", on a twin of the chip: the chip is shown what the twin is learned from, and nothing else
 
-The loss is that of the likelihood, the cross-entropy of softmax(beta c + b), and weights stay in the chip's range.
+The loss is that of the likelihood, the cross-entropy of softmax(beta c + b) with a bias of each class that is learned,
+as in models/gaussian.py, and weights stay in the chip's range.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from bayes_snn.backprop.network import SURROGATES, Surrogate
 from bayes_snn.backprop.trainer import Part, Trainer, split_validation
 
 LEARNING_RATES = (0.03, 0.1, 0.3)
+LEARNED = "learned"
 
 
 @dataclass
@@ -134,7 +136,7 @@ def train_backprop(
     distortion: str | Sequence[str] | None = None,
     sigma: float | Sequence[float] | None = None,
     beta: float = BETA,
-    bias: Sequence[float] | None = None,
+    bias: Sequence[float] | str | None = LEARNED,
     twin: AnyTwin | str | Path | None = None,
     budget: int | None = None,
 ) -> BackpropResult:
@@ -172,7 +174,8 @@ def train_backprop(
         For "noise-aware": names and strengths of the distortions to train against. By default those that the chip
         tells, in a dict `strengths` from name to sigma.
     beta, bias
-        The readout, which stays as it is: weight of a spike, and a bias of each class, none by default.
+        The readout: weight of a spike, which stays as it is, and a bias of each class: "learned" with the weights, at
+        their learning rates, or numbers, which stay as they are, or None for none.
     twin, budget
         For "twin": one that was learned before, or its folder, by default one is learned; and the presentations that it
         may take.
@@ -209,7 +212,10 @@ def train_backprop(
         raise InputError(f"steepness was {steepness!r}, but a positive number is expected: try 2.")
     strengths = stated_strengths(mode, chip, distortion, sigma)
     shown, presentations = _shown(mode, chip, checked, seed, twin, budget)
-    readout = check_readout(beta, bias, chip.spec.layers[-1])
+    if isinstance(bias, str) and bias != LEARNED:
+        raise InputError(f"bias was {bias!r:.60}, but {LEARNED!r}, a number for each class, or None is expected.")
+    learns_bias = isinstance(bias, str)
+    readout = check_readout(beta, None if learns_bias else bias, chip.spec.layers[-1])
 
     split, start, batch, distort = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     rows, validation_rows = split_validation(codes, validation_size, split)
@@ -219,7 +225,9 @@ def train_backprop(
     bits = int(strengths.get("quantisation", 0)) or chip.spec.weight_bits
     tau_m = float(getattr(chip, "tau_m", TAU_M))
     trained_in = "spikes" if mode == "twin" else mode
-    trainer = Trainer(counted, trained_in, tau_m, bits, strengths, Surrogate(surrogate, steepness), distort, readout)
+    trainer = Trainer(
+        counted, trained_in, tau_m, bits, strengths, Surrogate(surrogate, steepness), distort, readout, learns_bias
+    )
     with torch.enable_grad():
         starts = trainer.initial_weights(restarts, part, start)
         trained = trainer.train(starts, rates, part, validation, epochs, patience, batch_size, batch)
@@ -240,7 +248,7 @@ def train_backprop(
             "steepness": float(steepness),
             "strengths": strengths,
             **({} if beta == BETA else {"beta": readout.beta}),
-            **({} if bias is None else {"bias": readout.biases(chip.spec.layers[-1]).tolist()}),
+            "bias": LEARNED if learns_bias else readout.biases(chip.spec.layers[-1]).tolist(),
         },
         presentations=counted.presentations if presentations is None else presentations,
         n_train=len(checked),
@@ -249,7 +257,7 @@ def train_backprop(
         best_epoch=int(trained.best_epochs[best]),
         history=trained.history_of(best),
         seconds=time.perf_counter() - started,
-        readout=readout,
+        readout=replace(readout, bias=trained.bias_of(best)) if learns_bias else readout,
     )
 
 

@@ -54,11 +54,12 @@ class Trained:
     """Replicates after training, in the order learning rate, restart: the weights of each one's best epoch.
 
     The best has the highest validation accuracy, and of equal ones the lowest validation loss. `best_weights` are
-    (R, n_pre, n_post) each; `best_accuracies`, `best_losses` and `best_epochs` (R,), epochs from 1; the rest one (R,)
-    array for each epoch.
+    (R, n_pre, n_post) each, `best_bias` is (R, 1, n_classes); `best_accuracies`, `best_losses` and `best_epochs` (R,),
+    epochs from 1; the rest one (R,) array for each epoch.
     """
 
     best_weights: list[Tensor]
+    best_bias: Tensor
     best_accuracies: Array
     best_losses: Array
     best_epochs: NDArray[np.int64]
@@ -66,8 +67,8 @@ class Trained:
     validation_losses: list[Array] = field(default_factory=list)
     validation_accuracies: list[Array] = field(default_factory=list)
 
-    def record(self, weights: Sequence[Tensor], train_loss: Array, loss: Array, accuracy: Array) -> None:
-        """Keep an epoch's scores, and its weights where it is the best so far."""
+    def record(self, weights: Sequence[Tensor], bias: Tensor, train_loss: Array, loss: Array, accuracy: Array) -> None:
+        """Keep an epoch's scores, and its weights and biases where it is the best so far."""
         self.train_losses.append(train_loss)
         self.validation_losses.append(loss)
         self.validation_accuracies.append(accuracy)
@@ -77,7 +78,7 @@ class Trained:
         self.best_losses[better] = loss[better]
         self.best_epochs[better] = len(self.train_losses)
         chosen = torch.from_numpy(better)
-        for kept, now in zip(self.best_weights, weights, strict=True):
+        for kept, now in zip([*self.best_weights, self.best_bias], [*weights, bias], strict=True):
             kept[chosen] = now.detach()[chosen]
 
     def best(self) -> int:
@@ -87,6 +88,11 @@ class Trained:
     def weights_of(self, replicate: int) -> list[Array]:
         """(n_pre, n_post) weights of each layer."""
         return replicates(self.best_weights)[replicate]
+
+    def bias_of(self, replicate: int) -> Array:
+        """(n_classes,) biases of the classes."""
+        found: Array = self.best_bias[replicate, 0].numpy()
+        return found
 
     def history_of(self, replicate: int) -> list[dict[str, float]]:
         """Losses and accuracy at each epoch."""
@@ -115,7 +121,9 @@ class Trainer:
     rng
         Stream of the distortions.
     readout
-        What the loss makes of spike counts.
+        What the loss makes of spike counts; its biases are where they start if they are learned.
+    learns_bias
+        Whether a bias of each class is trained with the weights.
     """
 
     chip: CountedChip
@@ -126,6 +134,7 @@ class Trainer:
     surrogate: Surrogate
     rng: np.random.Generator
     readout: Readout = PLAIN
+    learns_bias: bool = False
 
     def __post_init__(self) -> None:
         self.spec = self.chip.chip.spec
@@ -173,27 +182,31 @@ class Trainer:
         weights = [start.repeat(len(rates), 1, 1).requires_grad_() for start in starts]
         n = len(weights[0])
         each_rate = torch.from_numpy(np.repeat(rates, n // len(rates)).astype(np.float32))[:, None, None]
-        optimiser = torch.optim.Adam(weights, lr=1.0)
+        bias = torch.from_numpy(self.readout.biases(self.spec.layers[-1])).repeat(n, 1, 1)
+        learned = [*weights, bias.requires_grad_()] if self.learns_bias else weights
+        optimiser = torch.optim.Adam(learned, lr=1.0)
         best = [w.detach().clone() for w in weights]
-        trained = Trained(best, np.full(n, -np.inf), np.full(n, np.inf), np.zeros(n, np.int64))
+        trained = Trained(best, bias.detach().clone(), np.full(n, -np.inf), np.full(n, np.inf), np.zeros(n, np.int64))
         n_batches = -(-len(part) // batch_size)
         for epoch in range(epochs):
             train_loss = np.zeros(n)
             for number, rows in enumerate(np.array_split(rng.permutation(len(part)), n_batches)):
                 batch = part.take(rows)
-                losses = mean_losses(self.counts(weights, batch), batch.targets, self.readout)
+                losses = mean_losses(self.logits(self.counts(weights, batch), bias), batch.targets)
                 optimiser.zero_grad()
                 losses.sum().backward()
                 train_loss += losses.detach().numpy() * (len(batch) / len(part))
-                before = [w.detach().clone() for w in weights]
+                before = [w.detach().clone() for w in learned]
                 optimiser.step()
                 # Adam's step is proportional to its learning rate, here 1: scaled, each replicate has its own
                 progress = (epoch + number / n_batches) / epochs
                 scale = each_rate * (0.5 + 0.5 * math.cos(math.pi * progress))
                 with torch.no_grad():
-                    for w, old in zip(weights, before, strict=True):
-                        w.copy_((old + scale * (w - old)).clamp(low, high))
-            trained.record(weights, train_loss, *self.validate(weights, validation))
+                    for w, old in zip(learned, before, strict=True):
+                        w.copy_(old + scale * (w - old))
+                    for w in weights:
+                        w.clamp_(low, high)
+            trained.record(weights, bias, train_loss, *self.validate(weights, bias, validation))
             if epoch + 1 - trained.best_epochs.max() >= patience:
                 break
         return trained
@@ -211,41 +224,42 @@ class Trainer:
             return straight_through(self.chip.counts(weights, part.inputs), counts)
         return counts
 
+    def logits(self, counts: Tensor, bias: Tensor) -> Tensor:
+        """beta c + b of counts (R, n, n_classes) and biases (R, 1, n_classes)."""
+        return self.readout.beta * counts + bias.to(counts.dtype)
+
     @torch.no_grad()
-    def validate(self, weights: Sequence[Tensor], part: Part) -> tuple[Array, Array]:
+    def validate(self, weights: Sequence[Tensor], bias: Tensor, part: Part) -> tuple[Array, Array]:
         """Loss and accuracy (R,): on the chip where it is in the loop, else on the model."""
+
+        def of(counts: Tensor) -> tuple[Array, Array]:
+            return scores(self.logits(counts.to(torch.float64), bias), part.targets)
+
         if self.mode in ("outputs", "spikes"):
-            return scores(self.chip.counts(weights, part.inputs), part.targets, self.readout)
+            return of(self.chip.counts(weights, part.inputs))
         if not self.strengths:
-            return scores(spike_counts(self._run(weights, part, self.ideal)[-1]), part.targets, self.readout)
+            return of(spike_counts(self._run(weights, part, self.ideal)[-1]))
         each = []
         for seed in self.validation_seeds:
             rng = np.random.default_rng(seed)
             spikes = self._run(weights, part, self._draw(self.strengths, rng), noise=rng)
-            each.append(scores(spike_counts(spikes[-1]), part.targets, self.readout))
+            each.append(of(spike_counts(spikes[-1])))
         loss, accuracy = np.mean(each, axis=0)
         return loss, accuracy
 
 
-def logits(counts: Tensor, readout: Readout) -> Tensor:
-    """beta c + b of counts (..., n_classes)."""
-    return readout.beta * counts + torch.from_numpy(readout.biases(counts.shape[-1])).to(counts.dtype)
+def mean_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy in nats per sample, of each replicate: logits (R, n, n_classes) -> (R,)."""
+    terms = cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits)), reduction="none")
+    return terms.view(len(logits), -1).mean(dim=1)
 
 
-def mean_losses(counts: Tensor, targets: Tensor, readout: Readout) -> Tensor:
-    """Cross-entropy of softmax(beta c + b) in nats per sample, of each replicate: counts (R, n, n_classes) -> (R,)."""
-    terms = cross_entropy(logits(counts.flatten(0, 1), readout), targets.repeat(len(counts)), reduction="none")
-    return terms.view(len(counts), -1).mean(dim=1)
-
-
-def scores(counts: Tensor, targets: Tensor, readout: Readout) -> tuple[Array, Array]:
+def scores(logits: Tensor, targets: Tensor) -> tuple[Array, Array]:
     """Loss, and accuracy with ties shared out as in metrics.py, of each replicate: (R,) each."""
-    counts = counts.to(torch.float64)
-    given = logits(counts, readout)
-    winners = given >= given.amax(dim=2, keepdim=True)
-    right = winners.gather(2, targets.expand(len(counts), -1).unsqueeze(2)).squeeze(2)
+    winners = logits >= logits.amax(dim=2, keepdim=True)
+    right = winners.gather(2, targets.expand(len(logits), -1).unsqueeze(2)).squeeze(2)
     accuracies = (right.to(torch.float64) / winners.sum(dim=2)).mean(dim=1)
-    return mean_losses(counts, targets, readout).numpy(), accuracies.numpy()
+    return mean_losses(logits, targets).numpy(), accuracies.numpy()
 
 
 def split_validation(

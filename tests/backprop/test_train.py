@@ -24,7 +24,7 @@ from bayes_snn.chips.lif.chip import TAU_M, LIFChip  # noqa: E402
 from bayes_snn.chips.lif.distortion import stream  # noqa: E402
 from bayes_snn.errors import ChipError, InputError  # noqa: E402
 from bayes_snn.estimates.metrics import accuracy  # noqa: E402
-from bayes_snn.likelihood import Readout, class_probabilities  # noqa: E402
+from bayes_snn.likelihood import Readout  # noqa: E402
 from tests.chips.lif.test_chip import STRENGTHS, networks, random_network  # noqa: E402
 
 
@@ -333,7 +333,7 @@ def test_learns_an_easy_task_within_the_range_and_charges_what_it_shows(mode):
     assert [w.shape for w in result.weights] == [(4, 10), (10, 3)]
 
     probabilities = result.predict(test_inputs)
-    np.testing.assert_array_equal(probabilities, class_probabilities(lif.run(result.weights, test_inputs)))
+    np.testing.assert_array_equal(probabilities, result.readout.probabilities(lif.run(result.weights, test_inputs)))
     assert accuracy(probabilities, test_labels) > 0.95
     assert result.evaluate(test_inputs, test_labels)["accuracy"] == accuracy(probabilities, test_labels)
     assert result.presentations == chip.shown - 2 * 300  # predicting is not training
@@ -364,7 +364,7 @@ def test_loss_scores_and_predictions_are_those_of_the_readout():
     bias = np.array([0.5, -1.0, 0.0])
     readout = Readout(0.9, bias)
     counts, targets = np.random.default_rng(0).integers(0, 9, size=(2, 40, 3)), np.arange(40) % 3
-    losses, accuracies = scores(torch.from_numpy(counts), torch.from_numpy(targets), readout)
+    losses, accuracies = scores(0.9 * torch.from_numpy(counts) + torch.from_numpy(bias), torch.from_numpy(targets))
     for loss, right, replicate in zip(losses, accuracies, counts, strict=True):
         assert loss == pytest.approx(-readout.log_p([replicate], targets).mean(), rel=1e-12)
         assert right == pytest.approx(accuracy(readout.probabilities(replicate), targets))
@@ -378,9 +378,35 @@ def test_loss_scores_and_predictions_are_those_of_the_readout():
         train_backprop(chip, X, Y, bias=[1.0])
 
 
+def test_a_learned_bias_makes_up_for_an_output_neuron_that_says_nothing():
+    chip, labels = OneMute(LIFChip((4, 5, 2))), (X[:, 0] > 0).astype(int)
+    options = {"epochs": 30, "learning_rates": (0.1,), "restarts": 2}
+    learned = train_backprop(chip, X, labels, "outputs", 1, **options)
+    counts = chip.run(learned.weights, X)
+    np.testing.assert_array_equal(learned.predict(X), learned.readout.probabilities(counts))
+    assert learned.arguments["bias"] == "learned"
+    assert learned.readout.beta == 0.5
+    assert learned.readout.bias[0] > learned.readout.bias[1]  # the class whose neuron is mute
+    without = train_backprop(chip, X, labels, "outputs", 1, bias=None, **options)
+    assert without.arguments["bias"] == [0.0, 0.0]
+    assert learned.evaluate(X, labels)["log_score"] > without.evaluate(X, labels)["log_score"] + 0.1
+    with pytest.raises(InputError, match="bias was 'lernt', but 'learned'"):
+        train_backprop(chip, X, labels, bias="lernt")
+
+
+class OneMute:
+    """A chip whose first output neuron never fires."""
+
+    def __init__(self, chip):
+        self.chip, self.spec = chip, chip.spec
+
+    def run(self, weights, inputs):
+        return self.chip.run(weights, inputs) * np.array([0, 1])
+
+
 def test_training_ends_when_nothing_improves():
     chip = CountingChip(LIFChip((4, 10, 3), "silent", 1.0))  # counts nothing, whatever the weights
-    result = train_backprop(chip, X, Y, "outputs", epochs=50, patience=4)
+    result = train_backprop(chip, X, Y, "outputs", epochs=50, patience=4, bias=None)
     assert len(result.history) == 5
     assert result.presentations == chip.shown == 5 * 24 * len(X)
     assert result.history[0]["validation_loss"] == pytest.approx(np.log(3))
