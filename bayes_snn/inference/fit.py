@@ -44,9 +44,11 @@ from bayes_snn.names import AUTO, PSEUDO_MARGINAL, SAMPLERS
 from bayes_snn.posterior.build import make_model
 from bayes_snn.posterior.prior_draws import draw_prior
 from bayes_snn.posterior.priors import PriorFunction, ReadoutFunction, load_prior, load_readout
+from bayes_snn.posterior.readout import readout_variables
 from bayes_snn.posterior.sample_weights import ClassWeight, sample_weights_of
 from bayes_snn.samplers.by_name import make_step, sample_population
 from bayes_snn.samplers.hyperparameters import TARGET_ACCEPT, HyperparameterSlice, independent_terms
+from bayes_snn.samplers.readout import ReadoutSlice
 from bayes_snn.samplers.shared.sweepers import check_simulated
 from bayes_snn.twins.asking import AskedChip
 from bayes_snn.twins.folder import load_twin
@@ -120,8 +122,9 @@ def fit(
     beta
         Weight of a spike in the likelihood, and so in every prediction; see `bayes_snn.likelihood`.
     readout
-        In the place of beta: a function `readout(chip)` that returns (beta, bias), numbers or PyMC variables; by
-        default that of the model file, if it has one.
+        A function `readout(chip)` that returns (beta, bias), numbers or PyMC variables, or `readout(chip, beta)`. By
+        default that of the model file, or, where it has none, a random bias of each class
+        (`bayes_snn.posterior.class_biases`); of a prior that is a function, beta and no biases.
     feature_names, class_names
         Names for the coordinates of the posterior; features are named after the columns of a DataFrame.
     progress
@@ -456,6 +459,9 @@ def _other_steps(model: pm.Model, step: Any) -> list[Any]:
     smooth = selected.pop(pm.NUTS, [])
     sliced = [value for value in smooth if independent_terms(model, value) is not None]
     steps: list[Any] = [HyperparameterSlice(sliced, model=model)] if sliced else []
+    of_readout = [value for value in readout_variables(model) if value in smooth]
+    steps += [ReadoutSlice(of_readout, model=model)] if of_readout else []
+    smooth = [value for value in smooth if value not in of_readout]
     if tied := [value for value in smooth if value not in sliced]:
         selected[pm.NUTS] = tied
     if not selected:

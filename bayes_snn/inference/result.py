@@ -264,7 +264,7 @@ class FitResult:
     @cached_property
     def diagnosis(self) -> Diagnosis:
         """R-hat, effective draws and a verdict."""
-        weights = self.posterior.posterior.dataset[list(self.chip.spec.weight_names)]
+        weights = self.posterior.posterior.dataset[[*self.chip.spec.weight_names, *self._of_readout()]]
         looks = self.posterior[REMEASURED].dataset if REMEASURED in self.posterior.children else None
         constant = self.posterior[OUTPUTS].dataset[CONSTANT] if OUTPUTS in self.posterior.children else None
         stats = self.posterior["sample_stats"].dataset if "sample_stats" in self.posterior.children else {}
@@ -280,12 +280,17 @@ class FitResult:
         return unresponsive(found) if outputs.get(UNRESPONSIVE) else found
 
     def _hyperparameters(self) -> xr.Dataset:
-        """All variables of the prior but the weights, and but what stands for single weights: their levels, say."""
+        """All variables of the prior but the weights and the readout, and but what stands for single weights: their
+        levels, say."""
         posterior, names = self.posterior.posterior.dataset, self.chip.spec.weight_names
-        shapes = {posterior[name].shape for name in names}
-        others = [name for name, array in posterior.items() if name not in names and array.shape not in shapes]
+        shapes, known = {posterior[name].shape for name in names}, {*names, *self._of_readout()}
+        others = [name for name, array in posterior.items() if name not in known and array.shape not in shapes]
         found: xr.Dataset = posterior[[name for name in others if np.issubdtype(posterior[name].dtype, np.number)]]
         return found
+
+    def _of_readout(self) -> tuple[str, ...]:
+        """Variables of the readout, which belong to the weights as those of a last layer do."""
+        return (SCALE, BIAS) if self.posterior.posterior.attrs.get(READOUT) else ()
 
     @property
     def distilled(self) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ What the prior of a scale looks like changes with the weights, which are drawn i
 the warm-up has fixed, then diverges where the weights of a layer happen to be small. A slice has no step size to be
 right or wrong. Elements of a variable that do not depend on each other given all other variables, as the local scales
 of a horseshoe, are moved together. No evaluation runs the chip: its answers depend on the weights alone. (Variables of
-the readout, which the labels depend on too, are left to NUTS: given the counts their posterior has no such funnel.)
+the readout, which the labels depend on too, are drawn given the spike counts: readout.py.)
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pytensor.tensor.basic import Alloc
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 
 from bayes_snn.samplers.shared.ravelled import ravelled_function
+from bayes_snn.samplers.shared.slices import move_in_slice
 
 WIDTH = 1.0  # of the first intervals, on the scale that a variable is sampled on: the logarithm, for a scale
-MOST_STEPS = 100  # widths that an interval may reach
 FIRST_PASSES = 10  # passes' worth of trust in that width, so that none ever becomes 0
 TARGET_ACCEPT = 0.95  # of NUTS, for what is left to it: long steps diverge where the weights change the target
 PASSES = 5  # over all variables, to a draw: they cost no run of the chip
@@ -97,45 +97,12 @@ class HyperparameterSlice(ArrayStepShared):
         for _ in range(PASSES):
             reached = np.empty_like(q)
             for places in self._places:
-                reached[places], n = self._move(q, places)
+                reached[places], n = move_in_slice(q, places, self.widths[places], self.log_densities, self.rng)
                 evaluations += n
             if self.tune:  # in the warm-up alone: the mean length of an interval that a point was taken from
                 self.n_tuned += 1
                 self.widths += (reached - self.widths) / (self.n_tuned + FIRST_PASSES)
         return RaveledVars(q, q0.point_map_info), [{"evaluations": evaluations}]
-
-    def _move(self, q: NDArray[np.float64], places: slice) -> tuple[NDArray[np.float64], int]:
-        """Move these elements of q (n,) in place: the lengths of their last intervals, and evaluations made."""
-        now, widths = q[places].copy(), self.widths[places]
-        n, at = 1, q.copy()
-
-        def inside(x: NDArray[np.float64]) -> NDArray[np.bool_]:
-            at[places] = x
-            return np.asarray(self.log_densities(at)[places] >= height)
-
-        # 1. a height below the density, and an interval of the slice that is as high, at random around the point
-        height = self.log_densities(q)[places] - self.rng.exponential(size=len(now))
-        low = now - self.rng.uniform(size=len(now)) * widths
-        high = low + widths
-        # 2. step out until its ends are outside, by a number of steps that is parted at random between them
-        left = self.rng.integers(MOST_STEPS, size=len(now))
-        for end, step, budget in ((low, -widths, left), (high, widths, MOST_STEPS - 1 - left)):
-            going = budget > 0
-            while going.any():
-                going &= inside(end)
-                end += np.where(going, step, 0.0)
-                budget -= going
-                going &= budget > 0
-                n += 1
-        # 3. draw from the interval, which shrinks to the draw as long as that is outside
-        new = self.rng.uniform(low, high)
-        while (out := ~inside(new)).any():
-            n += 1
-            low = np.where(out & (new < now), new, low)
-            high = np.where(out & (new >= now), new, high)
-            new = np.where(out, self.rng.uniform(low, high), new)
-        q[places] = new
-        return high - low, n + 1
 
     def checkpoint_state(self) -> dict[str, Any]:
         """Nothing: `sampling_state` gives all."""

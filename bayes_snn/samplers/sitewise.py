@@ -225,6 +225,10 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         """log L at q (n_weights,): a run of the chip."""
         return self._run(q)
 
+    def answers_at(self, q: np.ndarray) -> Any:
+        """Spike counts (n_runs, n_samples, n_classes) at q: a run of the chip, unless it is remembered."""
+        return self.op.evaluate(self._matrices(q))
+
     def forget_chain(self) -> None:
         """Be as before a chain; whatever a copy of this step holds is left alone."""
         self._sweeper = self._left_at = None

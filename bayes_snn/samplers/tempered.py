@@ -25,10 +25,11 @@ from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
-from bayes_snn.samplers.shared.prior import is_discrete
+from bayes_snn.posterior.readout import readout_variables
 from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.shared.sweepers import check_simulated
 from bayes_snn.samplers.shared.watch import Watched
+from bayes_snn.samplers.shared.with_readout import joined_dtype
 from bayes_snn.samplers.sitewise import TEMPERED, warming
 from bayes_snn.samplers.twin import make_mover
 
@@ -54,7 +55,7 @@ class TemperedMetropolis(Watched, ArrayStepShared):
     Parameters
     ----------
     vars
-        Value variables of the weights.
+        Value variables of the weights; those of the readout are moved with them.
     n_moves
         Moves of all replicas to a draw.
     n_replicas
@@ -90,17 +91,19 @@ class TemperedMetropolis(Watched, ArrayStepShared):
         blocked: bool = True,
     ) -> None:
         model = pm.modelcontext(model)
+        names = [value.name for value in vars]
+        vars = [*vars, *(value for value in readout_variables(model) if value not in vars)]
         self.find_op(model)
         check_simulated("tempered", self.op, model.likelihood.target)
         point = model.initial_point() if initial_point is None else initial_point
         shared = make_shared_replacements(point, vars, model)
         # the movers have shared variables of their own: those of replicas behind the first stay where they were put
-        self.replicas = Replicas(make_mover(model, [value.name for value in vars], "tempered"), n_replicas)
+        self.replicas = Replicas(make_mover(model, names, "tempered"), n_replicas)
         self.n_moves = int(n_moves)
         super().__init__(vars, shared, blocked=blocked, rng=rng)
         self.tune = True
         self.n_tune = self.n_done = 0
-        self.dtype = np.int64 if is_discrete(vars) else np.float64
+        self.dtype = joined_dtype(vars)
 
     def reset_tuning(self) -> None:
         """Forget what was learned, and where the replicas are."""

@@ -35,15 +35,16 @@ from bayes_snn.errors import InputError
 from bayes_snn.groups import COUNTS, GAP, NOTHING, PROGRAMMINGS
 from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import weight_variables, weights_at
-from bayes_snn.posterior.readout import readout_function
+from bayes_snn.posterior.readout import readout_function, readout_variables
 from bayes_snn.samplers.block import Block
-from bayes_snn.samplers.shared.carried import weights_function
+from bayes_snn.samplers.shared.carried import readout_of_variables, weights_function
 from bayes_snn.samplers.shared.directional import DirectionalMetropolis, why_not_directional
 from bayes_snn.samplers.shared.joint import JointMetropolis
 from bayes_snn.samplers.shared.prior import is_discrete, why_not_on_grid, why_not_separable
 from bayes_snn.samplers.shared.replicas import N_REPLICAS, Replicas
 from bayes_snn.samplers.shared.sweepers import block_ends
 from bayes_snn.samplers.shared.watch import Watched
+from bayes_snn.samplers.shared.with_readout import WithReadout, joined_dtype
 from bayes_snn.samplers.sitewise import SitewiseMetropolis, warming
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from bayes_snn.twins.contract import check_twin
@@ -69,7 +70,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
     Parameters
     ----------
     vars
-        Value variables of the weights.
+        Value variables of the weights; those of the readout are moved with them.
     twin
         A twin of the chip, or any chip that shall stand in for one.
     power
@@ -111,6 +112,8 @@ class TwinMetropolis(Watched, ArrayStepShared):
         blocked: bool = True,
     ) -> None:
         model = pm.modelcontext(model)
+        names = [value.name for value in vars]
+        vars = [*vars, *(value for value in readout_variables(model) if value not in vars)]
         self.find_op(model)
         if twin is None:
             raise InputError(
@@ -121,12 +124,12 @@ class TwinMetropolis(Watched, ArrayStepShared):
         point = model.initial_point() if initial_point is None else initial_point
         shared = make_shared_replacements(point, vars, model)
         self._labels = model.likelihood.target
-        self._readout = readout_function(model, shared)
         self._weights_at = weights_function(model, vars, shared, point)
+        self._readout_at = readout_of_variables(model, vars, shared, point)
         self.twin = twin
         self._twin_model = model.likelihood.on(twin)
         self._model = model
-        mover = make_mover(self._twin_model, [value.name for value in vars])
+        mover = make_mover(self._twin_model, names)
         self._twin_op = self._twin_model.likelihood.op
         self.replicas = Replicas(mover, n_replicas, power)
         self.n_moves = int(n_moves)
@@ -139,7 +142,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         super().__init__(vars, shared, blocked=blocked, rng=rng)
         self.tune = True
         self.n_tune = self.n_done = 0
-        self.dtype = np.int64 if is_discrete(vars) else np.float64
+        self.dtype = joined_dtype(vars)
         self.stats_dtypes_shapes = {  # type: ignore[misc]
             **self.stats_dtypes_shapes,
             COUNTS: (object, []),  # PyMC records arrays as objects alone
@@ -176,19 +179,21 @@ class TwinMetropolis(Watched, ArrayStepShared):
         # 2. the first kept draw is where the chain begins on the chip: there is nothing to compare it with
         if self._current is None:
             self._current = self._ask(self._matrices(new), self.op.inputs)
-            return self._end(new, q0, 1.0, self._log_p(self._current) - self._tempered(new))
+            return self._end(new, q0, 1.0, self._log_p(self._current, new) - self._tempered(new))
         if np.array_equal(new, q):
             return self._end(q, q0, 1.0, float("nan"))
         # 3. log u is drawn first, and says how low log L_chip(W') may be
         if self.op.noise.refreshes:
             self._current = self._ask(self._matrices(q), self.op.inputs)
         twin = self._tempered(new)
-        least = -self.rng.exponential() + self._log_p(self._current) + twin - self._tempered(q)
-        # 4. show W' to the chip, and accept
-        counts = self._look(new, least)
+        least = -self.rng.exponential() + self._log_p(self._current, q) + twin - self._tempered(q)
+        # 4. show W' to the chip, unless the readout alone has moved, and accept
+        moved = not all(map(np.array_equal, self._matrices(new), self._matrices(q)))
+        counts = self._look(new, least) if moved else self._current
         if counts is not None:
-            gap = self._log_p(counts) - twin
-            if self._log_p(counts) > least:
+            log_p = self._log_p(counts, new)
+            gap = log_p - twin
+            if log_p > least:
                 self._current = counts
                 return self._end(new, q0, 1.0, gap)
             self.replicas.go_back(was)
@@ -204,7 +209,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
             self.op.remember(self._matrices(q), known)
         stats = {
             "accept": accept,
-            "log_likelihood": float("nan") if known is None else self._log_p(known),
+            "log_likelihood": float("nan") if known is None else self._log_p(known, q),
             GAP: gap,
             PROGRAMMINGS: self._programmings.n,
             COUNTS: self._nothing if known is None else known.astype(np.int32),
@@ -220,7 +225,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         weights = self._matrices(q)
         if not self._in_blocks:
             return self._ask(weights, self.op.inputs)
-        readout = self._readout()
+        readout = self._readout_at(q)
         hardest = np.argsort(readout.log_p(self._twin_op.run(weights), self._labels), kind="stable")
         counts = np.empty((1, len(hardest), self.op.chip.spec.layers[-1]), np.int64)
         total = 0.0
@@ -244,13 +249,13 @@ class TwinMetropolis(Watched, ArrayStepShared):
         widest = getattr(self.replicas.movers[0], "widest", 1.0)
         return warming(self.n_done, tempered if self.tune else 0, widest)
 
-    def _log_p(self, counts: Counts) -> float:
-        """log L of counts (n_runs, n_samples, n_classes), under the readout of the moment."""
-        return float(self._readout().log_p(counts, self._labels).sum())
+    def _log_p(self, counts: Counts, q: Any) -> float:
+        """log L of counts (n_runs, n_samples, n_classes), under the readout that q says, or the moment."""
+        return float(self._readout_at(q).log_p(counts, self._labels).sum())
 
     def _tempered(self, q: Any) -> float:
         """p log L_twin at q."""
-        return self.replicas.power * self._log_p(self._twin_op.run(self._matrices(q)))
+        return self.replicas.power * self._log_p(self._twin_op.run(self._matrices(q)), q)
 
     def use(self, twin: Chip) -> None:
         """Move on another twin from now on: before a chain begins, or in its warm-up."""
@@ -299,7 +304,14 @@ class TwinMetropolis(Watched, ArrayStepShared):
 
 
 def make_mover(model: pm.Model, names: list[str], sampler: str = "twin") -> Any:
-    """What draws the weights of a model reversibly, for a sampler: single-weight sweeps where the prior allows them."""
+    """What draws the weights of a model reversibly, for a sampler, and its readout with them, if that is random."""
+    mover = _mover_of_weights(model, names, sampler)
+    readout = readout_variables(model)
+    return WithReadout(mover, model, readout, model.initial_point()) if readout else mover
+
+
+def _mover_of_weights(model: pm.Model, names: list[str], sampler: str) -> Any:
+    """Single-weight sweeps where the prior allows them."""
     variables = {value.name: value for value in weight_variables(model)}
     chosen = [variables[name] for name in names]
     discrete = is_discrete(chosen)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pymc as pm
 
+from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import weight_variables
+from bayes_snn.posterior.readout import normal_bias
 from bayes_snn.samplers.shared.ravelled import ravelled_function
 from bayes_snn.samplers.shared.watch import Watched
 
@@ -19,6 +21,27 @@ def weights_function(
     """What the chip is programmed with, one (n_pre, n_post) matrix a layer, from a step's variables, ravelled."""
     matrices = model.replace_rvs_by_values(model.likelihood.weights)
     return ravelled_function(matrices, variables, shared, point, on_unused_input="ignore")  # type: ignore[no-any-return]
+
+
+def readout_of_variables(
+    model: pm.Model, variables: Any, shared: dict[Any, Any], point: dict[str, np.ndarray]
+) -> Callable[[np.ndarray], Readout]:
+    """The readout from a step's variables, ravelled; of one that is fixed it is that."""
+    likelihood = model.likelihood
+    if likelihood.fixed is not None:
+        return lambda q: likelihood.fixed
+    if (known := normal_bias(model)) is not None and known.value in variables:
+        sizes = [int(np.size(point[value.name])) for value in variables]
+        first = sum(sizes[: list(variables).index(known.value)])
+        return lambda q: Readout(known.beta, np.array(q[first : first + len(known.means)], np.float64))
+    graphs = model.replace_rvs_by_values([likelihood.beta, likelihood.bias])
+    function = ravelled_function(graphs, variables, shared, point, on_unused_input="ignore")
+
+    def readout(q: np.ndarray) -> Readout:
+        beta, bias = function(q)
+        return Readout(float(beta), np.array(bias, np.float64))
+
+    return readout
 
 
 class CarriedLikelihood:
@@ -56,6 +79,11 @@ class CarriedLikelihood:
         # where log L depends on other variables too, they may have moved since the last draw
         self._alone = not varies and set(weight_variables(model)) <= set(variables)
         self._last: tuple[np.ndarray, float] | None = None
+
+    def answers_at(self, q: np.ndarray) -> np.ndarray:
+        """What the chip answers there, where the readout moves as well: counts (n_runs, n_samples, n_classes)."""
+        assert self._weights_at is not None
+        return self._op.evaluate(self._weights_at(q))  # type: ignore[no-any-return]
 
     def __call__(self, q: np.ndarray) -> float:
         """A chip run."""

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+from pytensor.graph.traversal import ancestors
+from scipy import stats
 
 from bayes_snn.chips.sweeper import DirectionSweeper, Moves, Sweep
 from bayes_snn.samplers.shared.jumps import FAR, FAR_SHARE
@@ -45,16 +47,17 @@ class DirectionalMetropolis(SitewiseMetropolis):
         self._layers = self._sites.layers()
 
     def _find_prior(self, model: pm.Model, vars: Any, shared: dict[Any, Any], point: dict[str, np.ndarray]) -> Any:
-        """log p of each weight is asked for by swaps alone, where there are hyperparameters: else nothing is compiled.
+        """log p of each weight, which swaps alone ask for: without hyperparameters nothing is compiled for it.
 
         Means and standard deviations are found here too.
         """
-        if shared:
+        own = [model.values_to_rvs[value] for value in vars]
+        if (set(model.free_RVs) - set(own)) & set(ancestors(own)):
             self._normal = normal_parameters(model, vars, shared, point)
             return super()._find_prior(model, vars, shared, point)
-        constants = [np.asarray(each) for each in normal_parameters(model, vars, shared, point, mode="FAST_COMPILE")()]
-        self._normal = partial(tuple, constants)
-        return None
+        means, sds = normal_parameters(model, vars, shared, point, mode="FAST_COMPILE")()
+        self._normal = partial(tuple, (np.asarray(means), np.asarray(sds)))
+        return partial(stats.norm.logpdf, loc=means, scale=sds)
 
     def palindrome(
         self, q: np.ndarray, powers: tuple[float, float], learn: bool, shifts: bool = True

@@ -87,6 +87,7 @@ class JointMetropolis(Carrying, ArrayStepShared):
 
     name = "joint_metropolis"
     default_blocked = True
+    dtype: ClassVar[Any] = np.float64
     stats_dtypes_shapes: ClassVar[dict[str, Any]] = {
         "accept": (np.float64, []),
         "scale": (np.float64, []),
@@ -172,6 +173,10 @@ class JointMetropolis(Carrying, ArrayStepShared):
     def log_likelihood_at(self, q: Any) -> float:
         """log L at q (n_weights,): a run of the chip, unless it is remembered."""
         return self.log_likelihood(q)
+
+    def answers_at(self, q: Any) -> Any:
+        """Spike counts (n_runs, n_samples, n_classes) at q: a run of the chip, unless it is remembered."""
+        return self.log_likelihood.answers_at(q)
 
     def forget_chain(self) -> None:
         """Be as before a chain; whatever a copy of this step holds is left alone."""
