@@ -8,7 +8,7 @@ from typing import Any
 
 from bayes_snn.errors import said
 
-__version__ = "0.2.0.dev2"  # raised whenever the same seed gives other draws; pyproject.toml reads it here
+__version__ = "0.2.0.dev3"  # raised whenever the same seed gives other draws; pyproject.toml reads it here
 
 PACKAGES = ("pymc", "pytensor", "arviz", "numpy", "numba")  # that decide about draws
 _PACKAGES = ("numpy", "numba", "scikit-learn", "pymc", "pytensor", "torch", "distributed")  # and about a study's rows

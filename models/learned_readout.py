@@ -1,13 +1,15 @@
-"""Gaussian weights, and a readout that is learned with them: beta ~ LogNormal(log 0.5, 1), b_k ~ Normal(0, 1).
+"""The model of gaussian.py, and the weight of a spike learned with it: beta ~ LogNormal(log 0.5, 1).
 
     p(y = k | x, W) = softmax(beta c + b)_k,   c the spike counts of the output neurons
 
-How much a spike counts, and how often each class is the answer of a chip that says nothing. Neither costs a run.
+How sure the spikes of this chip make its answers; it costs no run.
 """
 
 import numpy as np
 import pymc as pm
 
+from bayes_snn.likelihood import BETA
+from bayes_snn.posterior import class_biases
 from bayes_snn.posterior.weight_scales import weight_scales
 
 
@@ -22,6 +24,6 @@ def weights(chip):
 
 def readout(chip):
     """The weight of a spike, and a bias of each class (n_classes,)."""
-    beta = pm.LogNormal("beta", mu=np.log(0.5), sigma=1.0)
-    bias = pm.Normal("bias", mu=0.0, sigma=1.0, shape=chip.spec.layers[-1])
+    beta = pm.LogNormal("beta", mu=np.log(BETA), sigma=1.0)
+    _, bias = class_biases.readout(chip)
     return beta, bias

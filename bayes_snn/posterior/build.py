@@ -93,10 +93,10 @@ def build_model(
     feature_names, class_names
         Coordinates of the first `pre` and the last `post` dim; numbers when left out.
     beta
-        Weight of a spike in the likelihood, > 0, where there is no other readout.
+        Weight of a spike in the likelihood, > 0, where the readout does not give another.
     readout
         A function `readout(chip)` that returns the scale beta and the biases (n_classes,), numbers or PyMC variables;
-        by default the one of the model file, if it has one.
+        by default the one of the model file, or a random bias of each class where that has none; see `fit`.
     sample_weight, class_weight
         How often samples count, as in `fit`.
 
@@ -181,7 +181,7 @@ def _build(
 
     with pm.Model(coords=coords, model=None) as model:
         matrices = _check_matrices(call_function(prior, chip, "prior"), shapes, prior)
-        scale, bias, fixed = make_readout(own, chip, beta)
+        scale, bias, fixed, recorded = make_readout(own, chip, beta)
         if LABELS in model.named_vars:
             raise InputError(
                 f"The prior has a variable {LABELS!r}, but that is the name of the observed labels: give it another "
@@ -202,7 +202,7 @@ def _build(
             observed=labels,
             dims="observation",
         )
-    model.likelihood = ChipLikelihood(op, matrices, label, labels, target, scale, bias, fixed, own is not None, on)
+    model.likelihood = ChipLikelihood(op, matrices, label, labels, target, scale, bias, fixed, recorded, on)
     return model
 
 

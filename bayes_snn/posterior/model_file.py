@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pymc as pm
@@ -21,10 +21,13 @@ def name_of(function: Callable[[Chip], Any]) -> object:
     return getattr(function, "__name__", function)
 
 
-def call_function(function: Callable[[Chip], Any], chip: Chip, kind: str) -> Any:
-    """What a "prior" or a "readout" returns, or an `InputError`; its variables are in the model then."""
+def call_function(function: Callable[..., Any], chip: Chip, kind: str, given: Mapping[str, Any] = {}) -> Any:
+    """What a "prior" or a "readout" returns of a chip, and of what else it is given, or an `InputError`.
+
+    Its variables are in the model then.
+    """
     try:
-        return function(chip)
+        return function(chip, **given)
     except InputError:
         raise
     except Exception as error:

@@ -14,9 +14,10 @@ from bayes_snn.chips.contract import Chip
 from bayes_snn.errors import InputError, in_one_line, unknown_name
 from bayes_snn.names import available_models as available_models
 from bayes_snn.names import is_path
+from bayes_snn.posterior import class_biases
 
 PriorFunction = Callable[[Chip], Sequence[Any]]
-ReadoutFunction = Callable[[Chip], tuple[Any, Any]]
+ReadoutFunction = Callable[..., tuple[Any, Any]]  # of a chip and, if it takes it, beta
 _MODULE = "bayes_snn_model_"  # and the file's name
 
 
@@ -55,7 +56,9 @@ def load_prior(prior: str | Path | PriorFunction | None) -> PriorFunction:
 
 
 def load_readout(readout: ReadoutFunction | None, prior: PriorFunction) -> ReadoutFunction | None:
-    """The function `readout(chip)` that was passed, else that of the model file which the prior came from, if any.
+    """The function `readout(chip)` that was passed, else that of the model file which the prior came from.
+
+    A file without one has that of class_biases.py. A prior that is a function came from no file: None.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def load_readout(readout: ReadoutFunction | None, prior: PriorFunction) -> Reado
         When it is no function.
     """
     if readout is None and str(getattr(prior, "__module__", "")).startswith(_MODULE):
-        readout = getattr(prior, "__globals__", {}).get("readout")
+        readout = getattr(prior, "__globals__", {}).get("readout", class_biases.readout)
     if readout is not None and not callable(readout):
         raise InputError(
             f"The readout was {readout!r:.60}, but a function `readout(chip)` that returns (beta, bias) is expected: "

@@ -58,7 +58,8 @@ def exact_loo(reach=8.0, n=401):
 
 
 def test_it_is_the_exact_one_where_that_is_known():
-    result = fit(SigmoidChip(), INPUTS, LABELS, draws=1500, tune=200, chains=4, cores=1, seed=1, sampler="sitewise")
+    options = {"draws": 1500, "tune": 200, "chains": 4, "cores": 1, "seed": 1, "sampler": "sitewise"}
+    result = fit(SigmoidChip(), INPUTS, LABELS, "standard_normal", **options)
     found, exact = loo(result), exact_loo()
     # 1 / p of the posterior, whose mean LOO estimates, and its Monte Carlo error
     ratios = np.exp(-result.posterior["log_likelihood/label"]).to_dataset(name="r")

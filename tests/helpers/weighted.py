@@ -69,7 +69,8 @@ def prior_draws(prior: str, chip, n: int, rng: np.random.Generator) -> Draws:
         found |= PRIORS[prior](rng, n, name, shape)
     if prior == "learned_readout":
         found["beta_log__"] = np.log(0.5) + rng.normal(size=n)
-        found["bias"] = rng.normal(size=(n, chip.spec.layers[-1]))
+    if prior != "standard_normal":
+        found["bias"] = 0.125 * chip.spec.n_steps * rng.normal(size=(n, chip.spec.layers[-1]))
     return found
 
 

@@ -71,7 +71,7 @@ def test_a_fit_of_three_classes(sampler, tmp_path):
     # likelihood and prior of every draw, by hand
     for place in np.ndindex(2, 5):
         weights = [tree.posterior[name].values[place] for name in names]
-        terms = log_likelihood(chip.chip.run(weights, X), Y, 0.5)
+        terms = log_likelihood(chip.chip.run(weights, X), Y, 0.5, tree.posterior["bias"].values[place])
         np.testing.assert_allclose(tree.log_likelihood["label"].values[place], terms, rtol=1e-12)
         for name, w, scale in zip(names, weights, weight_scales(chip), strict=True):
             expected = stats.norm(scale=scale).logpdf(w).sum()
@@ -158,6 +158,7 @@ def test_every_model_fits(model):
     assert result.arguments["model"] == model
     log_prior, posterior = result.posterior.log_prior, result.posterior.posterior
     computed = {"w_1", "w_2"} if model == "grid" else set()
+    computed |= {"beta"} if model not in ("learned_readout", "standard_normal") else set()
     assert set(log_prior.data_vars) == set(posterior.data_vars) - computed  # hyperparameters too
     assert np.isfinite(result.draws.logp).all()
     assert np.isfinite(result.predict(X)).all()

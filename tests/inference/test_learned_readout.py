@@ -60,7 +60,7 @@ def test_the_posterior_holds_it_by_name(result):
     assert np.unique(posterior["beta"]).size > 6
     assert {"beta", "bias[a]", "bias[b]", "bias[c]"} <= set(result.summary().index)
     prior = result.posterior["log_prior"].dataset
-    np.testing.assert_allclose(prior["bias"], stats.norm.logpdf(posterior["bias"]).sum(axis=2))
+    np.testing.assert_allclose(prior["bias"], stats.norm.logpdf(posterior["bias"], scale=1.5).sum(axis=2))
     assert "beta" not in result.arguments
 
 
@@ -117,10 +117,10 @@ def test_checks_of_the_prior_draw_it_too(result):
     # of an unmoving chip: probabilities differ from draw to draw by the biases alone
     found = prior_predictive(SilentChip(), X, "learned_readout", draws=400).data["probability"]
     assert np.ptp(found.values, axis=1).max() == 0
-    expected = stats.norm.rvs(size=(100_000, 3), random_state=0)
+    expected = stats.norm.rvs(scale=1.5, size=(100_000, 3), random_state=0)
     expected = np.exp(expected) / np.exp(expected).sum(axis=1, keepdims=True)
     assert float(found[:, 0].std()) == pytest.approx(expected.std(), rel=0.1)
-    plain = prior_predictive(SilentChip(), X, "gaussian", draws=5).data["probability"]
+    plain = prior_predictive(SilentChip(), X, "standard_normal", draws=5).data["probability"]
     np.testing.assert_allclose(plain, 1 / 3)
 
 

@@ -112,7 +112,7 @@ def drawn(twin, by_run, seed, n_draws=120):
     gaps, accept = np.empty((2, n_draws)), np.empty((2, n_draws))
     for chain in range(2):
         chip = FadingChip()
-        model = build_model(chip, INPUTS, LABELS)
+        model = build_model(chip, INPUTS, LABELS, "standard_normal")
         with model:
             step = TwinMetropolis(weight_variables(model), twin=twin, model=model, n_moves=1, n_replicas=2)
         chip.by_run = by_run

@@ -90,7 +90,7 @@ def test_log_likelihoods_are_those_of_the_checks(twin):
     result = fit(chip, X, Y, twin=twin, draws=6, **SMALL)
     for place in np.ndindex(2, 6):
         weights = [result.posterior.posterior[name].values[place] for name in chip.spec.weight_names]
-        expected = log_likelihood(chip.run(weights, X), Y)
+        expected = log_likelihood(chip.run(weights, X), Y, 0.5, result.posterior.posterior["bias"].values[place])
         np.testing.assert_allclose(result.posterior.log_likelihood["label"].values[place], expected)
 
 

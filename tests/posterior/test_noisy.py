@@ -250,7 +250,8 @@ def test_choices_that_are_taken():
 
 @pytest.fixture(scope="module")
 def noisy_fit():
-    return fit(NoisyChip(), INPUTS, LABELS, sampler="block", draws=3, tune=2, chains=2, seed=1, noise="mcwm", repeats=3)
+    options = {"sampler": "block", "draws": 3, "tune": 2, "chains": 2, "seed": 1}
+    return fit(NoisyChip(), INPUTS, LABELS, "standard_normal", noise="mcwm", repeats=3, **options)
 
 
 def test_a_fit_tells_its_choice(noisy_fit, tmp_path):

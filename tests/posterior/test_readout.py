@@ -17,6 +17,7 @@ from bayes_snn.posterior.build import build_model, weight_variables
 from bayes_snn.posterior.noisy import NoiseChoice
 from bayes_snn.posterior.readout import readout_function
 from bayes_snn.samplers.by_name import make_step
+from bayes_snn.samplers.readout import ReadoutSlice
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from tests.helpers import coin
 from tests.helpers.fits import CountingChip
@@ -160,18 +161,18 @@ def test_steps_of_the_readout_show_the_chip_nothing(sampler, distortion, monkeyp
     with model:
         step = make_step(sampler, model)
         others = _other_steps(model, step)
-    [nuts], readout_at = others, readout_function(model)
-    assert isinstance(nuts, pm.NUTS)
-    assert {v.name for v in nuts.vars} == {"beta_log__", "bias"}
+    [of_readout], readout_at = others, readout_function(model)
+    assert isinstance(of_readout, ReadoutSlice)
+    assert {v.name for v in of_readout.vars} == {"beta_log__", "bias"}
     point = model.initial_point()
-    for each in (nuts, step):
+    for each in (of_readout, step):
         each.setup_chain(np.random.default_rng(1), 8, 0)
     if hasattr(step, "proposals"):
         step.proposals = 12  # more than are remembered, nearly all of them rejected
     for _ in range(8):
         point, _ = step.step(point)
         before, shown, known = len(runs), model.likelihood.op.presentations, model.likelihood.op.known(weights(point))
-        point, _ = nuts.step(point)
+        point, _ = of_readout.step(point)
         assert (len(runs), model.likelihood.op.presentations) == (before, shown)
         np.testing.assert_array_equal(model.likelihood.op.known(weights(point)), known)
         if sampler in ("block", "pcn"):  # what they carry from draw to draw is of the readout before
@@ -196,7 +197,8 @@ def test_one_set_of_weights_is_run_once_for_all_readouts():
         point |= {"w_1": np.array([[0.4, -1.0]]), "beta_log__": np.array(scale), "bias": np.array([scale, 0.3])}
         found = readout(point)
         assert (found.beta, *found.bias) == (np.exp(scale), scale, 0.3)
-        prior = stats.norm.logpdf([0.4, -1.0, scale, 0.3]).sum() + stats.norm.logpdf(scale, np.log(0.5), 1.0)
+        prior = stats.norm.logpdf([0.4, -1.0, scale / 1.5, 0.2]).sum() - 2 * np.log(1.5)
+        prior += stats.norm.logpdf(scale, np.log(0.5), 1.0)
         assert float(logp(point)) == pytest.approx(prior + found.log_p([counts], LABELS).sum(), rel=1e-12)
     assert chip.runs == 1
 
@@ -232,7 +234,7 @@ def test_names_and_dims():
     fixed = build_model(SigmoidChip(), INPUTS, LABELS, gaussian, readout=lambda chip: (1, [0, 2]))
     assert {v.name for v in fixed.deterministics} == {"beta", "bias"}
     assert (fixed.likelihood.fixed.beta, *fixed.likelihood.fixed.bias) == (1.0, 0.0, 2.0)
-    plain = build_model(SigmoidChip(), INPUTS, LABELS)
+    plain = build_model(SigmoidChip(), INPUTS, LABELS, gaussian)
     assert not plain.likelihood.recorded
     assert "beta" not in plain.named_vars
 
@@ -269,6 +271,15 @@ def test_readouts_that_are_refused(readout, says):
     assert says in str(error.value)
     assert "\n" not in str(error.value)
     assert str(error.value).endswith(".")
+
+
+def test_the_weight_of_a_spike_that_was_asked_for_is_the_default_readouts():
+    model = build_model(LIFChip((1, 2, 3), n_steps=20), INPUTS, LABELS, beta=0.8)
+    assert readout_function(model)(model.initial_point()).beta == 0.8
+    assert model.named_vars_to_dims["bias"] == ("post_2",)
+    at = stats.norm.logpdf([0.5, 0.0, -3.0], scale=0.8 * 20 / 4).sum()
+    logp = model.compile_logp(vars=[model["bias"]])
+    assert float(logp(model.initial_point() | {"bias": np.array([0.5, 0.0, -3.0])})) == pytest.approx(at, rel=1e-12)
 
 
 def test_two_readouts_are_one_too_many():

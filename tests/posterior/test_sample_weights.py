@@ -131,8 +131,8 @@ def test_parts_of_weighted_labels_keep_their_weights():
 def test_the_model_counts_as_the_readout_does():
     chip = toys.SigmoidChip()
     counted = np.array([2.0, 0.0, 1.5, 1.0, 3.0, 0.5])
-    model = build_model(chip, toys.INPUTS, toys.LABELS, sample_weight=counted)
-    plain = build_model(chip, toys.INPUTS, toys.LABELS)
+    model = build_model(chip, toys.INPUTS, toys.LABELS, "standard_normal", sample_weight=counted)
+    plain = build_model(chip, toys.INPUTS, toys.LABELS, "standard_normal")
     point = plain.initial_point()
     point = {name: np.full_like(value, 0.7) for name, value in point.items()}
     shown = chip.run([np.full((1, 2), 0.7)], toys.INPUTS)
@@ -147,7 +147,7 @@ def test_draws_are_from_the_weighted_posterior(sampler):
     chip = toys.SigmoidChip()
     extra = {"twin": chip} if sampler == "twin" else {"tune": 300}
     result = fit(
-        *(chip, toys.INPUTS, toys.LABELS),
+        *(chip, toys.INPUTS, toys.LABELS, "standard_normal"),
         **{"sampler": sampler, "draws": 1500, "chains": 4, "cores": 1, "sample_weight": np.full(6, 2.0), **extra},
     )
     draws = result.posterior.posterior["w_1"].values.reshape(4, 1500, 2)

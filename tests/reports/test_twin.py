@@ -10,7 +10,6 @@ import pytest
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.inference.twin_checks import twin_checks
 from bayes_snn.inference.twin_figure import MOST_NEURONS, neurons_of
-from bayes_snn.likelihood import log_likelihood
 from bayes_snn.reports.material import gather
 from bayes_snn.reports.page import Sheet
 from bayes_snn.reports.twin import differing, has_twin, the_chip
@@ -92,7 +91,8 @@ def test_neurons_fire_in_their_intervals():
 def test_samples_on_which_chip_and_twin_differ(result):
     shares, expected = differing(gather(result)), np.zeros(len(LABELS))
     for draw in range(len(result.draws)):
-        each = [log_likelihood(chip.run(result.draws[draw], INPUTS), LABELS, 0.5) for chip in (CHIP, result.twin)]
+        readout = result.draws.readout(draw)
+        each = [readout.log_p([chip.run(result.draws[draw], INPUTS)], LABELS) for chip in (CHIP, result.twin)]
         expected += each[0] != each[1]
     np.testing.assert_allclose(shares, expected / len(result.draws))
     assert shares.max() > 0

@@ -30,7 +30,7 @@ def uneven(chip):
 
 def statistics(kind, prior=None, power=1.0, n=4800, seed=0):
     """Means over batches, (BATCHES, 6), of what both movers should agree on."""
-    model = build_model(CHIP, SAMPLES, CLASSES, prior) if prior else build_model(CHIP, SAMPLES, CLASSES)
+    model = build_model(CHIP, SAMPLES, CLASSES, prior or "standard_normal")
     with model:
         step = kind(weight_variables(model), model=model)
     step.rng = rng = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def test_another_posterior_is_told_apart():
 
 def test_a_draw_is_reversible():
     """Pairs of draws at stationarity are exchangeable."""
-    model = build_model(CHIP, SAMPLES, CLASSES)
+    model = build_model(CHIP, SAMPLES, CLASSES, "standard_normal")
     with model:
         step = DirectionalMetropolis(weight_variables(model), model=model)
     step.rng = rng = np.random.default_rng(2)
@@ -78,11 +78,11 @@ def test_it_is_chosen_where_chip_and_prior_allow_it():
     def laplace(chip):
         return [pm.Laplace(f"w_{k + 1}", 0, 1, shape=shape) for k, shape in enumerate(chip.spec.weight_shapes)]
 
-    model = build_model(CHIP, SAMPLES, CLASSES)
+    model = build_model(CHIP, SAMPLES, CLASSES, "standard_normal")
     assert isinstance(make_mover(model, [v.name for v in weight_variables(model)]), DirectionalMetropolis)
     model = build_model(CHIP, SAMPLES, CLASSES, laplace)
     assert why_not_directional(model, weight_variables(model)) == "the prior of w_1 is Laplace"
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     assert "single weights alone" in why_not_directional(model, weight_variables(model))
     assert type(make_mover(model, [v.name for v in weight_variables(model)])) is SitewiseMetropolis
 

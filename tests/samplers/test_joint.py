@@ -125,7 +125,7 @@ class Other(Move):
 
 
 def test_a_move_without_a_scale_to_tune():
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     trace = sample(model, JointMetropolis(weight_variables(model), move=Mine(), proposals=20, model=model), 1000, 1)
     scores = z_scores(two_weights(trace.posterior), quadrature(), MOMENTS)
     assert max(map(abs, scores.values())) < LIMIT, scores
@@ -138,7 +138,7 @@ class Grown(Block):
 
 @pytest.mark.parametrize("move", [Grown, type("Plain", (Move,), {})])
 def test_a_move_that_is_no_dataclass_is_refused(move):
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     with pytest.raises(InputError, match=f"{move.__name__} is no dataclass.*make it one"):
         JointMetropolis(weight_variables(model), move=move(), model=model)
 
@@ -148,7 +148,7 @@ def test_a_move_must_say_what_it_proposes():
     class Silent(Move):
         pass
 
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     step = JointMetropolis(weight_variables(model), move=Silent(), model=model)
     with pytest.raises(NotImplementedError, match="Silent does not say what it proposes"):
         step.step(model.initial_point())
@@ -157,7 +157,7 @@ def test_a_move_must_say_what_it_proposes():
 @pytest.mark.parametrize("move", [Block, PCN])
 def test_all_that_changes_is_a_field(move):
     """Whatever else a move has is what `prepare` made."""
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     step = JointMetropolis(weight_variables(model), move=move(), proposals=30, model=model)
     kept = {field.name for field in fields(step.move)}
     before = {name: value for name, value in vars(step.move).items() if name not in kept}
@@ -170,7 +170,7 @@ def test_all_that_changes_is_a_field(move):
 
 
 def test_two_steps_do_not_share_a_move():
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     move = Block()
     first, second = (JointMetropolis(weight_variables(model), move=move, proposals=5, model=model) for _ in range(2))
     first.step(model.initial_point())
@@ -179,7 +179,7 @@ def test_two_steps_do_not_share_a_move():
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_a_point_without_a_density_is_never_accepted(value):
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     step = JointMetropolis(weight_variables(model), move=Mine(), proposals=20, model=model)
     prior = step.log_prior
     point = model.initial_point()
@@ -198,6 +198,6 @@ def test_every_sampler_is_where_the_registry_says(name):
     if SAMPLERS[name].population:
         return
     with pm.Model():
-        model = build_model(chip_for(name, SigmoidChip()), INPUTS, LABELS)
+        model = build_model(chip_for(name, SigmoidChip()), INPUTS, LABELS, "standard_normal")
         step = make_step(name, model, **twin_for(name, SigmoidChip()))
     assert type(getattr(step, "move", step)).__module__.startswith("bayes_snn.samplers.")

@@ -81,7 +81,7 @@ def test_every_sampler_is_held_to_its_posterior():
 
 @pytest.mark.parametrize("sampler", DRAWS)
 def test_recovers_a_posterior_known_by_quadrature(sampler, truth):
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     scores = sample_and_score(model, sampler, 1, two_weights, truth, MOMENTS)
     assert max(map(abs, scores.values())) < LIMIT, scores
 
@@ -134,7 +134,7 @@ class Tempered(JointMetropolis):
 
 
 def test_a_wrong_sampler_is_found_out(truth):
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     with model:
         step = Tempered(model.value_vars, move=Block())
     trace = sample(model, step, DRAWS["block"], 1)
@@ -145,7 +145,7 @@ def test_a_wrong_sampler_is_found_out(truth):
 @pytest.mark.parametrize("sampler", STEPS)
 def test_stats_and_cost(sampler):
     chip = SigmoidChip()
-    model = build_model(chip, INPUTS, LABELS)
+    model = build_model(chip, INPUTS, LABELS, "standard_normal")
     trace = sample(model, make_step(sampler, model), 50, 3)
     stats = trace.sample_stats
     assert float(stats["accept"].mean()) > 0.1
@@ -165,7 +165,7 @@ def test_stats_and_cost(sampler):
 
 def test_stats_and_cost_of_populations():
     chip = SigmoidChip()
-    model = build_model(chip, INPUTS, LABELS)
+    model = build_model(chip, INPUTS, LABELS, "standard_normal")
     stats = sample_smc(model, 50, 3, np.random.default_rng(3), False).sample_stats
     assert stats["accept"].shape == stats["presentations"].shape == (3, 50)
     assert float(stats["accept"].mean()) > 0.1
@@ -182,7 +182,7 @@ def test_stats_and_cost_of_populations():
 
 def test_marginal_likelihood():
     """Of the data, by the populations and by an average of the likelihood over prior draws."""
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     logs = sample_smc(model, 400, 4, np.random.default_rng(4), False).sample_stats["log_marginal_likelihood"]
     weights = np.random.default_rng(5).normal(size=(20_000, 1, 2))
     op = model.likelihood.op
@@ -196,7 +196,7 @@ def tuned_scale(step):
 
 @pytest.mark.parametrize("sampler", ["block", "pcn"])
 def test_freezes_after_the_warm_up(sampler):
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     step = make_step(sampler, model)
     point = model.initial_point()
     sizes = [tuned_scale(step)]
@@ -222,7 +222,7 @@ def test_tunes_towards_its_acceptance_rate(sampler, monkeypatch):
 
 @pytest.mark.parametrize("sampler", ["block", "pcn", "demetropolis"])
 def test_goes_on_from_its_sampling_state(sampler):
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     first, second = make_step(sampler, model), make_step(sampler, model)
     point = model.initial_point()
     for _ in range(30):
@@ -262,7 +262,7 @@ def test_pcn_leaves_the_prior_as_it_is():
 
 
 def test_pcn_draws_from_the_prior_where_nothing_is_rejected():
-    step = make_step("pcn", model := build_model(FlatChip(), INPUTS, LABELS))
+    step = make_step("pcn", model := build_model(FlatChip(), INPUTS, LABELS, "standard_normal"))
     step.step(model.initial_point())
     assert step.move.beta == 1.0
 
@@ -336,9 +336,9 @@ def test_demetropolis_leaves_hyperparameters_alone():
 
 def test_smc_is_no_step():
     with pytest.raises(InputError, match=r"fit\(sampler='smc'\)"):
-        make_step("smc", build_model(SigmoidChip(), INPUTS, LABELS))
+        make_step("smc", build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal"))
 
 
 def test_unknown_sampler():
     with pytest.raises(InputError, match="did you mean 'block'"):
-        make_step("blok", build_model(SigmoidChip(), INPUTS, LABELS))
+        make_step("blok", build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal"))

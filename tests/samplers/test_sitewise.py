@@ -178,7 +178,7 @@ def sitewise_draws(model, draws):
 def test_recovers_the_posterior_of_a_lif_chip():
     chip = in_unit_scales(LIFChip((1, 2), "comparator", 1.0, 3, n_steps=12, weight_range=(-8, 8)))
     expected = quadrature(independent(stats.norm.logpdf), chip, n=801)
-    scores = z_scores(sitewise_draws(build_model(chip, INPUTS, LABELS), 6000), expected)
+    scores = z_scores(sitewise_draws(build_model(chip, INPUTS, LABELS, "standard_normal"), 6000), expected)
     assert max(map(abs, scores.values())) < 4.5, scores
 
 
@@ -227,7 +227,7 @@ def test_shift_moves_whole_columns():
 
 
 def test_warm_up_is_tempered_in_its_first_half_alone():
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     step = make_step("sitewise", model)
     step.setup_chain(np.random.default_rng(0), 10, 10)
     point, powers = model.initial_point(), []
@@ -361,7 +361,7 @@ def test_the_models_that_come_along_can_be_swept(prior):
 def test_a_noisy_chip_is_swept_as_a_black_box():
     chip, _, inputs, labels = problem((3, 4, 2), 30, 2, ["noise"])
     assert chip.site_sweeper(inputs, labels) is None
-    step = make_step("sitewise", model := build_model(chip, inputs, labels))
+    step = make_step("sitewise", model := build_model(chip, inputs, labels, "standard_normal"))
     step.setup_chain(np.random.default_rng(0), 2, 2)
     step.step(model.initial_point())
     assert isinstance(step._sweeper, BlackBoxSweeper)
@@ -422,7 +422,7 @@ def test_simulation_based_calibration():
     chip = in_unit_scales(LIFChip((2, 2, 2), "comparator", 2.0, 1, n_steps=12))
     rng = np.random.default_rng(11)
     inputs = rng.normal(size=(12, 2))
-    model = build_model(chip, inputs, np.arange(12) % 2)
+    model = build_model(chip, inputs, np.arange(12) % 2, "standard_normal")
     step = make_step("sitewise", model)
     n_draws, thin, tune = 9, 12, 60
 

@@ -68,7 +68,7 @@ CHIPS = {
 @pytest.mark.parametrize("case", CHIPS)
 def test_draws_are_those_of_a_posterior_known_by_quadrature(case):
     make, kind = CHIPS[case]
-    model = build_model(make(), INPUTS, LABELS)
+    model = build_model(make(), INPUTS, LABELS, "standard_normal")
     step, tempered = steps_on(model, n_replicas=3)
     assert type(tempered.replicas.movers[0]) is kind
     found, stats = run_chains(step, normal_starts(model, 4), 60, 1500)
@@ -91,7 +91,7 @@ def test_swaps_without_the_metropolis_rule_are_found_out(monkeypatch):
             exchange(self, places, heights, first, values, Never(), learn)
 
     monkeypatch.setattr(Replicas, "_swap", always)
-    model = build_model(sweeping(SigmoidChip()), INPUTS, LABELS)
+    model = build_model(sweeping(SigmoidChip()), INPUTS, LABELS, "standard_normal")
     step, _ = steps_on(model, n_replicas=3)
     found, _ = run_chains(step, normal_starts(model, 4), 60, 1500)
     assert worst(z_scores(two_weights(found), quadrature()).values()) > LIMIT
@@ -245,7 +245,7 @@ def test_a_tied_prior_moves_all_weights_at_once():
 
 
 def test_powers_and_step_sizes_are_learned_in_the_warm_up_alone():
-    model = build_model(lif_chip(), INPUTS, LABELS)
+    model = build_model(lif_chip(), INPUTS, LABELS, "standard_normal")
     step, tempered = steps_on(model)
     step.setup_chain(np.random.default_rng(0), 40, 20)
     step.tune = True
@@ -268,7 +268,7 @@ def test_powers_and_step_sizes_are_learned_in_the_warm_up_alone():
 
 
 def test_one_replica_tells_of_no_swaps():
-    model = build_model(lif_chip(), INPUTS, LABELS)
+    model = build_model(lif_chip(), INPUTS, LABELS, "standard_normal")
     step, _ = steps_on(model, n_replicas=1)
     _, stats = run_chain(step, model.initial_point(), 2, 3, np.random.default_rng(0))
     assert all(np.isnan(told[-1]["swaps"]) for told in stats)
@@ -396,7 +396,7 @@ def test_a_chip_that_pays_for_what_it_is_shown_is_shown_nothing(case):
     assert str(error.value).count(". ") == 0
     assert chip.shown == 0
     with pytest.raises(InputError, match=said):
-        TemperedMetropolis(weight_variables(model := build_model(chip, INPUTS, LABELS)), model=model)
+        TemperedMetropolis(weight_variables(model := build_model(chip, INPUTS, LABELS, "standard_normal")), model=model)
 
 
 def test_whole_numbers_that_are_tied_are_told():

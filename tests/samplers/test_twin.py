@@ -56,7 +56,7 @@ def chains(step, model, n_chains=4, tune=60, draws=1200, seed=0):
 
 
 def twin_step(twin, **options):
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     with model:
         return TwinMetropolis(weight_variables(model), twin=twin, model=model, **options), model
 
@@ -144,7 +144,7 @@ def test_the_palindrome_of_sitewise_is_reversible():
     chip = in_unit_scales(LIFChip((2, 2, 2), "comparator", 2.0, seed=100, n_steps=8))
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(12, 2))
-    model = build_model(chip, inputs, (inputs[:, 0] > 0).astype(int))
+    model = build_model(chip, inputs, (inputs[:, 0] > 0).astype(int), "standard_normal")
     with model:
         step = SitewiseMetropolis(weight_variables(model), model=model)
     step.rng = rng
@@ -176,7 +176,7 @@ def test_replicas_keep_what_each_is_drawn_from(known):
 
 
 def test_a_twin_of_another_chip_and_none_are_told():
-    model = build_model(SigmoidChip(), INPUTS, LABELS)
+    model = build_model(SigmoidChip(), INPUTS, LABELS, "standard_normal")
     with pytest.raises(InputError, match=r"without a twin.*learn_twin"):
         make_step("twin", model)
     with pytest.raises(InputError, match=r"n_steps 5, but the chip has 12"):

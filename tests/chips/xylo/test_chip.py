@@ -16,6 +16,7 @@ from bayes_snn.likelihood import PLAIN, Readout, log_likelihood
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 from tests.helpers import xylo_reference
+from tests.helpers.toys import plain_readout
 
 
 @st.composite
@@ -204,7 +205,8 @@ def test_recovers_a_posterior_that_is_counted_out():
         logp[i] += log_likelihood(counts, labels, 0.5).sum()
     p = np.exp(logp - logp.max())
     p /= p.sum()
-    result = fit(chip, inputs, labels, "grid", draws=1500, tune=100, chains=4, cores=1, sampler="sitewise")
+    options = {"draws": 1500, "tune": 100, "chains": 4, "cores": 1, "sampler": "sitewise"}
+    result = fit(chip, inputs, labels, "grid", readout=plain_readout, **options)
     posterior = result.posterior.posterior
     draws = np.concatenate(
         [posterior[name].values.reshape(4, 1500, -1) for name in ("w_1", "w_2", "threshold")], axis=2
