@@ -215,8 +215,7 @@ def posterior_sbc(
     check_whole("n", n, 1, None, 50)
     observed = np.asarray(result.posterior["observed_data/label"].values)
     posterior = result.posterior["posterior"].dataset.stack(every=("chain", "draw"))
-    drawn = {str(name): values for name, values in posterior.items() if (values != values[..., :1]).any()}
-    names = [name for name, values in drawn.items() if values.ndim == 1 or name in (SCALE, BIAS)]
+    names = [str(name) for name, values in posterior.items() if values.ndim == 1 or name in (SCALE, BIAS)]
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(draws), size=int(n), replace=len(draws) < n)
     weights = options.pop("weights", result.arguments.get("model"))

@@ -45,7 +45,7 @@ def describe_result(result: FitResult) -> str:
 
 def readout_in_words(result: FitResult) -> str:
     """What is made of spike counts, in words; empty for the plain readout, which all fits have that do not say."""
-    readout, learned = result.readout("mean"), np.ndim(result.draws.beta) > 0
+    readout, learned = result.readout("mean"), np.ndim(result.draws.bias) > 0
     if not learned and readout.beta == BETA:
         return ""
     means = ", posterior means" if learned else ""

@@ -197,12 +197,14 @@ def _check_posterior(tree: xr.DataTree, spec: ChipSpec, folder: Path) -> None:
                 return f"its weights {name} hold NaN or infinity"
         if draws.attrs.get(READOUT):
             n_classes = spec.layers[-1]
-            expected: list[tuple[str, tuple[int, ...]]] = [(SCALE, size), (BIAS, (*size, n_classes))]
+            expected: list[tuple[str, tuple[int, ...]]] = [(BIAS, (*size, n_classes))]
+            if SCALE in draws or not _is_positive(draws.attrs.get(SCALE)):
+                expected.insert(0, (SCALE, size))
             for name, dims in expected:
                 values = draws[name].values if name in draws else np.empty(0)
                 if values.shape != dims or values.dtype.kind != "f" or not np.isfinite(values).all():
                     return f"its readout has no {name} of the shape {dims}"
-            if not (draws[SCALE].values > 0).all():
+            if SCALE in draws and not (draws[SCALE].values > 0).all():
                 return f"the {SCALE} of its readout is not above 0"
         inputs = tree["constant_data"].dataset.get("inputs")
         if inputs is None or inputs.dims != ("observation", "pre_1") or inputs.shape[1] != spec.layers[0]:
@@ -230,6 +232,11 @@ def _check_posterior(tree: xr.DataTree, spec: ChipSpec, folder: Path) -> None:
 
     if (found := problem()) is not None:
         raise UnreadableError(found).input_error(folder / POSTERIOR)
+
+
+def _is_positive(number: Any) -> bool:
+    """Whether this is one finite number above 0."""
+    return isinstance(number, float | np.floating) and 0 < float(number) < np.inf
 
 
 def _wrong_extra(tree: xr.DataTree, spec: ChipSpec) -> str | None:

@@ -28,6 +28,7 @@ from bayes_snn.groups import (
 from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import other_terms
 from bayes_snn.posterior.support import find_support
+from bayes_snn.posterior.values import value_of
 from bayes_snn.waiting import tracked
 
 
@@ -78,11 +79,16 @@ def record_likelihood(trace: xr.DataTree, model: pm.Model, chip: Chip, known: ND
     """Add the groups `log_likelihood` and `outputs`: a run of the chip for each draw whose answers are not known."""
     op, fixed = model.likelihood.op, model.likelihood.fixed
     labels = trace.observed_data[LABELS].values
+    posterior = trace.posterior.dataset
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
     if model.likelihood.recorded:
         trace.posterior.attrs[READOUT] = 1
-    posterior = trace.posterior.dataset
-    moving = [] if fixed is not None else [posterior[SCALE].values, posterior[BIAS].values]
-    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+        if SCALE not in posterior:
+            trace.posterior.attrs[SCALE] = float(value_of(model.likelihood.beta))
+    moving: list[Any] = []
+    if fixed is None:
+        beta = posterior[SCALE].values if SCALE in posterior else np.full(shape, trace.posterior.attrs[SCALE])
+        moving = [beta, posterior[BIAS].values]
     weights = [posterior[name].values for name in chip.spec.weight_names]
     terms = np.empty((*shape, len(labels)))
     constant = np.empty((*shape, chip.spec.layers[-1]), np.bool_)

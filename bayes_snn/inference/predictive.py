@@ -60,7 +60,8 @@ def add_predictive(
     check_finite(drawn)
     matrices, others = drawn[: len(model.likelihood.weights)], drawn[len(model.likelihood.weights) :]
     by_name = dict(zip(names, others, strict=True))
-    scale, bias = (by_name[SCALE], by_name[BIAS]) if model.likelihood.recorded else (beta, 0.0)
+    recorded = model.likelihood.recorded
+    scale, bias = (by_name.get(SCALE, result.draws.beta), by_name[BIAS]) if recorded else (beta, 0.0)
     prior = Draws([np.asarray(matrix, np.float64) for matrix in matrices], np.zeros(draws), scale, bias)
 
     each = np.unique(np.linspace(0, sizes["draw"] - 1, max(1, min(sizes["draw"], draws // sizes["chain"]))).astype(int))

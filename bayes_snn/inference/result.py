@@ -218,7 +218,7 @@ class FitResult:
             stored = self.posterior[DISTILLED].dataset
             if SCALE in stored:
                 return Readout(float(stored[SCALE]), stored[BIAS].values)
-        if estimate in ("map", "medoid") and np.ndim(self.draws.beta):
+        if estimate in ("map", "medoid") and np.ndim(self.draws.bias):
             return self.draws.readout(best_draw(self.draws) if estimate == "map" else self._medoid)
         return self.draws.mean_readout()
 
@@ -258,7 +258,8 @@ class FitResult:
             logp = logp + sum(array.values for array in self.posterior[OTHER_TERMS].dataset.values())
         readout: tuple[Any, Any] = float(self.arguments.get("beta") or BETA), 0.0
         if posterior.attrs.get(READOUT):
-            readout = posterior[SCALE].values.ravel(), posterior[BIAS].values.reshape(-1, self.chip.spec.layers[-1])
+            scale = posterior[SCALE].values.ravel() if SCALE in posterior else float(posterior.attrs[SCALE])
+            readout = scale, posterior[BIAS].values.reshape(-1, self.chip.spec.layers[-1])
         return Draws([layer.reshape(-1, *layer.shape[2:]) for layer in weights], np.ravel(logp), *readout)
 
     @cached_property
@@ -290,7 +291,8 @@ class FitResult:
 
     def _of_readout(self) -> tuple[str, ...]:
         """Variables of the readout, which belong to the weights as those of a last layer do."""
-        return (SCALE, BIAS) if self.posterior.posterior.attrs.get(READOUT) else ()
+        posterior = self.posterior.posterior
+        return tuple(name for name in (SCALE, BIAS) if posterior.attrs.get(READOUT) and name in posterior)
 
     @property
     def distilled(self) -> dict[str, Any] | None:

@@ -52,8 +52,8 @@ def make_readout(function: ReadoutFunction | None, chip: Chip, beta: float) -> t
     """beta and bias (n_classes,) as tensors, called inside a model; in numbers, None where they are random; recorded?
 
     Without a function they are `beta` and zeros, and nothing is added to the model; nor is it by a function that
-    returns the same. What another one returns is recorded as the variables "beta" and "bias". `beta` is passed on to a
-    function that has a parameter of this name.
+    returns the same. What another one returns is recorded as the variables "beta" and "bias", but for a beta that is a
+    number beside random biases. `beta` is passed on to a function that has a parameter of this name.
     """
     n_classes = chip.spec.layers[-1]
     plain = Readout(check_beta(beta), np.zeros(n_classes))
@@ -69,7 +69,8 @@ def make_readout(function: ReadoutFunction | None, chip: Chip, beta: float) -> t
     fixed = None if random else Readout(float(value_of(scale)), value_of(bias).astype(np.float64))
     if fixed is not None and fixed.beta == plain.beta and not np.any(fixed.bias):
         return pt.constant(plain.beta), pt.constant(plain.bias), plain, False
-    record(SCALE, scale, (), "beta that the readout returned")
+    if fixed is not None or _is_random([scale]):  # else it would be a column of equal numbers
+        record(SCALE, scale, (), "beta that the readout returned")
     record(BIAS, bias, (f"post_{len(chip.spec.layers) - 1}",), "bias that the readout returned")
     return scale.astype("float64"), bias.astype("float64"), fixed, True
 

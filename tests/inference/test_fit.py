@@ -158,7 +158,6 @@ def test_every_model_fits(model):
     assert result.arguments["model"] == model
     log_prior, posterior = result.posterior.log_prior, result.posterior.posterior
     computed = {"w_1", "w_2"} if model == "grid" else set()
-    computed |= {"beta"} if model not in ("learned_readout", "standard_normal") else set()
     assert set(log_prior.data_vars) == set(posterior.data_vars) - computed  # hyperparameters too
     assert np.isfinite(result.draws.logp).all()
     assert np.isfinite(result.predict(X)).all()
@@ -181,7 +180,7 @@ def test_arviz_reads_a_fit():
     result = small_fit(SigmoidChip(), draws=100, chains=4, tune=10)
     tree = result.posterior
     summary = az.summary(tree)
-    assert list(summary.index) == ["w_1[0, 0]", "w_1[0, 1]"]
+    assert list(summary.index) == ["w_1[0, 0]", "w_1[0, 1]", "bias[0]", "bias[1]"]
     assert az.rhat(tree)["w_1"].shape == (1, 2)
     assert np.isfinite(az.ess(tree)["w_1"]).all()
     loo = az.loo(tree)

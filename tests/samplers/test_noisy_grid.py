@@ -30,6 +30,7 @@ from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from bayes_snn.samplers.smc import sample_smc
 from tests.helpers.chains import carried
+from tests.helpers.toys import plain_readout
 
 LIMIT = 4.5  # of z-scores, as in test_samplers.py
 CENTRE, N_SAMPLES, CHAINS = 8, 3, 4
@@ -92,7 +93,8 @@ def rounded(chip):
 def ready(sampler, kind=None, chip=None):
     if chip is None:
         chip = SixteenStates() if sampler == "sitewise" else FourStates()
-    model = build_model(chip, INPUTS, LABELS, rounded if sampler in (*CONTINUOUS, "smc") else "grid")
+    prior = rounded if sampler in (*CONTINUOUS, "smc") else "grid"
+    model = build_model(chip, INPUTS, LABELS, prior, readout=plain_readout)
     model.likelihood.op.noise = NoiseChoice() if kind is None else NoiseChoice(kind)
     if sampler == "smc":
         return model, None

@@ -18,13 +18,14 @@ from bayes_snn.likelihood import BETA
 from bayes_snn.posterior.build import build_model, weight_variables
 from bayes_snn.samplers.shared import replicas
 from bayes_snn.samplers.shared.directional import DirectionalMetropolis
+from bayes_snn.samplers.shared.readout_moves import ReadoutMoves
 from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from bayes_snn.samplers.tempered import TemperedMetropolis
 from tests.helpers.chains import run_chain, run_chains, same
 from tests.helpers.fits import CountingChip, sweeping
-from tests.helpers.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, quadrature, z_scores
+from tests.helpers.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, plain_readout, quadrature, z_scores
 from tests.helpers.unit_scales import in_unit_scales, unit_spec
 from tests.helpers.weighted import expected_features, feature_scores, features, point_at, prior_draws, worst
 
@@ -198,9 +199,16 @@ def test_draws_are_exact_whatever_the_prior(case):
     assert worst(scores.values()) < 5.0, scores  # of some 70
 
 
-@pytest.mark.parametrize("case", ["hierarchical", "learned_readout"])
+def test_a_readout_that_is_moved_at_another_power_is_found_out(monkeypatch):
+    """Negative control: the likelihood counts a third of what it counts for the weights."""
+    move = ReadoutMoves.move
+    monkeypatch.setattr(ReadoutMoves, "move", lambda self, r, counts, power, rng: move(self, r, counts, power / 3, rng))
+    assert worst(scores_under("learned_readout", 900).values()) > 5.0
+
+
+@pytest.mark.parametrize("case", ["hierarchical"])
 def test_swaps_heed_what_replicas_go_with(case, monkeypatch):
-    """Negative control: the other replicas keep hyperparameters and readout of the warm-up, and swaps forget it."""
+    """Negative control: the other replicas keep the hyperparameters of the warm-up, and swaps forget it."""
     exchange = Replicas._swap
 
     def forgetful(self, places, heights, first, values, rng, learn):
@@ -213,7 +221,7 @@ def test_swaps_heed_what_replicas_go_with(case, monkeypatch):
 
 def test_a_grid_is_drawn_as_all_its_states_are_weighted():
     chip = LIFChip((1, 2), ["quantisation", "gain"], [3, 0.1], seed=104, n_steps=12)
-    model = build_model(chip, INPUTS, LABELS, "grid")
+    model = build_model(chip, INPUTS, LABELS, "grid", readout=plain_readout)
     step, tempered = steps_on(model, n_replicas=3)
     assert type(tempered.replicas.movers[0]) is GridMetropolis
     [name] = model.initial_point()

@@ -19,7 +19,7 @@ def p_of(checked):
     """p-value of uniform ranks, and the share of checks that were accepted."""
     chip, rng = LIFChip(**CHIP), np.random.default_rng(12)
     inputs = 1.5 * rng.normal(size=(16, 2))
-    bench = Bench(chip, inputs, np.arange(16) % 2, n_moves=3, n_replicas=1)
+    bench = Bench(chip, inputs, np.arange(16) % 2, "standard_normal", n_moves=3, n_replicas=1)
     bench.use(LIFChip(**CHIP, tau_m=LEAKY), checked=checked)
     accepted = []
 
