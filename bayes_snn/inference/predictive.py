@@ -14,6 +14,7 @@ from bayes_snn.estimates.predict import Draws, run_draws
 from bayes_snn.groups import BIAS, READOUT, SCALE
 from bayes_snn.likelihood import BETA
 from bayes_snn.names import available_models
+from bayes_snn.posterior.class_biases import no_biases
 from bayes_snn.posterior.prior_draws import check_finite, draw_prior
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def add_predictive(
             )
     labels, inputs = tree["observed_data"].dataset["label"], result.train_inputs
     beta = float(result.arguments.get("beta") or BETA)
+    if readout is None and not tree["posterior"].attrs.get(READOUT):
+        readout = no_biases  # whatever the model file has by now
     model = build_model(result.chip, inputs, labels.values, weights, beta=beta, readout=readout)
     if model.likelihood.recorded != bool(tree["posterior"].attrs.get(READOUT)):
         raise InputError(

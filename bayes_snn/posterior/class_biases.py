@@ -25,3 +25,8 @@ def readout(chip: Chip, beta: float = BETA) -> tuple[float, Any]:
     """The weight of a spike, and a random bias of each class (n_classes,)."""
     scale = np.float64(SHARE * beta * chip.spec.n_steps)  # of a Python float PyTensor may take the logarithm in float32
     return beta, pm.Normal(BIAS, mu=0.0, sigma=scale, shape=chip.spec.layers[-1])
+
+
+def no_biases(chip: Chip, beta: float = BETA) -> tuple[float, Any]:
+    """The weight of a spike alone."""
+    return beta, np.zeros(chip.spec.layers[-1])

@@ -125,7 +125,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         shared = make_shared_replacements(point, vars, model)
         self._labels = model.likelihood.target
         self._weights_at = weights_function(model, vars, shared, point)
-        self._readout_at = readout_of_variables(model, vars, shared, point)
+        self._readout_of = readout_of_variables(model, vars, shared, point)
         self.twin = twin
         self._twin_model = model.likelihood.on(twin)
         self._model = model
@@ -225,7 +225,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         weights = self._matrices(q)
         if not self._in_blocks:
             return self._ask(weights, self.op.inputs)
-        readout = self._readout_at(q)
+        readout = self._readout_of(q)
         hardest = np.argsort(readout.log_p(self._twin_op.run(weights), self._labels), kind="stable")
         counts = np.empty((1, len(hardest), self.op.chip.spec.layers[-1]), np.int64)
         total = 0.0
@@ -251,7 +251,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
 
     def _log_p(self, counts: Counts, q: Any) -> float:
         """log L of counts (n_runs, n_samples, n_classes), under the readout that q says, or the moment."""
-        return float(self._readout_at(q).log_p(counts, self._labels).sum())
+        return float(self._readout_of(q).log_p(counts, self._labels).sum())
 
     def _tempered(self, q: Any) -> float:
         """p log L_twin at q."""

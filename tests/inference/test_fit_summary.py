@@ -58,7 +58,7 @@ def test_the_summary_is_that_of_arviz_with_log_l_and_scales_first(result):
     table = result.summary()
     assert table.index[0] == "log_likelihood"
     assert table.index[1:3].tolist() == ["scale_w_1", "scale_w_2"]
-    assert len(table) == 3 + 30 * 3 + 3 * 2
+    assert len(table) == 3 + 2 + 30 * 3 + 3 * 2  # log L and scales, class biases, weights
     assert {"mean", "sd", "r_hat", "ess_bulk"} <= set(table.columns)
     total = result.posterior["log_likelihood/label"].sum("observation")
     assert table.loc["log_likelihood", "mean"] == pytest.approx(float(total.mean()))
