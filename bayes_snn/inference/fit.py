@@ -264,6 +264,7 @@ def fit(
         except Exception as error:
             cause = _cause(error)
             raise cause from cause.__cause__
+    model.likelihood.op.stand_in = None  # the chains may have ended it in processes of their own
     if choice.remeasure:
         collect(trace, choice.goes_on)
     known, written = take_counts(trace, len(model.likelihood.labels), chip.spec.layers[-1]), None

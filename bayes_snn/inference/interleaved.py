@@ -151,6 +151,7 @@ class _Turn:
         self._op = op
         self._memory: Any = []
         self._noise: Any = None
+        self._stand_in = op.stand_in
         self._has_noise = not op.chip.spec.deterministic and callable(getattr(op.chip, "restart_noise", None))
         self.presentations = op.presentations
 
@@ -158,7 +159,7 @@ class _Turn:
     def taken(self) -> Iterator[None]:
         """The chain's turn."""
         op, chip = self._op, self._op.chip
-        op.presentations = self.presentations
+        op.presentations, op.stand_in = self.presentations, self._stand_in
         op.restore_state(self._memory)
         if self._noise is not None:
             chip.restore_state(self._noise)  # type: ignore[attr-defined]
@@ -166,6 +167,7 @@ class _Turn:
             yield
         finally:
             self.presentations, self._memory = op.presentations, op.checkpoint_state()
+            self._stand_in = op.stand_in
             if self._has_noise:
                 self._noise = chip.checkpoint_state()  # type: ignore[attr-defined]
 

@@ -55,6 +55,9 @@ class ChipCounts(Op):
     ----------
     presentations
         Samples shown to the chip so far.
+    stand_in
+        A twin that answers in the place of the chip where weights are not remembered; None but in the warm-up of a
+        chain on a twin.
 
     The last MEMORY evaluations are remembered, by the weights alone. On a noisy chip the steps of this package have all
     but the current point forgotten before each proposal (see `keep`), so that every proposal gets an estimate of its
@@ -69,6 +72,7 @@ class ChipCounts(Op):
         self._memory = MEMORY
         self.presentations = 0
         self.noise = noise
+        self.stand_in: Chip | None = None
         self._known: OrderedDict[bytes, IntArray] = OrderedDict()
 
     def __eq__(self, other: object) -> bool:
@@ -89,7 +93,7 @@ class ChipCounts(Op):
         """Spike counts of each run, from memory when these weights were seen a short while ago."""
         counts = self.known(weights)
         if counts is None:
-            counts = self.run(weights)
+            counts = self.run(weights) if self.stand_in is None else self._runs(self.stand_in, weights, self.inputs)
             self.remember(weights, counts)
         return counts
 
@@ -120,10 +124,13 @@ class ChipCounts(Op):
 
         Raises a `ChipError` when the chip answers nonsense or raises an exception.
         """
+        return self._runs(self.chip, weights, inputs)
+
+    def _runs(self, chip: Chip, weights: Sequence[FloatArray], inputs: FloatArray) -> NDArray[np.int64]:
         weights, inputs = [frozen(matrix) for matrix in weights], frozen(inputs)
-        runs = np.empty((self.noise.repeats, len(inputs), self.chip.spec.layers[-1]), np.int64)
+        runs = np.empty((self.noise.repeats, len(inputs), chip.spec.layers[-1]), np.int64)
         for counts in runs:
-            counts[:] = ask_counts(self.chip, weights, inputs)
+            counts[:] = ask_counts(chip, weights, inputs)
         return runs
 
     def keep(self, weights: Sequence[FloatArray]) -> None:

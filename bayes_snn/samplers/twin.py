@@ -12,7 +12,8 @@ rejections alone: with s the standard deviation of log L_chip - p log L_twin, ab
 accepted. On a noisy chip L_chip is an estimate, which stands until another is accepted (pseudo-marginal).
 
 In the warm-up a chain moves on the twin alone, by replica exchange, and learns step sizes and powers; the chip is not
-shown anything. All of it is frozen before the first kept draw, which is where the chain begins on the chip.
+shown anything, and steps on hyperparameters that ask for log L are answered by the twin. All of it is frozen before the
+first kept draw, which is where the chain begins on the chip.
 """
 
 from __future__ import annotations
@@ -159,6 +160,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         self.n_tune = tune
         self.reset_tuning()
         self._current = None
+        self.op.stand_in = self.twin
         self._programmings = Programmings()
 
     def look(self, point: dict[str, Any]) -> dict[str, float]:
@@ -178,6 +180,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
             return self._end(new, q0, 1.0, float("nan"))
         # 2. the first kept draw is where the chain begins on the chip: there is nothing to compare it with
         if self._current is None:
+            self.op.stand_in = None
             self._current = self._ask(self._matrices(new), self.op.inputs)
             return self._end(new, q0, 1.0, self._log_p(self._current, new) - self._tempered(new))
         if np.array_equal(new, q):
@@ -260,7 +263,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
     def use(self, twin: Chip) -> None:
         """Move on another twin from now on: before a chain begins, or in its warm-up."""
         check_twin(twin, self.op.chip)
-        self.twin = self._twin_op.chip = twin
+        self.twin = self._twin_op.chip = self.op.stand_in = twin
         self._twin_op.forget()
         for mover in self.replicas.movers:
             mover.forget_answers()
@@ -296,6 +299,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         super().restore_state(state)
         self.replicas.restore_state(state["replicas"])
         self._current = None if state["counts"] is None else self.op.check_counts(state["counts"])
+        self.op.stand_in = self.twin if self._current is None else None
         self._programmings.restore_state(state["programmings"])
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pymc as pm
 import pytest
 
 import bayes_snn.inference.fit as fitting
@@ -100,6 +101,28 @@ def test_a_twin_that_was_given_costs_nothing(twin):
     assert result.cost.learning == CHECKED  # where the chains go before the first draw
     assert chip.shown == result.cost.total
     assert "the twin that was given" in result.note
+
+
+def tied(chip):
+    """Scales of a layer that depend on each other: they are left to NUTS, which asks for log L."""
+    scale = pm.math.exp(pm.MvNormal("scale", mu=np.zeros(3), cov=0.5 + 0.5 * np.eye(3)))
+    return [pm.Normal("w_1", 0, scale[:, None], shape=(3, 4)), pm.Normal("w_2", shape=(4, 2))]
+
+
+def two_scales(chip):
+    """A readout whose variables move with the weights."""
+    beta = pm.LogNormal("beta", np.log(0.5), 1.0)
+    return beta, beta * pm.Normal("ahead", shape=2)
+
+
+@pytest.mark.parametrize(("prior", "readout", "cores"), [("gaussian", two_scales, 1), (tied, None, 1), (tied, None, 2)])
+def test_what_is_no_weight_shows_the_chip_nothing(twin, prior, readout, cores):
+    chip = TalliedChip(make_chip())
+    options = SMALL | {"cores": cores, "tune": 12}
+    result = fit(chip, X, Y, prior, readout=readout, twin=twin, budget=1000, **options)
+    assert 1000 - 2 * len(X) < result.cost.total <= 1000  # as many draws as there is room for, and nothing else
+    if cores == 1:  # other processes have a chip of their own, which is not tallied here
+        assert chip.shown == result.cost.total
 
 
 def test_a_fit_is_saved_with_what_is_told_of_its_twin(twin, tmp_path):
