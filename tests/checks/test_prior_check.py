@@ -32,7 +32,7 @@ def fixed(value):
 def test_counts_by_hand():
     chip = LIFChip((3, 4, 2), "comparator", 2.0, n_steps=16)
     found = prior_predictive(chip, X, "hierarchical", Y, draws=7, seed=3)
-    drawn, _ = draw_weights(build_model(chip, X, Y, "hierarchical"), 7, 3)
+    drawn, readouts = draw_weights(build_model(chip, X, Y, "hierarchical"), 7, 3)
     assert found.layers == (1, 2)
     for draw in range(7):
         spikes = chip.spikes([layer[draw] for layer in drawn], X)
@@ -40,7 +40,7 @@ def test_counts_by_hand():
             counts = fired.sum(axis=1)
             np.testing.assert_allclose(found.data[f"rate_{layer}"][draw], counts.mean(axis=0) / 16)
             assert found.data[f"silent_{layer}"][draw] == np.mean(counts.max(axis=0) == 0)
-        scores = np.exp(0.5 * spikes[-1].sum(axis=1))
+        scores = np.exp(0.5 * spikes[-1].sum(axis=1) + readouts[draw].bias)
         expected = scores / scores.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(found.data["probability"][draw], expected, rtol=1e-12)
         assert found.data["accuracy"][draw] == pytest.approx(accuracy(expected, Y))
