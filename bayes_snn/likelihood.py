@@ -68,6 +68,15 @@ def _terms(counts, labels, beta, bias, terms):  # type: ignore[no-untyped-def]
         terms[i] = log_p(counts[i], labels[i], beta, bias)
 
 
+@njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+def total_log_p(counts, labels, weights, beta, bias):  # type: ignore[no-untyped-def]
+    """log L, the sum of weighted terms: counts (n_samples, n_classes) and labels int64, weights and bias float64."""
+    total = 0.0
+    for i in range(counts.shape[0]):
+        total += weights[i] * log_p(counts[i], labels[i], beta, bias)
+    return total
+
+
 def log_likelihood(
     counts: Counts, labels: Counts, beta: float = BETA, bias: Floats | float = 0.0
 ) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from pymc.step_methods.state import dataclass_state
 from bayes_snn.samplers.shared.carried import weights_function
 from bayes_snn.samplers.shared.readout_moves import ReadoutMoves
 
-PASSES = 2  # over all variables, to a draw
+PASSES = 1  # over all variables, to a draw
 
 
 @dataclass_state
@@ -57,7 +57,8 @@ class ReadoutSlice(ArrayStepShared):
         point = model.initial_point() if initial_point is None else initial_point
         shared = make_shared_replacements(point, vars, model)
         self._moves = ReadoutMoves(model, vars, shared, point)
-        self._weights_at = weights_function(model, vars, shared, point)
+        # once for a draw: to compile it would take longer than to call it
+        self._weights_at = weights_function(model, vars, shared, point, mode="FAST_COMPILE")
         self._op = model.likelihood.op
         super().__init__(vars, shared, blocked=blocked, rng=rng)
         self.tune = True

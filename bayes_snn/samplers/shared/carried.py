@@ -16,11 +16,17 @@ from bayes_snn.samplers.shared.watch import Watched
 
 
 def weights_function(
-    model: pm.Model, variables: Any, shared: dict[Any, Any], point: dict[str, np.ndarray]
+    model: pm.Model, variables: Any, shared: dict[Any, Any], point: dict[str, np.ndarray], **options: Any
 ) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
-    """What the chip is programmed with, one (n_pre, n_post) matrix a layer, from a step's variables, ravelled."""
+    """What the chip is programmed with, one (n_pre, n_post) matrix a layer, from a step's variables, ravelled.
+
+    `options` are those of `ravelled_function`.
+    """
     matrices = model.replace_rvs_by_values(model.likelihood.weights)
-    return ravelled_function(matrices, variables, shared, point, on_unused_input="ignore")  # type: ignore[no-any-return]
+    found: Callable[[np.ndarray], Sequence[np.ndarray]] = ravelled_function(
+        matrices, variables, shared, point, on_unused_input="ignore", **options
+    )
+    return found
 
 
 def readout_of_variables(

@@ -7,7 +7,8 @@ reversible.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pytensor.graph.traversal import ancestors
 
-from bayes_snn.likelihood import Readout, Target
+from bayes_snn.likelihood import Readout, Target, total_log_p, without_weights
 from bayes_snn.posterior.readout import NormalBias, normal_bias
 from bayes_snn.samplers.shared.ravelled import ravelled_function
 from bayes_snn.samplers.shared.slices import move_in_slice
@@ -44,6 +45,7 @@ class ReadoutMoves:
         self, model: pm.Model, variables: Sequence[Any], shared: dict[Any, Any], point: dict[str, np.ndarray]
     ) -> None:
         self._target: Target = model.likelihood.target
+        self._samples = without_weights(self._target)
         if (known := normal_bias(model)) is not None and list(variables) == [known.value]:
             self._at = partial(_of_normal_bias, known)
             return
@@ -69,18 +71,25 @@ class ReadoutMoves:
 
     def move(self, r: Floats, counts: NDArray[np.int64], power: float, rng: np.random.Generator) -> Floats:
         """Values drawn from these given counts, whose likelihood has this power."""
-        r = r.copy()
+        r, log_l = r.copy(), self._of_counts(counts)
 
         def log_density(at: Floats) -> Floats:
             beta, bias, prior = self._at(at)
             found = prior
-            if np.isfinite(prior) and 0.0 < beta < np.inf and np.isfinite(bias).all():
-                found = prior + power * Readout(float(beta), bias).log_p(counts, self._target).sum()
-            return np.full(len(at), -np.inf if np.isnan(found) else found)
+            if math.isfinite(prior) and 0.0 < beta < math.inf and np.isfinite(bias).all():
+                found = prior + power * log_l(float(beta), bias)
+            return np.full(len(at), -np.inf if math.isnan(found) else found)
 
         for place in rng.permutation(len(r)):
             move_in_slice(r, slice(place, place + 1), WIDTH, log_density, rng)
         return r
+
+    def _of_counts(self, counts: NDArray[np.int64]) -> Callable[[float, Floats], float]:
+        """log L as a function of beta and biases."""
+        if len(counts) > 1:
+            return lambda beta, bias: float(Readout(beta, bias).log_p(counts, self._target).sum())
+        whole = np.array(counts[0], np.int64, order="C")
+        return lambda beta, bias: float(total_log_p(whole, *self._samples, beta, np.array(bias, np.float64)))
 
 
 def _of_normal_bias(known: NormalBias, r: Floats) -> tuple[float, Floats, float]:
