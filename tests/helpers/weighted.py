@@ -62,14 +62,14 @@ PRIORS: dict[str, Callable[..., Draws]] = {
 }
 
 
-def prior_draws(prior: str, chip, n: int, rng: np.random.Generator) -> Draws:
-    """n draws from a prior of models/ for a chip."""
+def prior_draws(prior: str, chip, n: int, rng: np.random.Generator, biased: bool = True) -> Draws:
+    """n draws from a prior of models/ for a chip, with its class biases or without."""
     found: Draws = {}
     for name, shape in zip(chip.spec.weight_names, chip.spec.weight_shapes, strict=True):
         found |= PRIORS[prior](rng, n, name, shape)
     if prior == "learned_readout":
         found["beta_log__"] = np.log(0.5) + rng.normal(size=n)
-    if prior != "standard_normal":
+    if biased and prior != "standard_normal":
         found["bias"] = 0.125 * chip.spec.n_steps * rng.normal(size=(n, chip.spec.layers[-1]))
     return found
 
@@ -133,9 +133,9 @@ def features(chip, inputs, labels, draws: Draws) -> dict[str, NDArray[np.float64
     return found
 
 
-def expected_features(chip, inputs, labels, prior: str, n: int) -> dict[str, float]:
+def expected_features(chip, inputs, labels, prior: str, n: int, biased: bool = True) -> dict[str, float]:
     """Expectations of `features` under the posterior; with few data their own error is far below that of a chain."""
-    drawn = prior_draws(prior, chip, n, np.random.default_rng(20240210))
+    drawn = prior_draws(prior, chip, n, np.random.default_rng(20240210), biased)
     found = features(chip, inputs, labels, drawn)
     p = posterior_share(found["log L"])
     return {name: float(p @ values) for name, values in found.items()}

@@ -299,7 +299,12 @@ def test_a_wide_prior_at_first_finds_what_the_prior_alone_would_not(widest, monk
     monkeypatch.setattr("bayes_snn.samplers.sitewise.WIDEST", widest)
     inputs = np.resize([-1.0, 1.0], (20, 1))
     result = fit(
-        Unreached(), inputs, (inputs[:, 0] > 0).astype(int), draws=10, tune=100, chains=4, seed=0, sampler="sitewise"
+        *(Unreached(), inputs, (inputs[:, 0] > 0).astype(int), "standard_normal"),
+        draws=10,
+        tune=100,
+        chains=4,
+        seed=0,
+        sampler="sitewise",
     )
     found = ~result.posterior["outputs"]["constant"].sel(post_2=1).values
     assert found.all() if widest == WIDEST else not found.any(), found

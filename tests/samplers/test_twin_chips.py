@@ -64,7 +64,7 @@ def test_three_layers_and_their_scales():
     starts = [point_at(bench.model, starts, chain) for chain in range(2)]
     for checked in (True, False):
         bench.use(twin, power=0.5 if checked else 1.0, checked=checked)
-        draws, told = bench.draws(starts, 60, 400 if checked else 250)
+        draws, told = bench.draws(starts, 60, 400 if checked else 800)
         scores = feature_scores(features(chip, inputs, labels, draws), expected)
         assert (np.mean([each["accept"] for each in told]) < 0.95) == checked
         assert (worst(scores.values()) < LIMIT) == checked, scores
