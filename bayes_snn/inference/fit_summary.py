@@ -12,6 +12,7 @@ import xarray as xr
 
 from bayes_snn.data import shortened
 from bayes_snn.estimates.distil import MOST_DIFFERING
+from bayes_snn.groups import BIAS, SCALE
 from bayes_snn.inference.twin_checks import twin_checks
 from bayes_snn.likelihood import BETA
 
@@ -54,12 +55,13 @@ def readout_in_words(result: FitResult) -> str:
 
 
 def summarise(result: FitResult) -> pd.DataFrame:
-    """`az.summary` of log L first, then of hyperparameters, then of weights."""
+    """`az.summary` of log L first, then of hyperparameters, then of the readout and the weights."""
     import arviz as az
 
     posterior = result.posterior["posterior"].dataset
     weights = list(result.chip.spec.weight_names)
     others = [str(name) for name in posterior.data_vars if name not in weights]
+    others.sort(key=lambda name: name in (SCALE, BIAS))
     total = result.log_likelihood
     chosen = {name: posterior[name] for name in [*others, *weights]}
     tree = xr.DataTree.from_dict({"posterior": xr.Dataset({TOTAL: total, **chosen})})

@@ -170,7 +170,8 @@ def test_a_twin_that_errs_is_told_and_the_score_is_the_chips(result, tmp_path):
     rng = np.random.default_rng(0)  # the inputs of seed 0
     drawn = X[rng.integers(len(X), size=300)]
     inputs = np.concatenate([X, drawn + JITTER * rng.normal(size=drawn.shape)])
-    answers = [np.argmax(each.run(found, inputs), axis=1) for each in (CHIP, WRONG)]
+    readout = made.readout("distilled")
+    answers = [np.argmax(readout.probabilities(each.run(found, inputs)), axis=1) for each in (CHIP, WRONG)]
     told = made.distilled
     assert told["differing"] == np.mean(answers[0] != answers[1]) > MOST_DIFFERING
     assert told["wrong"] == np.mean(CHIP.run(found, inputs) != WRONG.run(found, inputs))
