@@ -84,8 +84,8 @@ def reshaped(known, change):
     [
         lambda known: renamed(known, "point ", "p"),
         lambda known: renamed(known, "point w_1", "point w_9"),
-        lambda known: renamed(known, "stat 0", "stat 7"),
-        lambda known: renamed(known, "stat 0", "stat x"),
+        lambda known: renamed(known, "stat 1", "stat 7"),
+        lambda known: renamed(known, "stat 1", "stat x"),
         lambda known: renamed(known, "accept", "other"),
         lambda known: reshaped(known, lambda value: value[..., None]),
         lambda known: reshaped(known, lambda value: value[:, :1] if value.ndim > 1 else value),
@@ -120,7 +120,7 @@ def test_a_memory_that_no_op_has_is_one_sentence(folder, memory):
     ],
 )
 def test_steps_do_not_go_on_from_what_they_never_told(folder, own):
-    reseal(folder, lambda known: known["state"]["steps"][0]["own"].update(own))
+    reseal(folder, lambda known: known["state"]["steps"][-1]["own"].update(own))
     assert "cannot be brought back to where they were" in refusal(resume, folder, cores=1)
 
 

@@ -61,7 +61,7 @@ def test_the_example_does_what_it_says(tmp_path, monkeypatch, capsys):
     assert made["result"].arguments["sampler"] == "twin"
     loaded = load_fit("fits/first")
     assert loaded.presentations == made["result"].presentations
-    assert loaded.scores["test"].keys() == set(ESTIMATES)
+    assert loaded.scores["test"].keys() == set(made["result"].estimates) >= set(ESTIMATES)
     printed = capsys.readouterr().out
     assert made["result"].diagnosis.verdict in printed
     assert all(estimate in printed for estimate in ESTIMATES)

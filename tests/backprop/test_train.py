@@ -364,7 +364,7 @@ def test_loss_scores_and_predictions_are_those_of_the_readout():
     bias = np.array([0.5, -1.0, 0.0])
     readout = Readout(0.9, bias)
     counts, targets = np.random.default_rng(0).integers(0, 9, size=(2, 40, 3)), np.arange(40) % 3
-    losses, accuracies = scores(0.9 * torch.from_numpy(counts) + torch.from_numpy(bias), torch.from_numpy(targets))
+    losses, accuracies = scores(torch.from_numpy(0.9 * counts + bias), torch.from_numpy(targets))
     for loss, right, replicate in zip(losses, accuracies, counts, strict=True):
         assert loss == pytest.approx(-readout.log_p([replicate], targets).mean(), rel=1e-12)
         assert right == pytest.approx(accuracy(readout.probabilities(replicate), targets))
@@ -391,7 +391,7 @@ def test_a_learned_bias_makes_up_for_an_output_neuron_that_says_nothing():
     assert without.arguments["bias"] == [0.0, 0.0]
     assert learned.evaluate(X, labels)["log_score"] > without.evaluate(X, labels)["log_score"] + 0.1
     with pytest.raises(InputError, match="bias was 'lernt', but 'learned'"):
-        train_backprop(chip, X, labels, bias="lernt")
+        train_backprop(chip, X, labels, "outputs", bias="lernt")
 
 
 class OneMute:
@@ -475,7 +475,7 @@ def test_adam_is_torch_adam_at_each_learning_rate():
         torch.nn.functional.cross_entropy(0.5 * counts[0], batch.targets).backward()
         optimiser.step()
         schedule.step()
-        losses.append(trainer.validate(weights, part)[0].item())
+        losses.append(trainer.validate(weights, torch.zeros(1, 1, 3), part)[0].item())
     assert np.ravel(trained.validation_losses) == pytest.approx(losses, rel=1e-3)
 
 

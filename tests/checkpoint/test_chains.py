@@ -12,6 +12,7 @@ from bayes_snn.checkpoint import step_state as resumable
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.errors import CheckpointError, InputError
+from bayes_snn.posterior.build import weight_variables
 from bayes_snn.samplers.by_name import STEPS
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 from tests.helpers.chains import Chains, same
@@ -183,7 +184,7 @@ def test_a_step_that_does_not_tell_its_whole_state_is_refused(tmp_path):
 
     chains, _ = chains_of("sitewise")
     with chains.model:
-        grown = Grown(chains.model.value_vars, model=chains.model)
+        grown = Grown(weight_variables(chains.model), model=chains.model)
     chains_with = object.__new__(Chains)
     chains_with.__dict__.update(chains.__dict__)
     chains_with.steps = [grown]
