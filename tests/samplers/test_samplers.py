@@ -119,7 +119,7 @@ def test_sitewise_recovers_the_posterior_of_every_model(prior):
         others = _other_steps(model, step := make_step("sitewise", model))
     # from prior draws, as fit() starts: at w = 0, where PyMC would start, a learned scale has its pole
     starts = prior_starts(model, 4, np.random.SeedSequence(3))
-    trace = sample(model, [*others, step], 3000, 2, starts)
+    trace = sample(model, [*others, step], 2000, 2, starts)
     scores = z_scores(trace.posterior["w_1"].values[:, :, 0], expected, BOUNDED)
     assert max(map(abs, scores.values())) < LIMIT, scores
 
