@@ -38,7 +38,7 @@ def test_the_new_prior_fits_and_shows_everywhere(tmp_path):
     folders = [result.save(tmp_path / name) for name, result in fits.items()]
     text = write_report(folders, tmp_path / "both.html", test=(inputs, labels)).read_text(encoding="utf-8")
     assert re.search(r'<th scope="row">prior</th><td>student_t</td><td>gaussian</td>', text)
-    assert "prior student_t, sampler sitewise" in text
+    assert re.search(r"prior student_t, readout: a spike weighs 0.5, class biases are [^<]+, sampler sitewise", text)
     assert "stacking weight" in text
 
 
