@@ -462,8 +462,7 @@ def _other_steps(model: pm.Model, step: Any) -> list[Any]:
     steps: list[Any] = [HyperparameterSlice(sliced, model=model)] if sliced else []
     of_readout = [value for value in readout_variables(model) if value in smooth]
     steps += [ReadoutSlice(of_readout, model=model)] if of_readout else []
-    smooth = [value for value in smooth if value not in of_readout]
-    if tied := [value for value in smooth if value not in sliced]:
+    if tied := [value for value in smooth if value not in (*sliced, *of_readout)]:
         selected[pm.NUTS] = tied
     if not selected:
         return steps

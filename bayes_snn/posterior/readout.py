@@ -8,7 +8,7 @@ in the Op's memory, and has a gradient. A model file may hold a function `readou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -112,6 +112,11 @@ def readout_variables(model: pm.Model) -> list[Any]:
     of_weights = set(ancestors(likelihood.weights, blockers=model.free_RVs))
     found = set(ancestors([likelihood.beta, likelihood.bias], blockers=model.free_RVs)) - of_weights
     return [model.rvs_to_values[rv] for rv in model.free_RVs if rv in found and rv.dtype.startswith("float")]
+
+
+def with_readout_variables(model: pm.Model, variables: Sequence[Any]) -> list[Any]:
+    """Value variables of the weights, and behind them those of the readout: what a step that moves both has."""
+    return [*variables, *(value for value in readout_variables(model) if value not in variables)]
 
 
 @dataclass(frozen=True)

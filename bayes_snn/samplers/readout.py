@@ -19,8 +19,6 @@ from pymc.step_methods.state import dataclass_state
 from bayes_snn.samplers.shared.carried import weights_function
 from bayes_snn.samplers.shared.readout_moves import ReadoutMoves
 
-PASSES = 1  # over all variables, to a draw
-
 
 @dataclass_state
 class ReadoutSliceState(StepMethodState):
@@ -30,7 +28,7 @@ class ReadoutSliceState(StepMethodState):
 
 
 class ReadoutSlice(ArrayStepShared):
-    """Slice sampling of the readout; a draw is PASSES passes over all elements, in random order.
+    """Slice sampling of the readout; a draw is one pass over all elements, in random order.
 
     Parameters
     ----------
@@ -69,8 +67,7 @@ class ReadoutSlice(ArrayStepShared):
     def astep(self, q0: RaveledVars) -> tuple[RaveledVars, list[dict[str, Any]]]:
         q = np.array(q0.data, dtype=np.float64)
         counts = self._op.evaluate(self._weights_at(q))
-        for _ in range(PASSES):
-            q = self._moves.move(q, counts, 1.0, self.rng)
+        q = self._moves.move(q, counts, 1.0, self.rng)
         return RaveledVars(q, q0.point_map_info), [{}]
 
     def checkpoint_state(self) -> dict[str, Any]:

@@ -91,15 +91,15 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         shared = make_shared_replacements(point, vars, model)
         self.find_op(model)
         self._sites = Sites(model, vars)
-        self.log_prior = self._find_prior(model, vars, shared, point)
-        self._labels = model.likelihood.target
-        self._readout = readout_function(model, shared)
         # hyperparameters, which are drawn at power 1, would follow the weights out, and the weights them
         own = [model.values_to_rvs[value] for value in vars]
         others = [rv for rv in model.free_RVs if rv not in own]
+        self._has_hyperparameters = any(rv in ancestors(own) for rv in others)
+        self.log_prior = self._find_prior(model, vars, shared, point)
+        self._labels = model.likelihood.target
+        self._readout = readout_function(model, shared)
         # steps on them, on the readout and on a drifting chip ask for the counts of weights that stay, at no run
         self._is_asked = bool(others) or not self.op.chip.spec.deterministic
-        self._has_hyperparameters = any(rv in ancestors(own) for rv in others)
         self.widest = 1.0 if self._has_hyperparameters else WIDEST
         self._zeros = np.zeros(len(self._sites.swept))
         self._columns = self._sites.columns()
@@ -226,7 +226,9 @@ class SitewiseMetropolis(Watched, ArrayStepShared):
         return self._run(q)
 
     def answers_at(self, q: np.ndarray) -> Any:
-        """Spike counts (n_runs, n_samples, n_classes) at q: a run of the chip, unless it is remembered."""
+        """Spike counts (n_runs, n_samples, n_classes) at q: a run of the chip, unless they are known."""
+        if q is self._left_at and self._sweeper is not None:  # where the last palindrome ended
+            self.op.remember(self._matrices(q), self._sweeper.counts())
         return self.op.evaluate(self._matrices(q))
 
     def forget_chain(self) -> None:

@@ -25,7 +25,7 @@ from pymc.step_methods.arraystep import ArrayStepShared
 from pymc.step_methods.compound import Competence, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
-from bayes_snn.posterior.readout import readout_variables
+from bayes_snn.posterior.readout import with_readout_variables
 from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.shared.sweepers import check_simulated
 from bayes_snn.samplers.shared.watch import Watched
@@ -91,8 +91,7 @@ class TemperedMetropolis(Watched, ArrayStepShared):
         blocked: bool = True,
     ) -> None:
         model = pm.modelcontext(model)
-        names = [value.name for value in vars]
-        vars = [*vars, *(value for value in readout_variables(model) if value not in vars)]
+        names, vars = [value.name for value in vars], with_readout_variables(model, vars)
         self.find_op(model)
         check_simulated("tempered", self.op, model.likelihood.target)
         point = model.initial_point() if initial_point is None else initial_point

@@ -36,7 +36,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.groups import COUNTS, GAP, NOTHING, PROGRAMMINGS
 from bayes_snn.likelihood import Readout
 from bayes_snn.posterior.build import weight_variables, weights_at
-from bayes_snn.posterior.readout import readout_function, readout_variables
+from bayes_snn.posterior.readout import readout_function, readout_variables, with_readout_variables
 from bayes_snn.samplers.block import Block
 from bayes_snn.samplers.shared.carried import readout_of_variables, weights_function
 from bayes_snn.samplers.shared.directional import DirectionalMetropolis, why_not_directional
@@ -113,8 +113,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         blocked: bool = True,
     ) -> None:
         model = pm.modelcontext(model)
-        names = [value.name for value in vars]
-        vars = [*vars, *(value for value in readout_variables(model) if value not in vars)]
+        names, vars = [value.name for value in vars], with_readout_variables(model, vars)
         self.find_op(model)
         if twin is None:
             raise InputError(

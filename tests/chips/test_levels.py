@@ -26,13 +26,14 @@ from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.class_biases import no_biases
 from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.metropolis import StockMetropolis
 from bayes_snn.samplers.shared.prior import why_not_on_grid
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from tests.chips.remote.test_remote import serving
 from tests.helpers.fits import same_draws
-from tests.helpers.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, plain_readout, z_scores
+from tests.helpers.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, z_scores
 from tests.helpers.unit_scales import in_unit_scales
 from tests.samplers.test_samplers import LIMIT, sample
 
@@ -219,7 +220,7 @@ def counted_out(chip):
 
 
 def scores(chip, step_of, model_name="grid", rounded=lambda w: w):
-    model = build_model(chip, INPUTS, LABELS, model_name, readout=plain_readout)
+    model = build_model(chip, INPUTS, LABELS, model_name, readout=no_biases)
     step = step_of(model)
     trace = sample(model, step, 2000, 7)
     return z_scores(rounded(trace.posterior["w_1"].values[:, :, 0]), counted_out(chip))

@@ -12,9 +12,9 @@ from scipy import stats
 from bayes_snn import fit
 from bayes_snn.inference.fit import _other_steps
 from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.class_biases import no_biases
 from bayes_snn.samplers.by_name import make_step
 from bayes_snn.samplers.hyperparameters import HyperparameterSlice, independent_terms
-from tests.helpers.toys import plain_readout
 from tests.helpers.unit_scales import unit_spec
 
 LIMIT = 4.5  # of some ten z-scores the largest is above it once in 15,000 times when a sampler is right
@@ -36,9 +36,7 @@ class ConstantChip:
 
 
 def model_of(prior, layers):
-    return build_model(
-        *(ConstantChip(layers), np.zeros((2, layers[0])), np.array([0, 1]), prior), readout=plain_readout
-    )
+    return build_model(*(ConstantChip(layers), np.zeros((2, layers[0])), np.array([0, 1]), prior), readout=no_biases)
 
 
 def chain_given(model, weights, draws, rng, step_class=HyperparameterSlice):

@@ -21,6 +21,7 @@ from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.inference.fit import _other_steps
 from bayes_snn.likelihood import BETA
 from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.class_biases import no_biases
 from bayes_snn.posterior.noisy import MCWM, NoiseChoice
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.by_name import make_step
@@ -30,7 +31,6 @@ from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from bayes_snn.samplers.smc import sample_smc
 from tests.helpers.chains import carried
-from tests.helpers.toys import plain_readout
 
 LIMIT = 4.5  # of z-scores, as in test_samplers.py
 CENTRE, N_SAMPLES, CHAINS = 8, 3, 4
@@ -94,7 +94,7 @@ def ready(sampler, kind=None, chip=None):
     if chip is None:
         chip = SixteenStates() if sampler == "sitewise" else FourStates()
     prior = rounded if sampler in (*CONTINUOUS, "smc") else "grid"
-    model = build_model(chip, INPUTS, LABELS, prior, readout=plain_readout)
+    model = build_model(chip, INPUTS, LABELS, prior, readout=no_biases)
     model.likelihood.op.noise = NoiseChoice() if kind is None else NoiseChoice(kind)
     if sampler == "smc":
         return model, None

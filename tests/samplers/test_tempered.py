@@ -16,6 +16,7 @@ from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import fit, make_steps
 from bayes_snn.likelihood import BETA
 from bayes_snn.posterior.build import build_model, weight_variables
+from bayes_snn.posterior.class_biases import no_biases
 from bayes_snn.samplers.shared import replicas
 from bayes_snn.samplers.shared.directional import DirectionalMetropolis
 from bayes_snn.samplers.shared.readout_moves import ReadoutMoves
@@ -25,7 +26,7 @@ from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from bayes_snn.samplers.tempered import TemperedMetropolis
 from tests.helpers.chains import run_chain, run_chains, same
 from tests.helpers.fits import CountingChip, sweeping
-from tests.helpers.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, plain_readout, quadrature, z_scores
+from tests.helpers.toys import INPUTS, LABELS, MOMENTS, HiddenChip, SigmoidChip, quadrature, z_scores
 from tests.helpers.unit_scales import in_unit_scales, unit_spec
 from tests.helpers.weighted import expected_features, feature_scores, features, point_at, prior_draws, worst
 
@@ -186,7 +187,7 @@ def expected(case, biased=True):
 
 def scores_under(case, draws, chains=3, biased=True):
     prior, chip = case.split(",")[0], toy_chip(case)
-    model = build_model(sweeping(chip), SAMPLES, CLASSES, prior, readout=None if biased else plain_readout)
+    model = build_model(sweeping(chip), SAMPLES, CLASSES, prior, readout=None if biased else no_biases)
     step, _ = steps_on(model, n_replicas=3)
     drawn = prior_draws(prior, chip, chains, np.random.default_rng(4), biased)
     found, _ = run_chains(step, [point_at(model, drawn, chain) for chain in range(chains)], 60, draws)
@@ -220,7 +221,7 @@ def test_swaps_heed_what_replicas_go_with(monkeypatch):
 
 def test_a_grid_is_drawn_as_all_its_states_are_weighted():
     chip = LIFChip((1, 2), ["quantisation", "gain"], [3, 0.1], seed=104, n_steps=12)
-    model = build_model(chip, INPUTS, LABELS, "grid", readout=plain_readout)
+    model = build_model(chip, INPUTS, LABELS, "grid", readout=no_biases)
     step, tempered = steps_on(model, n_replicas=3)
     assert type(tempered.replicas.movers[0]) is GridMetropolis
     [name] = model.initial_point()

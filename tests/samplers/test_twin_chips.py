@@ -19,10 +19,10 @@ from scipy.special import beta, expit
 from bayes_snn.chips.levels import weight_levels
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.posterior.build import build_model
+from bayes_snn.posterior.class_biases import no_biases
 from bayes_snn.posterior.noisy import MCWM, PSEUDO_MARGINAL, NoiseChoice
 from bayes_snn.samplers.by_name import make_step
 from bayes_snn.twins.contract import spec_of_twin
-from tests.helpers.toys import plain_readout
 from tests.helpers.unit_scales import in_unit_scales
 from tests.helpers.weighted import (
     expected_features,
@@ -140,7 +140,7 @@ class Mistaken:
 def states_of_noisy_chains(kind, repeats, draws):
     """The z-score of each state's share, errors from the chains' own correlations."""
     chip = noisy_grid.SixteenStates()
-    model = build_model(chip, noisy_grid.INPUTS, noisy_grid.LABELS, "grid", readout=plain_readout)
+    model = build_model(chip, noisy_grid.INPUTS, noisy_grid.LABELS, "grid", readout=no_biases)
     model.likelihood.op.noise = NoiseChoice(kind, repeats)
     step = make_step("twin", model, twin=Mistaken(), n_moves=1, n_replicas=2)
     rngs = np.random.default_rng(6).spawn(2)

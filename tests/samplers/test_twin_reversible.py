@@ -15,9 +15,9 @@ from scipy import stats
 from bayes_snn.chips.contract import ChipSpec
 from bayes_snn.likelihood import log_likelihood
 from bayes_snn.posterior.build import build_model, weight_variables
+from bayes_snn.posterior.class_biases import no_biases
 from bayes_snn.samplers.shared.replicas import Replicas
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
-from tests.helpers.toys import plain_readout
 
 FALSE_ALARM = 1e-4
 N_MOVES = 7_000
@@ -41,7 +41,7 @@ class Moved:
     """The step that moves among the states, and counts of where it went, (16, 16)."""
 
     def __init__(self):
-        model = build_model(Sixteen(), INPUTS, LABELS, "grid", readout=plain_readout)
+        model = build_model(Sixteen(), INPUTS, LABELS, "grid", readout=no_biases)
         with model:
             self.step = GridMetropolis(weight_variables(model), model=model)
         self.rng = self.step.rng = np.random.default_rng(5)

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-from pytensor.graph.traversal import ancestors
 from scipy import stats
 
 from bayes_snn.chips.sweeper import DirectionSweeper, Moves, Sweep
@@ -51,8 +50,7 @@ class DirectionalMetropolis(SitewiseMetropolis):
 
         Means and standard deviations are found here too.
         """
-        own = [model.values_to_rvs[value] for value in vars]
-        if (set(model.free_RVs) - set(own)) & set(ancestors(own)):
+        if self._has_hyperparameters:
             self._normal = normal_parameters(model, vars, shared, point)
             return super()._find_prior(model, vars, shared, point)
         means, sds = normal_parameters(model, vars, shared, point, mode="FAST_COMPILE")()

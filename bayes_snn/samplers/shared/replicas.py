@@ -7,8 +7,9 @@ Those at low powers cross between modes, and the first one, whose power is that 
 A move of all replicas is a palindrome: swaps, a reversible draw of each replica, and the same swaps in the opposite
 order. So it is reversible with respect to the product of what the replicas are drawn from, as delayed acceptance asks.
 
-Hyperparameters and readout are those of the chain for the first replica. The others keep those that they had at the end
-of the warm-up: what the chain's own hyperparameters are drawn from must not depend on the replicas.
+Hyperparameters are those of the chain for the first replica. The others keep those that they had at the end of the
+warm-up: what the chain's own hyperparameters are drawn from must not depend on the replicas. A readout that is random
+is a part of each replica, and moves and changes places with its weights (with_readout.py).
 """
 
 from __future__ import annotations

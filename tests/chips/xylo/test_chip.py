@@ -13,10 +13,10 @@ from bayes_snn.errors import InputError
 from bayes_snn.inference.fit import fit
 from bayes_snn.inference.load import load_fit
 from bayes_snn.likelihood import PLAIN, Readout, log_likelihood
+from bayes_snn.posterior.class_biases import no_biases
 from bayes_snn.posterior.op import ChipCounts
 from bayes_snn.samplers.shared.sweepers import BlackBoxSweeper
 from tests.helpers import xylo_reference
-from tests.helpers.toys import plain_readout
 
 
 @st.composite
@@ -206,7 +206,7 @@ def test_recovers_a_posterior_that_is_counted_out():
     p = np.exp(logp - logp.max())
     p /= p.sum()
     options = {"draws": 1500, "tune": 100, "chains": 4, "cores": 1, "sampler": "sitewise"}
-    result = fit(chip, inputs, labels, "grid", readout=plain_readout, **options)
+    result = fit(chip, inputs, labels, "grid", readout=no_biases, **options)
     posterior = result.posterior.posterior
     draws = np.concatenate(
         [posterior[name].values.reshape(4, 1500, -1) for name in ("w_1", "w_2", "threshold")], axis=2
