@@ -385,7 +385,7 @@ MIB = 2**20
 STATED = [
     ("twins.md", f"By default it is {sampling.PASSES} times the training samples, {sampling.LEAST_BUDGET:,} at least"),
     ("twins.md", f"At most {SHARES[twinning.LEARNING]} of it is for learning; draws take"),
-    ("twins.md", f"A draw is {twin.N_MOVES} moves of {replicas.N_REPLICAS} copies"),
+    ("twins.md", f"A draw is {twin.N_MOVES} moves of {replicas.N_REPLICAS} copies, the first {twin.N_FIRST} times"),
     ("twins.md", f"each is fewer moves, {twinning.FEWEST_MOVES} at least"),
     ("twins.md", f"Where {CHAINS} chains would have less than {sampling.LONG_CHAIN} draws each"),
     ("twins.md", f"The verdict then wants {diagnostics.ESS_PER_CHAIN} effective draws of each"),

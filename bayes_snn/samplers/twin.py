@@ -50,7 +50,8 @@ from bayes_snn.samplers.sitewise import SitewiseMetropolis, warming
 from bayes_snn.samplers.sitewise_grid import GridMetropolis
 from bayes_snn.twins.contract import check_twin
 
-N_MOVES = 30  # of all replicas, to a draw
+N_MOVES = 20  # of all replicas, to a draw
+N_FIRST = 3  # draws of the first one in each: on most chips it mixes by itself
 TEMPERED = 0.4  # share of the warm-up that is tempered
 
 Counts = NDArray[np.int64]
@@ -80,6 +81,8 @@ class TwinMetropolis(Watched, ArrayStepShared):
         Moves of all replicas to a draw.
     n_replicas
         Replicas on the twin, 1 for none beside the chain.
+    n_first
+        Draws of the first one in each move; an odd number.
 
     Raises
     ------
@@ -106,6 +109,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         power: float = 1.0,
         n_moves: int = N_MOVES,
         n_replicas: int = N_REPLICAS,
+        n_first: int = N_FIRST,
         model: pm.Model | None = None,
         rng: Any = None,
         initial_point: Any = None,
@@ -131,7 +135,7 @@ class TwinMetropolis(Watched, ArrayStepShared):
         self._model = model
         mover = make_mover(self._twin_model, names)
         self._twin_op = self._twin_model.likelihood.op
-        self.replicas = Replicas(mover, n_replicas, power)
+        self.replicas = Replicas(mover, n_replicas, power, n_first)
         self.n_moves = int(n_moves)
         self.tempers = True  # not where chains begin at draws from the twin's posterior
         self._in_blocks = bool(getattr(self.op.chip, "subsets", False)) and self.op.chip.spec.deterministic

@@ -141,6 +141,16 @@ def expected_features(chip, inputs, labels, prior: str, n: int, biased: bool = T
     return {name: float(p @ values) for name, values in found.items()}
 
 
+def posterior_starts(prior: str, model, n: int, rng: np.random.Generator) -> list[dict[str, NDArray]]:
+    """n draws from the posterior of SigmoidChip, values by the names that PyMC takes for starts.
+
+    Chains that begin there are in the posterior from their first draw, however slowly they mix.
+    """
+    drawn = prior_draws(prior, chip := SigmoidChip(), 200_000, rng)
+    p = posterior_share(log_likelihoods(chip, INPUTS, LABELS, drawn))
+    return [point_at(model, drawn, place) for place in rng.choice(len(p), size=n, p=p)]
+
+
 def posterior_share(log_l: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weights of prior draws that make them stand for the posterior; enough of them count."""
     p = np.exp(log_l - log_l.max())

@@ -40,14 +40,14 @@ class Bench:
     chip, inputs, labels, weights
         As for `build_model`.
     options
-        Of `TwinMetropolis`.
+        Of `TwinMetropolis`; the first replica is drawn as often as the others unless they say otherwise.
     """
 
     def __init__(self, chip, inputs, labels, weights=None, **options) -> None:
         self.chip = chip
         self.model = build_model(chip, inputs, labels, weights)
         with self.model:
-            self.steps = make_steps("twin", self.model, twin=WrongTwin(chip, "leak"), **options)
+            self.steps = make_steps("twin", self.model, twin=WrongTwin(chip, "leak"), **{"n_first": 1, **options})
         self.step, self._all = self.steps[-1], CompoundStep(self.steps)
 
     def use(self, twin, power: float = 1.0, checked: bool = True) -> None:

@@ -100,7 +100,7 @@ MOMENTS = {
     "u < v": lambda u, v: (u < v) + 0.5 * (u == v),
 }
 # the sampler twin moves as sitewise and block do here; its check is in test_twin.py
-DRAWS = {"sitewise": 800, "pymc": 1000, "block": 60, "pcn": 300, "demetropolis": 4000, "smc": 150}
+DRAWS = {"sitewise": 800, "pymc": 1000, "block": 60, "pcn": 150, "demetropolis": 4000, "smc": 150}
 
 
 def log_likelihoods(weights):

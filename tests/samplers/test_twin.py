@@ -216,7 +216,9 @@ def test_moves_are_the_same_from_both_ends(n_moves, monkeypatch):
     replicas.move(q, {}, np.random.default_rng(0), n_moves)
     draws = [each for each in done if each[0] != "swaps"]
     swaps = [each for each in done if each[0] == "swaps"]
-    by_move = [draws[k : k + 3] for k in range(0, len(draws), 3)]
+    by_move = [draws[k : k + 5] for k in range(0, len(draws), 5)]
+    assert all([number for number, _ in each] == [0, 0, 0, 1, 2] for each in by_move)
+    assert all(each[:3] == each[2::-1] for each in by_move)
     assert by_move == by_move[::-1]
     assert swaps == swaps[::-1]
-    assert draws[0][1]
+    assert draws[1][1]

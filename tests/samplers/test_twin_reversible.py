@@ -75,7 +75,7 @@ class Moved:
 
     def exchanged(self, q):
         """A whole move of two replicas, the second of which starts where it shall be."""
-        replicas = Replicas(self.step, 2)
+        replicas = Replicas(self.step, 2, n_first=3)
         replicas.ladder = np.array([1.0, HOT])
         for mover in replicas.movers:
             mover.log_scales[:] = np.log(0.5)

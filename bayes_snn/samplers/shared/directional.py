@@ -30,7 +30,7 @@ from bayes_snn.samplers.shared.sweepers import make_sweeper
 from bayes_snn.samplers.sitewise import SitewiseMetropolis
 
 JUMPS = 64  # of a neuron behind the first layer, in a sweep
-REACH = (1.0, 3.0, 10.0, 30.0)  # standard deviations of what they move its current by, one drawn for each
+REACH = np.array([1.0, 3.0, 10.0, 30.0])  # standard deviations of what they move its current by, one drawn for each
 
 
 class DirectionalMetropolis(SitewiseMetropolis):
@@ -69,7 +69,7 @@ class DirectionalMetropolis(SitewiseMetropolis):
         means, sds = self._normal()
         new, accepted, far = q.copy(), np.zeros(len(q), np.bool_), self.rng.random(len(q)) < FAR_SHARE
         step_sizes, log_likelihood = np.empty(len(q)), np.nan
-        for layer, part, shape in self._layers[:: self.rng.choice([1, -1])]:
+        for layer, part, shape in self._layers[:: 1 if self.rng.random() < 0.5 else -1]:
             weights, mean, sd, log_scale = (
                 each[part].reshape(shape).T.copy() for each in (new, means, sds, self.log_scales)
             )
@@ -83,9 +83,10 @@ class DirectionalMetropolis(SitewiseMetropolis):
             signs, n_steps = np.ones(steps.shape), shape[0]
             # 3. propose to work at another edge of a neuron: its currents moved by one amount, or turned about one
             if layer > 0:
-                jumps = self.rng.choice(REACH, size=(shape[1], JUMPS)) * self.rng.normal(size=(shape[1], JUMPS))
+                jumps = self.rng.normal(size=(shape[1], JUMPS))
+                jumps *= REACH[self.rng.integers(len(REACH), size=jumps.shape)]
                 basis, steps = np.concatenate([basis, np.tile(uniform, (JUMPS, 1))]), np.hstack([steps, jumps])
-                signs = np.hstack([signs, self.rng.choice([-1.0, 1.0], size=jumps.shape)])
+                signs = np.hstack([signs, 2.0 * self.rng.integers(2, size=jumps.shape) - 1.0])
             # 4. log u is drawn first: what log L must gain, and the prior's share of it
             bounds = -self.rng.exponential(size=steps.shape) / power
             order = self.rng.permutation(steps.size)

@@ -21,9 +21,9 @@ from pytensor.graph.traversal import ancestors
 from bayes_snn.likelihood import Readout, Target, total_log_p, without_weights
 from bayes_snn.posterior.readout import NormalBias, normal_bias
 from bayes_snn.samplers.shared.ravelled import ravelled_function
-from bayes_snn.samplers.shared.slices import move_in_slice
+from bayes_snn.samplers.shared.slices import draw_from_slice
 
-WIDTH = np.ones(1)  # of the first interval, on the scale that a variable is sampled on: nats, for a bias
+WIDTH = 1.0  # of the first interval, on the scale that a variable is sampled on: nats, for a bias
 
 Floats = NDArray[np.float64]
 
@@ -73,15 +73,17 @@ class ReadoutMoves:
         """Values drawn from these given counts, whose likelihood has this power."""
         r, log_l = r.copy(), self._of_counts(counts)
 
-        def log_density(at: Floats) -> Floats:
+        def log_density(x: float) -> float:
+            at[place] = x
             beta, bias, prior = self._at(at)
-            found = prior
-            if math.isfinite(prior) and 0.0 < beta < math.inf and np.isfinite(bias).all():
-                found = prior + power * log_l(float(beta), bias)
-            return np.full(len(at), -np.inf if math.isnan(found) else found)
+            found = float(prior)
+            if math.isfinite(found) and 0.0 < beta < math.inf and np.isfinite(bias).all():
+                found += power * log_l(float(beta), bias)
+            return -math.inf if math.isnan(found) else found
 
+        at = r.copy()
         for place in rng.permutation(len(r)):
-            move_in_slice(r, slice(place, place + 1), WIDTH, log_density, rng)
+            at[place] = r[place] = draw_from_slice(float(r[place]), WIDTH, log_density, rng)
         return r
 
     def _of_counts(self, counts: NDArray[np.int64]) -> Callable[[float, Floats], float]:
@@ -89,9 +91,16 @@ class ReadoutMoves:
         if len(counts) > 1:
             return lambda beta, bias: float(Readout(beta, bias).log_p(counts, self._target).sum())
         whole = np.array(counts[0], np.int64, order="C")
-        return lambda beta, bias: float(total_log_p(whole, *self._samples, beta, np.array(bias, np.float64)))
+        labels, weights = self._samples
+
+        def total(beta: float, bias: Floats) -> float:
+            writable = bias if bias.dtype == np.float64 and bias.flags.writeable else np.array(bias, np.float64)
+            return float(total_log_p(whole, labels, weights, beta, writable))
+
+        return total
 
 
 def _of_normal_bias(known: NormalBias, r: Floats) -> tuple[float, Floats, float]:
     """beta, biases and the log-density of their prior, up to a constant."""
-    return known.beta, r, -0.5 * float((((r - known.means) / known.sds) ** 2).sum())
+    z = (r - known.means) / known.sds
+    return known.beta, r, -0.5 * float(z @ z)

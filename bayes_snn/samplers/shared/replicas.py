@@ -4,8 +4,9 @@ Replicas of the weights are drawn at powers 1 = b_0 > b_1 > ... of the likelihoo
 Metropolis rule (Geyer, Computing Science and Statistics 1991; Hukushima and Nemoto, J. Phys. Soc. Japan 65, 1996).
 Those at low powers cross between modes, and the first one, whose power is that of the chain, receives what they find.
 
-A move of all replicas is a palindrome: swaps, a reversible draw of each replica, and the same swaps in the opposite
-order. So it is reversible with respect to the product of what the replicas are drawn from, as delayed acceptance asks.
+A move of all replicas is a palindrome: swaps, reversible draws of each replica, and the same swaps in the opposite
+order. The first may be drawn more often than the others, which are there for what they bring. So a move is reversible
+with respect to the product of what the replicas are drawn from, as delayed acceptance asks.
 
 Hyperparameters are those of the chain for the first replica. The others keep those that they had at the end of the
 warm-up: what the chain's own hyperparameters are drawn from must not depend on the replicas. A readout that is random
@@ -77,6 +78,8 @@ class Replicas:
         How many there are; 1 for the chain alone.
     power
         Power p of the likelihood for the first one.
+    n_first
+        How often the first is drawn where the others are once; an odd number.
 
     Attributes
     ----------
@@ -90,9 +93,9 @@ class Replicas:
         Swaps of the first with its neighbour in the last move: how many were tried, and how many accepted.
     """
 
-    def __init__(self, mover: Mover, n: int = N_REPLICAS, power: float = 1.0) -> None:
+    def __init__(self, mover: Mover, n: int = N_REPLICAS, power: float = 1.0, n_first: int = 1) -> None:
         self.movers: list[Mover] = [mover, *(self._like(mover) for _ in range(1, n))]
-        self.power = power
+        self.power, self.n_first = power, n_first
         self.begin()
 
     @staticmethod
@@ -154,7 +157,10 @@ class Replicas:
             for k, mover in enumerate(self.movers):
                 self._set(k, values)
                 powers = (self.power * self.ladder[k] * warming[0], warming[1])
-                places[k], heights[k] = mover.palindrome(places[k], powers, learn, shifts)
+                n = self.n_first if k == 0 else 1
+                for part in range(n):
+                    shifted = shifts and part == n // 2  # the same from both ends
+                    places[k], heights[k] = mover.palindrome(places[k], powers, learn, shifted)
             for pairs in (1, 0):
                 self._swap(places, heights, pairs, values, rng, learn)
         self.places, self.heights, self.height = places[1:], heights[1:], heights[0]
