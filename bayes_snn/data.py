@@ -1,4 +1,4 @@
-"""Data sets to train a chip on: scikit-learn's by name or a user's CSV, split by class and standardised."""
+"""Data sets to train a chip on: built-in ones by name or a user's CSV, split by class and standardised."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from bayes_snn.table_file import Reading, listed, point_out, read_table
 
 WIDTH = 120  # characters of a line
 LARGEST_CURRENT = 1e6  # that a chip is shown, see `check_inputs` of chips/contract.py
+PENGUINS = Path(__file__).with_name("penguins.csv")
 BIAS = "bias"  # name of the input that is the same for all samples
 
 
@@ -118,8 +119,9 @@ def load_data(
     Parameters
     ----------
     name_or_path
-        breast_cancer, digits, iris or wine; or a UTF-8 file with a header line and a line for each sample. Lines
-        without a value, and columns with neither a name nor a value, are skipped.
+        breast_cancer, digits, iris or wine, of scikit-learn; penguins, species of 342 penguins by four measures
+        (Gorman, Williams and Fraser, PLOS ONE 9, 2014; public domain); or a UTF-8 file with a header line and a line
+        for each sample. Lines without a value, and columns with neither a name nor a value, are skipped.
     target
         The file's column of classes, text or whole numbers; all other columns are features. `class_names` are its
         sorted distinct values. Without a header it is the column's number, counted from 1. A built-in set has its
@@ -162,6 +164,10 @@ def load_data(
                 f"How to read a file was said for the built-in data set {name!r}, which is not read from one: leave "
                 "out no_header, separator, decimal and missing, or give the path of a CSV file."
             )
+        if name == PENGUINS.stem:
+            table = read_table(PENGUINS, "species", reading)
+            labels, class_names = _encode(table.labels, PENGUINS)
+            return Dataset(name, table.inputs, labels, table.feature_names, class_names)
         bunch = getattr(datasets, f"load_{name}")()
         names = [tuple(map(str, bunch[key])) for key in ("feature_names", "target_names")]
         return Dataset(name, bunch.data.astype(np.float64), bunch.target.astype(np.int64), names[0], names[1])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-BUILT_IN = ("breast_cancer", "digits", "iris", "wine")  # data sets
+BUILT_IN = ("breast_cancer", "digits", "iris", "penguins", "wine")  # data sets
 
 FROZEN, NOISY, DRIFTING = "frozen", "noisy", "drifting"  # a distortion drawn once, at every run, or run by run
 

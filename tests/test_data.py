@@ -61,6 +61,7 @@ def sample_numbers(split: Split, full: Split) -> tuple[np.ndarray, np.ndarray]:
         ("iris", (150, 4), ("setosa", "versicolor", "virginica")),
         ("wine", (178, 13), ("class_0", "class_1", "class_2")),
         ("digits", (1797, 64), tuple("0123456789")),
+        ("penguins", (342, 4), ("Adelie", "Chinstrap", "Gentoo")),
     ],
 )
 def test_built_in_sets(name: str, shape: tuple[int, int], classes: tuple[str, ...]) -> None:
@@ -72,6 +73,15 @@ def test_built_in_sets(name: str, shape: tuple[int, int], classes: tuple[str, ..
     assert len(dataset.feature_names) == shape[1]
     assert all(type(label) is str for label in dataset.feature_names + dataset.class_names)
     assert set(dataset.labels.tolist()) == set(range(len(classes)))
+
+
+def test_penguins_are_those_that_were_published() -> None:
+    dataset = load_data("penguins")
+    assert dataset.feature_names == ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
+    assert np.bincount(dataset.labels).tolist() == [151, 68, 123]
+    means = [dataset.inputs[dataset.labels == species].mean(axis=0) for species in range(3)]
+    expected = [[38.791, 18.346, 189.954, 3700.662], [48.834, 18.421, 195.824, 3733.088]]
+    np.testing.assert_allclose(means, [*expected, [47.505, 14.982, 217.187, 5076.016]], atol=5.1e-4)
 
 
 def test_breast_cancer_splits_398_to_171() -> None:

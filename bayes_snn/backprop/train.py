@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bayes_snn.chips.contract import Chip, FloatArray, IntArray, check_chip, check_inputs, check_labels
 from bayes_snn.chips.lif.neuron import TAU_M
@@ -29,6 +29,7 @@ from bayes_snn.errors import InputError, check_whole, unknown_name
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.estimates.predict import probabilities
 from bayes_snn.likelihood import BETA, PLAIN, Readout, check_readout
+from bayes_snn.posterior.sample_weights import ClassWeight, find_sample_weights
 from bayes_snn.twins.contract import check_twin
 from bayes_snn.twins.families import AnyTwin
 from bayes_snn.twins.folder import load_twin
@@ -66,7 +67,7 @@ class BackpropResult:
     presentations
         Samples shown to the chip for training, validation on the chip included; 0 for "offline" and "noise-aware".
     n_train
-        Training samples, those of the validation part included.
+        Training samples that count, those of the validation part included.
     learning_rate, restart, best_epoch
         What validation chose; restarts count from 0, epochs from 1.
     history
@@ -137,6 +138,8 @@ def train_backprop(
     sigma: float | Sequence[float] | None = None,
     beta: float = BETA,
     bias: Sequence[float] | str | None = LEARNED,
+    sample_weight: ArrayLike | None = None,
+    class_weight: ClassWeight = None,
     twin: AnyTwin | str | Path | None = None,
     budget: int | None = None,
 ) -> BackpropResult:
@@ -176,6 +179,8 @@ def train_backprop(
     beta, bias
         The readout: weight of a spike, which stays as it is, and a bias of each class: "learned" with the weights, at
         their learning rates, or numbers, which stay as they are, or None for none.
+    sample_weight, class_weight
+        How often each training sample counts in loss and validation, as for `fit`; samples of weight 0 are not shown.
     twin, budget
         For "twin": one that was learned before, or its folder, by default one is learned; and the presentations that it
         may take.
@@ -195,6 +200,11 @@ def train_backprop(
     chip = check_chip(chip)
     checked = check_inputs(inputs, chip.spec.layers[0])
     codes = check_labels(labels, len(checked), chip.spec.layers[-1])
+    weights = find_sample_weights(codes, chip.spec.layers[-1], sample_weight, class_weight)
+    weighted = weights is not None
+    if weights is None:
+        weights = np.ones(len(codes))
+    checked, codes, weights = checked[weights > 0], codes[weights > 0], weights[weights > 0]
     check_mode(mode, chip)
     rates = check_rates(learning_rates)
     check_whole("seed", seed, 0, None, 0)
@@ -219,8 +229,7 @@ def train_backprop(
 
     split, start, batch, distort = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     rows, validation_rows = split_validation(codes, validation_size, split)
-    part = Part(checked[rows], codes[rows])
-    validation = Part(checked[validation_rows], codes[validation_rows])
+    part, validation = (Part(checked[which], codes[which], weights[which]) for which in (rows, validation_rows))
     counted = CountedChip(shown)
     bits = int(strengths.get("quantisation", 0)) or chip.spec.weight_bits
     tau_m = float(getattr(chip, "tau_m", TAU_M))
@@ -247,6 +256,7 @@ def train_backprop(
             "surrogate": surrogate,
             "steepness": float(steepness),
             "strengths": strengths,
+            **({"weighted": True} if weighted else {}),
             **({} if beta == BETA else {"beta": readout.beta}),
             "bias": LEARNED if learns_bias else readout.biases(chip.spec.layers[-1]).tolist(),
         },

@@ -30,23 +30,29 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Part:
-    """Samples (n, n_in) and labels (n,) of the fitting or the validation part, for chip and model."""
+    """Samples (n, n_in) and labels (n,) of the fitting or the validation part, for chip and model.
+
+    `weights` (n,) > 0 say how often each sample counts.
+    """
 
     inputs: Array
     labels: NDArray[np.int64]
+    weights: Array
     columns: Tensor = field(init=False)  # (n_in, n) float32
     targets: Tensor = field(init=False)
+    counted: Tensor = field(init=False)  # the weights
 
     def __post_init__(self) -> None:
         self.inputs.setflags(write=False)  # the simulated chip prepares such inputs once
         object.__setattr__(self, "columns", torch.from_numpy(np.ascontiguousarray(self.inputs.T, np.float32)))
         object.__setattr__(self, "targets", torch.from_numpy(self.labels.copy()))
+        object.__setattr__(self, "counted", torch.from_numpy(self.weights.astype(np.float32)))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> Part:
-        return Part(self.inputs[rows], self.labels[rows])
+        return Part(self.inputs[rows], self.labels[rows], self.weights[rows])
 
 
 @dataclass
@@ -192,7 +198,7 @@ class Trainer:
             train_loss = np.zeros(n)
             for number, rows in enumerate(np.array_split(rng.permutation(len(part)), n_batches)):
                 batch = part.take(rows)
-                losses = mean_losses(self.logits(self.counts(weights, batch), bias), batch.targets)
+                losses = mean_losses(self.logits(self.counts(weights, batch), bias), batch)
                 optimiser.zero_grad()
                 losses.sum().backward()
                 train_loss += losses.detach().numpy() * (len(batch) / len(part))
@@ -233,7 +239,7 @@ class Trainer:
         """Loss and accuracy (R,): on the chip where it is in the loop, else on the model."""
 
         def of(counts: Tensor) -> tuple[Array, Array]:
-            return scores(self.logits(counts.to(torch.float64), bias), part.targets)
+            return scores(self.logits(counts.to(torch.float64), bias), part)
 
         if self.mode in ("outputs", "spikes"):
             return of(self.chip.counts(weights, part.inputs))
@@ -248,18 +254,18 @@ class Trainer:
         return loss, accuracy
 
 
-def mean_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats per sample, of each replicate: logits (R, n, n_classes) -> (R,)."""
-    terms = cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits)), reduction="none")
-    return terms.view(len(logits), -1).mean(dim=1)
+def mean_losses(logits: Tensor, part: Part) -> Tensor:
+    """Cross-entropy in nats per sample, each times its weight, of each replicate: logits (R, n, n_classes) -> (R,)."""
+    terms = cross_entropy(logits.flatten(0, 1), part.targets.repeat(len(logits)), reduction="none")
+    return (part.counted * terms.view(len(logits), -1)).mean(dim=1)
 
 
-def scores(logits: Tensor, targets: Tensor) -> tuple[Array, Array]:
-    """Loss, and accuracy with ties shared out as in metrics.py, of each replicate: (R,) each."""
+def scores(logits: Tensor, part: Part) -> tuple[Array, Array]:
+    """Loss, and weighted accuracy with ties shared out as in metrics.py, of each replicate: (R,) each."""
     winners = logits >= logits.amax(dim=2, keepdim=True)
-    right = winners.gather(2, targets.expand(len(logits), -1).unsqueeze(2)).squeeze(2)
-    accuracies = (right.to(torch.float64) / winners.sum(dim=2)).mean(dim=1)
-    return mean_losses(logits, targets).numpy(), accuracies.numpy()
+    right = winners.gather(2, part.targets.expand(len(logits), -1).unsqueeze(2)).squeeze(2)
+    accuracies = (part.counted * (right.to(torch.float64) / winners.sum(dim=2))).sum(dim=1) / part.counted.sum()
+    return mean_losses(logits, part).numpy(), accuracies.numpy()
 
 
 def split_validation(

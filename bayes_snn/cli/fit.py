@@ -276,7 +276,7 @@ def command(
                     result.scores[part] = found
             if "test" in result.scores and chip.spec.deterministic:  # nothing is shown again: answers are remembered
                 result.scores["classes"] = result.by_class(split.test_inputs, split.test_labels)
-            result.scores["baselines"] = baseline_scores(split)
+            result.scores["baselines"] = baseline_scores(split, result.sample_weight)
         with progress_shown(console):
             _write(result, split, folder)
         if checkpoint is not None and not result.interrupted:

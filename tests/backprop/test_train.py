@@ -261,7 +261,7 @@ def gradients(mode, chip, weights, part):
 def test_in_the_loop_on_an_ideal_chip_gradients_are_those_of_the_model():
     rng = np.random.default_rng(3)
     weights = [np.abs(rng.normal(0, 2, (2, *shape))).astype(np.float32) for shape in ((4, 9), (9, 6), (6, 3))]
-    part = Part(rng.normal(size=(25, 4)), rng.integers(3, size=25))
+    part = Part(rng.normal(size=(25, 4)), rng.integers(3, size=25), np.ones(25))
     chip = LIFChip((4, 9, 6, 3))
     expected_counts, expected = gradients("offline", chip, weights, part)
     assert all(np.abs(gradient).max() > 0 for gradient in expected)
@@ -364,7 +364,7 @@ def test_loss_scores_and_predictions_are_those_of_the_readout():
     bias = np.array([0.5, -1.0, 0.0])
     readout = Readout(0.9, bias)
     counts, targets = np.random.default_rng(0).integers(0, 9, size=(2, 40, 3)), np.arange(40) % 3
-    losses, accuracies = scores(torch.from_numpy(0.9 * counts + bias), torch.from_numpy(targets))
+    losses, accuracies = scores(torch.from_numpy(0.9 * counts + bias), Part(np.zeros((40, 4)), targets, np.ones(40)))
     for loss, right, replicate in zip(losses, accuracies, counts, strict=True):
         assert loss == pytest.approx(-readout.log_p([replicate], targets).mean(), rel=1e-12)
         assert right == pytest.approx(accuracy(readout.probabilities(replicate), targets))
@@ -376,6 +376,35 @@ def test_loss_scores_and_predictions_are_those_of_the_readout():
     assert not any(map(np.array_equal, result.weights, plain.weights))
     with pytest.raises(InputError, match="3 finite numbers are expected, one for each class"):
         train_backprop(chip, X, Y, bias=[1.0])
+
+
+def test_samples_count_in_loss_and_accuracy_as_often_as_their_weights_say():
+    logits = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 40, 3)))
+    targets, counted = np.arange(40) % 3, np.arange(40) % 4 + 1
+    rows = np.repeat(np.arange(40), counted)
+    weighted = scores(logits, Part(np.zeros((40, 4)), targets, counted.astype(float)))
+    copied = scores(logits[:, rows], Part(np.zeros((len(rows), 4)), targets[rows], np.ones(len(rows))))
+    np.testing.assert_allclose(weighted[0] * 40, copied[0] * len(rows), rtol=1e-9)
+    np.testing.assert_allclose(weighted[1], copied[1], rtol=1e-9)
+
+
+def test_weights_of_samples_and_classes_are_trained_with():
+    """Those of weight 0 are not shown, and a class that counts much is recalled."""
+    chip, options = LIFChip((4, 5, 2)), {"epochs": 12, "learning_rates": (0.1,), "restarts": 2}
+    rng = np.random.default_rng(2)
+    inputs, labels = rng.normal(size=(120, 4)), (rng.random(120) < 0.2).astype(int)  # nothing to be told but the share
+    shown = train_backprop(chip, inputs, labels, "outputs", 1, sample_weight=np.arange(120) < 60, **options)
+    half = train_backprop(chip, inputs[:60], labels[:60], "outputs", 1, **options)
+    assert all(map(np.array_equal, shown.weights, half.weights))
+    assert (shown.presentations, shown.n_train) == (half.presentations, half.n_train)
+    recalls = []
+    for weights in (None, {1: 50.0}):
+        result = train_backprop(chip, inputs, labels, "outputs", 1, class_weight=weights, **options)
+        recalls.append(np.mean(result.predict(inputs)[labels == 1].argmax(axis=1)))
+        assert result.arguments.get("weighted", False) == (weights is not None)
+    assert recalls[0] < 0.5 < recalls[1]
+    with pytest.raises(InputError, match="sample weights have shape"):
+        train_backprop(chip, inputs, labels, sample_weight=np.ones(3))
 
 
 def test_a_learned_bias_makes_up_for_an_output_neuron_that_says_nothing():
@@ -441,7 +470,7 @@ def test_shuffled_labels_teach_nothing():
 
 def test_replicates_train_as_each_would_alone():
     chip = LIFChip((4, 6, 3), "comparator", 1.0, 3)
-    part, validation = Part(X[:60], Y[:60]), Part(X[60:], Y[60:])
+    part, validation = Part(X[:60], Y[:60], np.ones(60)), Part(X[60:], Y[60:], np.ones(len(X) - 60))
 
     def trained(starts, rates):
         trainer = Trainer(CountedChip(chip), "spikes", chip.tau_m, None, {}, Surrogate(), np.random.default_rng(0))
@@ -460,7 +489,7 @@ def test_replicates_train_as_each_would_alone():
 def test_adam_is_torch_adam_at_each_learning_rate():
     # one batch an epoch; a cosine schedule over three of them
     chip = LIFChip((4, 6, 3))
-    part = Part(X, Y)
+    part = Part(X, Y, np.ones(len(X)))
     trainer = Trainer(CountedChip(chip), "offline", chip.tau_m, None, {}, Surrogate(), np.random.default_rng(0))
     starts = trainer.initial_weights(1, part, np.random.default_rng(1))
     trained = trainer.train(starts, [0.02], part, part, 3, 3, len(X), np.random.default_rng(7))
@@ -482,7 +511,7 @@ def test_adam_is_torch_adam_at_each_learning_rate():
 def test_starting_points_make_every_layer_spike():
     rng = np.random.default_rng(0)
     chip = LIFChip((30, 16, 16, 2))
-    part = Part(rng.normal(size=(100, 30)), np.arange(100) % 2)
+    part = Part(rng.normal(size=(100, 30)), np.arange(100) % 2, np.ones(100))
     trainer = Trainer(CountedChip(chip), "offline", chip.tau_m, None, {}, Surrogate(), rng)
     weights = trainer.initial_weights(5, part, rng)
     *hidden, outputs = run_network(weights, part.columns, trainer.ideal, chip.spec)

@@ -62,9 +62,7 @@ def move_in_slice(
     return high - low, n + 1
 
 
-def draw_from_slice(
-    now: float, width: float, log_density: Callable[[float], float], rng: np.random.Generator
-) -> float:
+def draw_from_slice(now: float, width: float, log_density: Callable[[float], float], rng: np.random.Generator) -> float:
     """One number moved from `now`, reversibly, as `move_in_slice` does it: in plain numbers, which is much faster.
 
     `width` is that of the first interval; `log_density` is known up to a constant, and never nan.
