@@ -320,6 +320,32 @@ def test_families_that_cannot_be_learned_are_told_with_the_reason() -> None:
     assert [label.get_text() for label in axis.get_xticklabels()] == list(script.FAMILIES)
 
 
+def test_data_sets_are_told_and_drawn() -> None:
+    script = importlib.import_module("data_sets")
+    cells = [(data, sigma, chip) for data in script.HIDDEN for sigma in script.SIGMAS for chip in range(2)]
+    scores = {"ensemble": 0.96, "logistic": 0.95, "mlp": 0.97, "version": "0.2.0", "code": "0" * 12}
+    cost = {"converged": True, "presentations": 100_000, "seconds": 60.0, "processor_seconds": 59.0}
+    rows = pd.DataFrame(
+        [{"data": data, "sigma": sigma, "chip_seed": chip, **scores, **cost} for data, sigma, chip in cells]
+    )
+    lines = script.tell(rows).split("\n")
+    assert len(lines) == 3 + len(cells) // 2 + 4
+    assert "1.0000" in lines[3]
+    assert "-1.0000" in lines[3]
+    assert len(script.draw(rows).axes) == len(script.SIGMAS)
+
+
+def test_one_sample_of_ten_is_malignant_where_they_are_rare() -> None:
+    script = importlib.import_module("data_sets")
+    split = script.split_of(script.RARE)
+    labels = np.concatenate([split.train_labels, split.test_labels])
+    assert np.mean(labels == 0) == pytest.approx(0.1, abs=0.002)
+    assert (labels == 1).sum() == 357
+    assert script.score_of(script.RARE) == "balanced_accuracy"
+    found = script.classifiers(script.split_of("iris"), 4, "accuracy")
+    assert min(found.values()) > 0.8
+
+
 def test_jobs_that_run_side_by_side_are_saved_as_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = importlib.import_module("saved")
     monkeypatch.setattr(script, "RESULTS", tmp_path / "results")
