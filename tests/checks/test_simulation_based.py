@@ -21,7 +21,7 @@ from tests.helpers.toys import INPUTS, LABELS, SigmoidChip
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 MODULE = sys.modules["bayes_snn.checks.simulation_based"]
-SHORT = {"draws": 200, "tune": 200}
+SHORT = {"draws": 120, "tune": 100}
 
 
 def calibration(shares, n_draws=19, effective=100.0):
@@ -68,10 +68,10 @@ def test_too_few_effective_draws_are_told():
 
 def test_a_sound_sampler_is_calibrated_and_all_that_was_shown_is_counted():
     chip = CountingChip(SigmoidChip())
-    found = sbc(chip, INPUTS, "learned_readout", n=40, ranked=19, **SHORT)
+    found = sbc(chip, INPUTS, "learned_readout", n=25, ranked=19, **SHORT)
     assert found.p > 0.001
     assert set(found.ranks) >= {"log L", "size of w_1", "beta", "bias 0", "bias 1"}
-    assert found.ranks["log L"].shape == (40,)
+    assert found.ranks["log L"].shape == (25,)
     assert found.n_draws == 19
     assert chip.shown == found.presentations
     ranks = found.ranks.to_array().values
@@ -89,7 +89,7 @@ def test_a_likelihood_that_is_too_sure_is_found_out(monkeypatch):
 
 def test_it_asks_a_twin_in_the_place_of_a_chip():
     twin = LIFChip((1, 3, 2), "comparator", 1.0, n_steps=8)
-    options = {"sampler": "twin", "twin": twin, "draws": 25, "n": 3, "ranked": 9}
+    options = {"sampler": "twin", "twin": twin, "draws": 12, "n": 2, "ranked": 5}
     found = sbc(twin, INPUTS, "hierarchical", **options)
     assert set(found.ranks) >= {"log L", "size of w_1", "size of w_2", "scale_w_1", "scale_w_2"}
     again = sbc(twin, INPUTS, "hierarchical", **options)
@@ -105,7 +105,7 @@ def test_labels_that_were_observed_stay_and_new_ones_come_behind_them(monkeypatc
         return fit(chip, inputs, labels, weights, **options)
 
     monkeypatch.setattr(MODULE, "fit", noted)
-    found = posterior_sbc(result, n=30, ranked=19, **SHORT)
+    found = posterior_sbc(result, n=20, ranked=19, **SHORT)
     for inputs, labels in seen:
         np.testing.assert_array_equal(inputs, np.concatenate([INPUTS, INPUTS]))
         np.testing.assert_array_equal(labels[: len(LABELS)], LABELS)

@@ -37,7 +37,7 @@ from tests.samplers.test_sitewise import correlated, penalised, positive, with_c
 # of some ten z-scores the largest is above 4.5 once in 15,000 times when a sampler is right
 LIMIT = 4.5
 # the sampler twin is held to its posterior in test_twin.py, on twins that are wrong
-DRAWS = {"sitewise": 3000, "tempered": 1000, "pymc": 4000, "block": 200, "pcn": 200, "demetropolis": 10_000, "smc": 400}
+DRAWS = {"sitewise": 3000, "tempered": 700, "pymc": 3000, "block": 200, "pcn": 200, "demetropolis": 10_000, "smc": 300}
 POPULATIONS = CHAINS = 16
 
 

@@ -61,7 +61,7 @@ def by_sitewise(seed):
     with model:
         step = CompoundStep(make_steps("sitewise", model))
     starts = [prior_draw(rng) for rng in np.random.default_rng([seed, 1]).spawn(CHAINS)]
-    return run_chains(step, starts, 200, 800, seed)[0]
+    return run_chains(step, starts, 200, 600, seed)[0]
 
 
 @cache
@@ -73,7 +73,7 @@ def by_twin(twin, checked=True):
     """The same, and the share of checks accepted."""
     bench().use(twin, checked=checked)
     starts = [prior_draw(rng) for rng in np.random.default_rng(3).spawn(CHAINS)]
-    draws, told = bench().draws(starts, 30, 120)
+    draws, told = bench().draws(starts, 30, 80)
     return draws, np.mean([each["accept"] for each in told])
 
 
