@@ -43,9 +43,9 @@ draw_prior(before)
 # Under `standard_normal`, Normal(0, 1) for all weights and once the default, half of the output neurons are silent and
 # half of the answers undecided. A neuron receives a sum over its fan-in: five hidden neurons that spike now and then
 # hardly bring an output to its threshold with weights of size 1. So `gaussian`, the default, and all other priors have
-# a scale for each layer, with which currents spread over three thresholds whatever the fan-in. And all but
-# `standard_normal` have a random bias of each class in the readout, b_k ~ Normal(0, beta n_steps / 4): equal counts need
-# not decide, and an output neuron that never spikes costs what it would have said and no more. These are the scales:
+# a scale for each layer, with which currents spread over three thresholds whatever the fan-in. And all of them but
+# `standard_normal` have a random bias of each class, b_k ~ Normal(0, beta n_steps / 4), in the readout: equal counts do
+# not leave an answer undecided, and an output neuron that never spikes costs its own part and no more. The scales:
 
 # %%
 print([round(scale, 2) for scale in weight_scales(chip)])
