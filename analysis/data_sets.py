@@ -11,19 +11,21 @@ malignant, and scores are balanced accuracies.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from budgets import mean_and_interval
-from drawing import Series, accuracy_axis, draw_series, legend, shifts
+from drawing import Series, accuracy_axis, draw_named, legend
 from matplotlib.figure import Figure
 from saved import made_by, main_of_rows, run_jobs
-from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 from bayes_snn.chips.lif.chip import LIFChip
 from bayes_snn.data import Dataset, Split, load_data, split_data
+from bayes_snn.estimates.baselines import baseline_scores
 from bayes_snn.estimates.metrics import evaluate
 from bayes_snn.inference.fit import fit
 from bayes_snn.studies.over_chips import by_chip
@@ -31,10 +33,10 @@ from bayes_snn.studies.over_chips import by_chip
 RARE, SHARE = "rare", 0.1
 HIDDEN = {"iris": 16, "penguins": 16, "wine": 16, "breast_cancer": 16, RARE: 16, "digits": 32}
 SIGMAS, CHIPS, MLP_SEEDS = (3.0, 0.0), range(8), range(5)
-METHODS = {
-    "ensemble": ("MH on the chip", "#0072B2", "o"),
-    "logistic": ("logistic regression", "#000000", "s"),
-    "mlp": ("MLP", "#CC79A7", "^"),
+SERIES = {
+    "ensemble": Series("MH on the chip", "mh", "#0072B2", "o"),
+    "logistic": Series("logistic regression", "logistic", "#000000", "s"),
+    "mlp": Series("MLP", "mlp", "#CC79A7", "^"),
 }
 
 
@@ -54,8 +56,7 @@ def thinned(dataset: Dataset) -> Dataset:
     common, rare = (np.flatnonzero(dataset.labels == label) for label in (1, 0))
     kept = np.random.default_rng(0).permutation(rare)[: round(len(common) * SHARE / (1.0 - SHARE))]
     rows = np.sort(np.concatenate([common, kept]))
-    names = dataset.feature_names, dataset.class_names
-    return Dataset(RARE, dataset.inputs[rows], dataset.labels[rows], *names)
+    return replace(dataset, name=RARE, inputs=dataset.inputs[rows], labels=dataset.labels[rows])
 
 
 def run(rows: list[dict[str, Any]]) -> None:
@@ -83,7 +84,7 @@ def row_of(data: str, sigma: float, chip_seed: int) -> dict[str, Any]:
         "presentations": result.cost.total,
         "ensemble": test["ensemble"][score],
         "ensemble_log_score": test["ensemble"]["log_score"],
-        **classifiers(split, HIDDEN[data], score),
+        **classifiers(data),
         "r_hat": found.function.r_hat,
         "ess": found.function.ess,
         "converged": found.converged,
@@ -92,15 +93,15 @@ def row_of(data: str, sigma: float, chip_seed: int) -> dict[str, Any]:
     }
 
 
-def classifiers(split: Split, hidden: int, score: str) -> dict[str, float]:
+@cache  # they are the same beside every chip
+def classifiers(data: str) -> dict[str, float]:
     """Test scores of both classifiers on an exact computer; they have an intercept of their own."""
+    split, score = split_of(data), score_of(data)
     train, test = (x[:, : split.n_features] for x in (split.train_inputs, split.test_inputs))
-    logistic = LogisticRegression(max_iter=10_000).fit(train, split.train_labels)
-    networks = [
-        MLPClassifier((hidden,), max_iter=5_000, random_state=seed).fit(train, split.train_labels) for seed in MLP_SEEDS
-    ]
-    scores = [evaluate(each.predict_proba(test), split.test_labels)[score] for each in (logistic, *networks)]
-    return {"logistic": scores[0], "mlp": float(np.mean(scores[1:]))}
+    networks = [MLPClassifier((HIDDEN[data],), max_iter=5_000, random_state=seed) for seed in MLP_SEEDS]
+    answers = [each.fit(train, split.train_labels).predict_proba(test) for each in networks]
+    mlp = float(np.mean([evaluate(answer, split.test_labels)[score] for answer in answers]))
+    return {"logistic": baseline_scores(split)["logistic"]["test"][score], "mlp": mlp}
 
 
 def tell(rows: pd.DataFrame) -> str:
@@ -125,13 +126,11 @@ def draw(rows: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(10.4, 4.4), layout="constrained")
     panels = figure.subplots(1, len(SIGMAS), sharey=True)
     names = [data for data in HIDDEN if (rows["data"] == data).any()]
-    least = float(rows[list(METHODS)].min().min())
+    least = float(rows[list(SERIES)].min().min())
     for axis, sigma in zip(panels, SIGMAS, strict=True):
         mine = rows[rows["sigma"] == sigma]
-        for (method, (label, colour, marker)), shift in zip(METHODS.items(), shifts(len(METHODS)), strict=True):
-            values = [by_chip(mine[mine["data"] == data], method) for data in names]
-            draw_series(axis, range(len(names)), values, Series(label, method, colour, marker, method), shift)
-        axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        values = {method: [by_chip(mine[mine["data"] == data], method) for data in names] for method in SERIES}
+        draw_named(axis, names, [(SERIES[method], values[method]) for method in SERIES])
         axis.set_title(f"sigma {sigma:g}" if sigma else "ideal chip")
         accuracy_axis(axis, least, label=axis is panels[0])
     legend(figure, panels)

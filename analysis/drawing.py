@@ -100,6 +100,13 @@ def draw_series(axis: Axes, x: Sequence[float], values: Sequence[pd.Series], ser
     return float(means[-1])
 
 
+def draw_named(axis: Axes, names: Sequence[str], drawn: Sequence[tuple[Series, Sequence[pd.Series]]]) -> None:
+    """Draw series side by side over places with names; each has, for each name, a value for each chip."""
+    for (series, values), shift in zip(drawn, shifts(len(drawn)), strict=True):
+        draw_series(axis, range(len(names)), values, series, shift)
+    axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
+
+
 def draw_level(axis: Axes, value: float, series: Series = LOGISTIC) -> None:
     """A dashed line at a value that does not depend on x."""
     axis.axhline(value, color=series.colour, ls=(0, (4, 3)), lw=1.1, zorder=1, label=series.label)

@@ -16,7 +16,7 @@ import pandas as pd
 from atlas import FAMILIES as FROZEN
 from atlas import STRENGTHS, strength
 from budgets import LABELS, mean_and_interval, measure, split_of_figures
-from drawing import Series, accuracy_axis, draw_series, legend, shifts
+from drawing import Series, accuracy_axis, draw_named, legend
 from matplotlib.figure import Figure
 from saved import made_by, main_of_rows, run_jobs
 
@@ -78,11 +78,12 @@ def draw(rows: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     axis = figure.subplots()
     names = [family for family in FAMILIES if (rows["family"] == family).any()]
-    for (way, (label, colour, marker)), shift in zip(LABELS.items(), shifts(len(LABELS)), strict=True):
+    drawn = []
+    for way, (label, colour, marker) in LABELS.items():
         mine = rows[(rows["way"] == way) & (rows["refused"] == "")]
         values = [by_chip(mine[mine["family"] == family], "test_ensemble_accuracy") for family in names]
-        draw_series(axis, range(len(names)), values, Series(label, way, colour, marker, "ensemble"), shift)
-    axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        drawn.append((Series(label, way, colour, marker), values))
+    draw_named(axis, names, drawn)
     accuracy_axis(axis, float(rows["test_ensemble_accuracy"].min()))
     legend(figure, [axis])
     figure.suptitle("Which chips can be trained on a twin?", x=0.01, ha="left", fontsize=11)

@@ -165,9 +165,7 @@ def load_data(
                 "out no_header, separator, decimal and missing, or give the path of a CSV file."
             )
         if name == PENGUINS.stem:
-            table = read_table(PENGUINS, "species", reading)
-            labels, class_names = _encode(table.labels, PENGUINS)
-            return Dataset(name, table.inputs, labels, table.feature_names, class_names)
+            return replace(load_data(PENGUINS, "species"), lines=None)
         bunch = getattr(datasets, f"load_{name}")()
         names = [tuple(map(str, bunch[key])) for key in ("feature_names", "target_names")]
         return Dataset(name, bunch.data.astype(np.float64), bunch.target.astype(np.int64), names[0], names[1])

@@ -342,7 +342,7 @@ def test_one_sample_of_ten_is_malignant_where_they_are_rare() -> None:
     assert np.mean(labels == 0) == pytest.approx(0.1, abs=0.002)
     assert (labels == 1).sum() == 357
     assert script.score_of(script.RARE) == "balanced_accuracy"
-    found = script.classifiers(script.split_of("iris"), 4, "accuracy")
+    found = script.classifiers("iris")
     assert min(found.values()) > 0.8
 
 

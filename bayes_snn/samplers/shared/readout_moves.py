@@ -91,13 +91,7 @@ class ReadoutMoves:
         if len(counts) > 1:
             return lambda beta, bias: float(Readout(beta, bias).log_p(counts, self._target).sum())
         whole = np.array(counts[0], np.int64, order="C")
-        labels, weights = self._samples
-
-        def total(beta: float, bias: Floats) -> float:
-            writable = bias if bias.dtype == np.float64 and bias.flags.writeable else np.array(bias, np.float64)
-            return float(total_log_p(whole, labels, weights, beta, writable))
-
-        return total
+        return lambda beta, bias: float(total_log_p(whole, *self._samples, beta, np.array(bias, np.float64)))
 
 
 def _of_normal_bias(known: NormalBias, r: Floats) -> tuple[float, Floats, float]:
